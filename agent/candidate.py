@@ -1,0 +1,101 @@
+"""A candidate: what was tried, as what code, from which parents, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Origin = Literal["baseline", "seed", "new", "refined", "given"]
+"""`seed`: planned first; `new`: a new structure; `refined`: from parents; `given`: the user's own script."""
+State = Literal["passed", "failed", "quarantined"]
+Stage = Literal["static", "build", "smoke", "gate", "certify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One technique of a recipe with its parameters (JSON values)."""
+
+    technique: str
+    parameters: Mapping[str, int | float | str | bool] = field(default_factory=dict)
+
+
+Recipe = tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A recipe that a planner wants tried, and why."""
+
+    recipe: Recipe
+    why: str
+    origin: Origin
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposal with its name (`c000` is the baseline), its generation and its script."""
+
+    id: str
+    generation: int
+    proposal: Proposal
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measured value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One gate picture of a candidate beside the reference."""
+
+    prompt: str
+    seed: int
+    image: str
+    """File name of the PNG inside the run folder."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the stages found.
+
+    Times are seconds per image, whole pipeline, warm; memory is the peak of
+    the candidate's process in MiB; `loss` is the run's quality metric (lower
+    is better, the baseline is 0).
+    """
+
+    state: State
+    stage: Stage
+    """The last stage reached."""
+    reason: str = ""
+    """One sentence for the user where the state is not `passed`."""
+    evidence: str = ""
+    """Traceback or output of the candidate, shortened in the middle."""
+    latency: Interval | None = None
+    latency_p90: float | None = None
+    speedup: Interval | None = None
+    """Baseline time over candidate time, measured in alternation (ABBA)."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds in `encode`, `denoise`, `decode`, as the candidate reports them."""
+    throughput: Mapping[int, float] = field(default_factory=dict)
+    """Images per second by batch size."""
+    memory: float | None = None
+    loss: Interval | None = None
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+    """`psnr` (dB), `ssim`, `haarpsi`, `lpips`, `adherence` (share); what could be computed."""
+    robustness: Mapping[str, str] = field(default_factory=dict)
+    """Check (`seeds`, `batch`, `prompts`, `repeat`) to `ok` or a sentence."""
+    floor: float | None = None
+    """Seconds per image below which this machine cannot do the declared work."""
+    fallbacks: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    seconds: float = 0.0
+    """What the evaluation took."""

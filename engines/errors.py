@@ -1,0 +1,53 @@
+"""What can go wrong below the agent.
+
+    EngineError
+    ├── ModelError          a model that cannot be loaded, with what to do
+    │   └── UnsafeWeights   a pickle checkpoint: refused, safetensors only
+    ├── CaptureError        a component that torch.export cannot capture
+    ├── BuildError          an engine that cannot be built or differs from eager
+    ├── TechniqueError      a recipe that does not fit the model or itself
+    ├── ScriptError         a candidate's script that breaks its contract
+    ├── WorkloadError       prompts, size or steps that make no sense
+    └── PackageError        a package that must not be trusted or cannot be written
+
+The text of each is one sentence for the user: what was wrong with which
+input, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of everything that `engines` raises on purpose."""
+
+
+class ModelError(EngineError):
+    """A model that cannot be loaded."""
+
+
+class UnsafeWeights(ModelError):
+    """Weights in a format that can run code when read."""
+
+
+class CaptureError(EngineError):
+    """A component that cannot be captured."""
+
+
+class BuildError(EngineError):
+    """An engine that cannot be built, or that differs from eager."""
+
+
+class TechniqueError(EngineError):
+    """A recipe that fits neither the model, the target nor itself."""
+
+
+class ScriptError(EngineError):
+    """A candidate's script that breaks its contract."""
+
+
+class WorkloadError(EngineError):
+    """A workload that makes no sense."""
+
+
+class PackageError(EngineError):
+    """A package that cannot be written or must not be trusted."""

@@ -1,0 +1,46 @@
+"""What the user wants to generate: the work that everything is measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engines.errors import WorkloadError
+
+
+class Workload(BaseModel):
+    """Prompts and settings, saved with a run; reference and baseline are made from it.
+
+    `None` means: as the model's authors ship it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompts: tuple[str, ...] = ()
+    """The user's own prompts; empty: drawn fresh from the model's prompt source."""
+    size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """Height and width in pixels."""
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=50)] | None = None
+    negative_prompt: str = ""
+    batch: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """One prompt a line; empty lines and lines that begin with `#` are skipped.
+
+    Raises:
+        WorkloadError: no such file, not text, or nothing in it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise WorkloadError(f"There is no prompt file {path}; give a text file with one prompt a line.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkloadError(f"The prompt file {path} cannot be read ({error}); give a UTF-8 text file.") from error
+    prompts = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    if not prompts:
+        raise WorkloadError(f"The prompt file {path} holds no prompt; write one prompt a line.")
+    return prompts

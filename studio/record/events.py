@@ -1,0 +1,298 @@
+"""The one language between the worker and its front ends.
+
+Every event is `{v, seq, run, time, type, data}`; `data` is one of the models
+below, chosen by `type`.  The worker commits an event to the journal before it
+prints it; the window, the terminal, the report and the tests replay them.
+Shapes of candidates mirror `agent.candidate`, which this package may not
+import: the window reads events and must never load a model.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION: Final = 1
+
+
+class Data(BaseModel):
+    """Base of all event data: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(Data):
+    value: float
+    low: float
+    high: float
+
+
+class Step(Data):
+    technique: str
+    parameters: dict[str, int | float | str | bool] = {}
+
+
+class Sample(Data):
+    prompt: str
+    seed: int
+    image: str
+    metrics: dict[str, float] = {}
+
+
+class Verdict(Data):
+    """See `agent.candidate.Verdict` for meanings and units."""
+
+    state: Literal["passed", "failed", "quarantined"]
+    stage: Literal["static", "build", "smoke", "gate", "certify"]
+    reason: str = ""
+    evidence: str = ""
+    latency: Interval | None = None
+    latency_p90: float | None = None
+    speedup: Interval | None = None
+    stages: dict[str, float] = {}
+    throughput: dict[int, float] = {}
+    memory: float | None = None
+    loss: Interval | None = None
+    metrics: dict[str, Interval] = {}
+    robustness: dict[str, str] = {}
+    floor: float | None = None
+    fallbacks: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    seconds: float = 0.0
+
+
+class Component(Data):
+    """One part of a model: text encoder, denoiser, decoder, scheduler."""
+
+    name: str
+    kind: str
+    """Class name, for example `UNet2DConditionModel`."""
+    parameters: int
+    dtype: str
+    bytes: int
+    share: float | None = None
+    """Share of the baseline's time, once profiled."""
+
+
+class ModelCard(Data):
+    name: str
+    source: str
+    """Folder, file or hub id it was loaded from."""
+    family: str
+    task: str
+    size: int
+    """Native height and width in pixels."""
+    steps: int
+    guidance: float
+    licence: str
+    components: tuple[Component, ...]
+    hash: str
+    """Digest of all weights and settings."""
+    memory: int
+    """Bytes that the weights take when loaded in fp32."""
+    notes: tuple[str, ...] = ()
+
+
+class TargetState(Data):
+    """One row of the Device step."""
+
+    id: str
+    """For example `cpu`, `cuda`, `directml`, `mlx`, `coreml`."""
+    name: str
+    engine: str
+    state: Literal["ready", "build_only", "missing"]
+    reason: str
+    install: str = ""
+    gflops: float | None = None
+    gbytes: float | None = None
+
+
+class Metric(Data):
+    """What the y axis shows."""
+
+    name: str
+    title: str
+    unit: str
+    note: str = ""
+
+
+# -- events of a run -------------------------------------------------------------------------
+
+
+class RunStarted(Data):
+    model: ModelCard
+    target: str
+    workload: dict[str, Any]
+    metric: Metric
+    preset: str
+    generations: int
+    population: int
+    budget: float | None
+    """Seconds for the search, certification not included; None: until the generations are done."""
+    seed: int
+    reference: tuple[float, float]
+    """Hypervolume reference point: (seconds per image, loss)."""
+    folder: str
+
+
+class GenerationStarted(Data):
+    generation: int
+    planned: int
+
+
+class CandidateProposed(Data):
+    id: str
+    generation: int
+    origin: Literal["baseline", "seed", "new", "refined", "given"]
+    parents: tuple[str, ...]
+    recipe: tuple[Step, ...]
+    title: str
+    """A short label, for example `DPM++ 2M 12 + OpenVINO bf16`."""
+    why: str
+    script: str
+
+
+class CandidateStage(Data):
+    id: str
+    stage: Literal["static", "build", "smoke", "gate", "certify"]
+    message: str
+
+
+class CandidateJudged(Data):
+    id: str
+    verdict: Verdict
+
+
+class FrontUpdated(Data):
+    generation: int
+    front: tuple[str, ...]
+    """Ids from fastest to best."""
+    knee: str | None
+    hypervolume: float
+
+
+class Progress(Data):
+    done: int
+    total: int
+    doing: str
+    seconds_low: float | None = None
+    seconds_high: float | None = None
+
+
+class Notice(Data):
+    level: Literal["info", "warning", "error"]
+    text: str
+    action: str = ""
+
+
+class Certified(Data):
+    """A claim checked on fresh prompts outside the search."""
+
+    id: str
+    claim: str
+    """For example `adherence loss under 2 points`."""
+    held: bool
+    prompts: int
+    loss: Interval
+    """One-sided 95 % bounds."""
+    speedup: Interval | None = None
+    note: str = ""
+
+
+class RunPaused(Data):
+    reason: str = ""
+
+
+class RunResumed(Data):
+    pass
+
+
+class RunFinished(Data):
+    reason: Literal["done", "budget", "stopped", "failed"]
+    text: str
+    winner: str | None = None
+    seconds: float = 0.0
+
+
+# -- events of a job: what a front end asked for by a command (see protocol) -------------------
+
+
+class JobProgress(Data):
+    job: int
+    done: int
+    total: int
+    doing: str
+
+
+class JobDone(Data):
+    job: int
+    result: dict[str, Any]
+
+
+class JobFailed(Data):
+    job: int
+    text: str
+    """One sentence: what and what to do."""
+    detail: str = ""
+
+
+class WorkerReady(Data):
+    version: str
+    protocol: int
+    pid: int
+
+
+class Vitals(Data):
+    """Load of the machine, once a second while something runs."""
+
+    cpu: float
+    memory: int
+    memory_total: int
+
+
+EVENTS: Final[dict[str, type[Data]]] = {
+    "run.started": RunStarted,
+    "generation.started": GenerationStarted,
+    "candidate.proposed": CandidateProposed,
+    "candidate.stage": CandidateStage,
+    "candidate.judged": CandidateJudged,
+    "front.updated": FrontUpdated,
+    "progress": Progress,
+    "notice": Notice,
+    "certified": Certified,
+    "run.paused": RunPaused,
+    "run.resumed": RunResumed,
+    "run.finished": RunFinished,
+    "job.progress": JobProgress,
+    "job.done": JobDone,
+    "job.failed": JobFailed,
+    "worker.ready": WorkerReady,
+    "vitals": Vitals,
+}
+TYPES: Final = {model: name for name, model in EVENTS.items()}
+TRANSIENT: Final = frozenset({"job.progress", "job.done", "job.failed", "worker.ready", "vitals"})
+"""Types that are printed but not journalled; their `seq` is 0."""
+
+
+class Event(BaseModel):
+    """An envelope.  `seq` counts from 1 within a run and has no gaps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: int = VERSION
+    seq: Annotated[int, Field(ge=0)]
+    run: str
+    time: float
+    type: str
+    data: dict[str, Any]
+
+    def payload(self) -> Data:
+        """The typed data; raises `KeyError` for an unknown type."""
+        return EVENTS[self.type].model_validate(self.data)
+
+
+def event(data: Data, *, run: str = "", seq: int = 0) -> Event:
+    """Wrap data with the present time (seconds since the epoch)."""
+    return Event(seq=seq, run=run, time=clock.time(), type=TYPES[type(data)], data=data.model_dump(mode="json"))
