@@ -1,0 +1,43 @@
+"""A plan: everything that decides how a pipeline will run, before anything is built.
+
+Techniques turn one plan into the next; `engines.pipeline.build` makes it run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engines.hostloop.settings import LoopSettings
+
+Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserStructure:
+    """What changes the denoiser's graph or weights; each combination has a capture of its own."""
+
+    student: bool = False
+    """The few-step student's LoRA is fused into the weights."""
+    merge_ratio: float = 0.0
+    """Share of the tokens that token merging removes in self-attention."""
+    fused_qkv: bool = False
+    cached: bool = False
+    """Split for feature caching into `denoiser_full` and `denoiser_shallow`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Immutable; change it with `dataclasses.replace`."""
+
+    model: str
+    """Model source as given: a folder, a file, a hub id or `tiny-scenes`."""
+    device: str
+    loop: LoopSettings
+    denoiser: DenoiserStructure = field(default_factory=DenoiserStructure)
+    decoder: Literal["vae", "tiny"] = "vae"
+    backend: Backend = "torch"
+    precision: Precision = "fp32"
+    """Of the denoiser and the decoder; text encoders stay in fp32."""
+    channels_last: bool = False
