@@ -295,4 +295,6 @@ class Event(BaseModel):
 
 def event(data: Data, *, run: str = "", seq: int = 0) -> Event:
     """Wrap data with the present time (seconds since the epoch)."""
-    return Event(seq=seq, run=run, time=clock.time(), type=TYPES[type(data)], data=data.model_dump(mode="json"))
+    return Event(
+        seq=seq, run=run, time=clock.time(), type=TYPES[type(data)], data=data.model_dump(mode="json")
+    )

@@ -1,0 +1,46 @@
+"""What can go wrong in the studio.
+
+    StudioError
+    ├── JournalError     a journal that is damaged, newer than this program, or cannot be written
+    ├── RunError         a run or a candidate that does not exist or does not fit the request
+    │   └── RunLocked    a run that another process is writing
+    ├── ProtocolError    a line that is no request and no event
+    ├── ReportError      a report that cannot be written
+    └── Cancelled        a job that the user gave up
+
+The text of each is one sentence for the user: what was wrong with which
+input, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class StudioError(Exception):
+    """Base of everything that `studio` raises on purpose."""
+
+
+class JournalError(StudioError):
+    """A journal that cannot be read or written."""
+
+
+class RunError(StudioError):
+    """A run or a candidate that does not exist or does not fit the request."""
+
+
+class RunLocked(RunError):
+    """A run that another process is writing."""
+
+
+class ProtocolError(StudioError):
+    """A line that is no request and no event."""
+
+
+class ReportError(StudioError):
+    """A report that cannot be written."""
+
+
+class Cancelled(StudioError):
+    """A job that the user gave up."""
+
+    def __init__(self) -> None:
+        super().__init__("Cancelled.")

@@ -1,0 +1,147 @@
+"""What is known about a run: derived from its events, by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from studio.errors import RunError
+from studio.record import events
+from studio.record.events import Event
+
+Phase = Literal["empty", "running", "paused", "done", "budget", "stopped", "failed"]
+
+
+@dataclass(slots=True)
+class CandidateState:
+    """A candidate as far as it has come."""
+
+    proposal: events.CandidateProposed
+    stage: str = ""
+    """The last stage that was begun; empty before the first."""
+    message: str = ""
+    verdict: events.Verdict | None = None
+
+    @property
+    def id(self) -> str:
+        return self.proposal.id
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is not None and self.verdict.state == "passed"
+
+
+@dataclass(slots=True)
+class RunState:
+    """Apply events in order; every field is what they say so far."""
+
+    run: str = ""
+    seq: int = 0
+    started: events.RunStarted | None = None
+    started_at: float = 0.0
+    updated_at: float = 0.0
+    candidates: dict[str, CandidateState] = field(default_factory=dict)
+    """By id, in the order of proposal; `c000` is the baseline."""
+    generation: int = 0
+    planned: int = 0
+    front: tuple[str, ...] = ()
+    knee: str | None = None
+    hypervolume: float = 0.0
+    hypervolumes: list[tuple[int, float]] = field(default_factory=list)
+    """(judged candidates, hypervolume) after each update."""
+    progress: events.Progress | None = None
+    notices: list[events.Notice] = field(default_factory=list)
+    certified: list[events.Certified] = field(default_factory=list)
+    paused: bool = False
+    finished: events.RunFinished | None = None
+    searched: float = 0.0
+    """Seconds from start or resumption to the last event, added up; pauses are not counted."""
+    _since: float = 0.0
+
+    @classmethod
+    def replay(cls, recorded: Iterable[Event]) -> RunState:
+        state = cls()
+        for item in recorded:
+            state.apply(item)
+        return state
+
+    @property
+    def phase(self) -> Phase:
+        if self.finished is not None:
+            return self.finished.reason
+        if self.started is None:
+            return "empty"
+        return "paused" if self.paused else "running"
+
+    @property
+    def model(self) -> events.ModelCard | None:
+        return None if self.started is None else self.started.model
+
+    @property
+    def baseline(self) -> CandidateState | None:
+        return self.candidates.get("c000")
+
+    @property
+    def winner(self) -> str | None:
+        """The winner once there is one, else the knee."""
+        if self.finished is not None and self.finished.winner is not None:
+            return self.finished.winner
+        return self.knee
+
+    @property
+    def judged(self) -> int:
+        return sum(candidate.verdict is not None for candidate in self.candidates.values())
+
+    def candidate(self, name: str) -> CandidateState:
+        """By id, or `winner`, `knee`, `baseline`.
+
+        Raises:
+            RunError: there is none.
+        """
+        wanted = {"winner": self.winner, "knee": self.knee, "baseline": "c000"}.get(name, name)
+        found = self.candidates.get(wanted or "")
+        if found is None:
+            known = ", ".join(self.candidates) or "none yet"
+            raise RunError(f"The run {self.run} has no candidate {name}; it has: {known}.")
+        return found
+
+    def apply(self, item: Event) -> None:
+        """Take one event in; transient ones and unknown types change nothing."""
+        if item.type in events.TRANSIENT or item.type not in events.EVENTS:
+            return
+        self.run = item.run or self.run
+        self.seq = item.seq
+        if self._since and not self.paused and self.finished is None:
+            self.searched += max(0.0, item.time - self._since)
+        self._since = item.time
+        self.updated_at = item.time
+        match item.payload():
+            case events.RunStarted() as data:
+                self.started, self.started_at = data, item.time
+            case events.GenerationStarted() as data:
+                self.generation, self.planned = data.generation, data.planned
+            case events.CandidateProposed() as data:
+                self.candidates[data.id] = CandidateState(data)
+            case events.CandidateStage() as data if data.id in self.candidates:
+                self.candidates[data.id].stage = data.stage
+                self.candidates[data.id].message = data.message
+            case events.CandidateJudged() as data if data.id in self.candidates:
+                self.candidates[data.id].verdict = data.verdict
+            case events.FrontUpdated() as data:
+                self.front, self.knee, self.hypervolume = data.front, data.knee, data.hypervolume
+                self.hypervolumes.append((self.judged, data.hypervolume))
+            case events.Progress() as data:
+                self.progress = data
+            case events.Notice() as data:
+                self.notices.append(data)
+            case events.Certified() as data:
+                same = [old for old in self.certified if (old.id, old.claim) != (data.id, data.claim)]
+                self.certified = [*same, data]
+            case events.RunPaused():
+                self.paused = True
+            case events.RunResumed():
+                # The time between a kill and the resumption is nobody's work.
+                self.paused, self.finished = False, None
+            case events.RunFinished() as data:
+                self.finished, self.paused = data, False
