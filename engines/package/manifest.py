@@ -1,0 +1,375 @@
+"""The manifest of a package: what it is, where it comes from, and what was measured.
+
+Layout and top-level keys are those of the ONNX Runtime model package, schema
+1.0: `manifest.json` -> components -> variants, each variant in a
+content-addressed folder `shared_assets/sha256-<hex>`.  What that format leaves
+free (`additional_metadata`, `executor_info`) is strict here too.  The package's
+id is the digest of `SHA256SUMS`, which covers the manifest; so the manifest
+cannot hold it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+
+from engines.errors import PackageError
+from engines.hostloop.settings import LoopSettings
+from engines.package.sums import AGAIN, safe
+
+SCHEMA_VERSION: Final = "1.0"
+MAJOR, MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _inside(path: str) -> str:
+    try:
+        return safe(path)
+    except PackageError as error:
+        raise ValueError(str(error)) from None
+
+
+PackagePath = Annotated[
+    str, AfterValidator(_inside), Field(description="Posix path below the package's folder")
+]
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Interval(Part):
+    """A measured value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class File(Part):
+    """A file of a variant."""
+
+    path: PackagePath
+    """Relative to the variant's folder."""
+    sha256: Digest
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Tensor(Part):
+    """One named array of a component's interface; a dimension is a number or a symbol."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class Parity(Part):
+    """A component's engine against eager fp32 on the same inputs."""
+
+    max_abs: float
+    psnr: float | None = None
+    """dB over the reference's range."""
+    passed: bool
+
+
+class Target(Part):
+    """The machine and runtime something was built for or verified on."""
+
+    device: str
+    engine: str
+    engine_version: str
+    system: str
+    """For example `Linux`."""
+    machine: str
+    """Instruction set family, for example `x86_64`."""
+    processor: str = ""
+
+
+class Engine(Part):
+    """What this package's runner needs to load a variant."""
+
+    engine: Literal["openvino", "onnxruntime"]
+    model_file: PackagePath
+    precision: Literal["fp32", "bf16", "int8"]
+    options: dict[str, str] = {}
+    """Runtime properties, given to the engine as they are."""
+
+
+class OrtInfo(Part):
+    """ONNX Runtime's own slot, so that it can open the package by itself."""
+
+    model_file: PackagePath
+
+
+class ExecutorInfo(Part):
+    studio: Annotated[Engine, Field(alias="pareto-studio")]
+    ort: OrtInfo | None = None
+
+
+class VariantFacts(Part):
+    files: tuple[File, ...]
+    built_for: Target
+    parity: Parity | None = None
+    fallbacks: tuple[str, ...] = ()
+    """What was lowered while building, with the reason."""
+    excluded_layers: tuple[str, ...] = ()
+    """Layers kept in a higher precision."""
+
+
+class Variant(Part):
+    variant_directory: PackagePath
+    ep: str | None = None
+    device: Literal["cpu", "gpu", "npu"]
+    compatibility_string: str | None = None
+    executor_info: ExecutorInfo
+    additional_metadata: VariantFacts
+
+
+class ComponentContract(Part):
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    order: tuple[str, ...]
+    """Variants, preferred first: the fall-back order."""
+
+
+class Component(Part):
+    component_name: str
+    variants: Annotated[dict[str, Variant], Field(min_length=1)]
+    additional_metadata: ComponentContract
+
+
+class Tool(Part):
+    name: str
+    version: str
+
+
+class SourceModel(Part):
+    name: str
+    source: str
+    """As a person knows it: hub id or folder name, never a path of the machine that made the package."""
+    hash: str
+    """Digest of all weights and settings."""
+    licence: str
+    family: str
+
+
+class Output(Part):
+    """The package as a whole: prompts and seeds in, pictures out."""
+
+    height: int
+    width: int
+    channels: Literal[3] = 3
+    dtype: Literal["uint8"] = "uint8"
+    max_batch: int
+    latent_shape: tuple[int, int, int]
+    prompt_tokens: int
+
+
+class Technique(Part):
+    technique: str
+    parameters: dict[str, int | float | str | bool] = {}
+
+
+class Calibration(Part):
+    """The data that quantisation was calibrated on."""
+
+    id: str
+    sha256: str
+    count: int
+
+
+class Latency(Part):
+    """Seconds per image, whole pipeline, warm; baseline and candidate in alternation."""
+
+    seconds: Interval
+    p90: float | None = None
+    speedup: Interval | None = None
+    memory: float | None = None
+    """Peak of the process in MiB."""
+    measured_on: str
+    baseline: str
+
+
+class Quality(Part):
+    """Gate pictures against the reference."""
+
+    metrics: dict[str, Interval] = {}
+    loss: Interval | None = None
+    prompts: int
+    claims: tuple[str, ...] = ()
+    """Certified claims that held."""
+
+
+class Evidence(Part):
+    run: str
+    candidate: str
+    latency: Latency | None = None
+    quality: Quality | None = None
+
+
+class Golden(Part):
+    """One picture that every installation must reproduce, within tolerance."""
+
+    prompt: str
+    seed: int
+    image: PackagePath
+    dhash: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    """Difference hash of the picture: 64 bits that small numeric changes leave nearly alone."""
+    dhash_tolerance: Annotated[int, Field(ge=0, le=64)]
+    """Bits that may differ."""
+    minimum_psnr: float
+    """dB between an installation's picture and this one."""
+
+
+class Verification(Part):
+    """One time the package made its golden picture on its own."""
+
+    time: datetime
+    target: Target
+    python: str
+    fresh_environment: bool
+    """False: the wheels were borrowed, the environment was not made from `requirements.txt`."""
+    psnr: float
+    """dB against the Studio's own picture; 100 stands for equality."""
+    max_abs: Annotated[int, Field(ge=0, le=255)]
+    seconds: float
+    note: str = ""
+
+
+class Wheel(Part):
+    """One entry of the package's bill of materials."""
+
+    name: str
+    version: str
+    licence: str = ""
+
+
+def _loop(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        LoopSettings.from_json(data)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"host loop settings: {error}") from None
+    return data
+
+
+HostLoop = Annotated[
+    dict[str, JsonValue],
+    AfterValidator(_loop),
+    WithJsonSchema(TypeAdapter(LoopSettings).json_schema() | {"additionalProperties": False}),
+]
+
+
+class Facts(Part):
+    """`additional_metadata` of the whole package."""
+
+    created: datetime
+    tool: Tool
+    source_model: SourceModel
+    task: Literal["text-to-image"]
+    output: Output
+    host_loop: HostLoop
+    tokenizer: PackagePath
+    """Folder-qualified path of `tokenizer.json`."""
+    techniques: tuple[Technique, ...]
+    """In the order in which they were applied."""
+    title: str = ""
+    seed: int | None = None
+    """The run's seed, from which prompts and calibration were drawn."""
+    calibration: Calibration | None = None
+    built_for: Target
+    verified_on: tuple[Verification, ...] = ()
+    evidence: Evidence
+    golden: Golden
+    wheels: tuple[Wheel, ...]
+    python: str
+    """Versions of Python that the wheels are known to serve, for example `>=3.11`."""
+    signature: None = None
+    """Packages are unsigned in this version; the id tells two apart."""
+
+
+class Manifest(Part):
+    schema_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = SCHEMA_VERSION
+    package_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    package_version: str = "1"
+    description: str = ""
+    layout: Literal["portable"] = "portable"
+    components: Annotated[dict[str, Component], Field(min_length=1)]
+    shared_assets: dict[str, PackagePath] = {}
+    additional_metadata: Facts
+
+    @field_validator("components")
+    @classmethod
+    def _ordered(cls, components: dict[str, Component]) -> dict[str, Component]:
+        for name, component in components.items():
+            if sorted(component.additional_metadata.order) != sorted(component.variants):
+                raise ValueError(f"the order of {name} does not name its variants")
+        return components
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2) + "\n"
+
+
+def read(text: str | bytes) -> Manifest:
+    """Parse a manifest.
+
+    A newer minor version may add keys: they are ignored.  In a known version
+    an unknown key is refused.
+
+    Raises:
+        PackageError: no manifest, a newer major version, or a key or value that does not belong.
+    """
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, UnicodeDecodeError, RecursionError):
+        raise PackageError(f"manifest.json is no JSON; {AGAIN}.") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(version, str) or not re.fullmatch(r"\d{1,6}\.\d{1,6}", version):
+        raise PackageError(f"manifest.json names no schema version; {AGAIN}.")
+    major, minor = (int(part) for part in version.split("."))
+    if major != MAJOR:
+        raise PackageError(
+            f"The package uses schema {version} and this program reads {MAJOR}.x; "
+            + ("update Pareto Studio." if major > MAJOR else "export it again.")
+        )
+    try:
+        return Manifest.model_validate_json(text, extra="ignore" if minor > MINOR else None)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest.json"
+        raise PackageError(
+            f"The manifest does not fit its schema at {where}: {first['msg']}; do not use it."
+        ) from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the manifest, as published in `docs/package.schema.json`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Pareto Studio package manifest {SCHEMA_VERSION}",
+    } | {key: value for key, value in Manifest.model_json_schema(by_alias=True).items() if key != "title"}
+
+
+def main() -> None:
+    """`python -m engines.package.manifest > docs/package.schema.json`"""
+    print(json.dumps(schema(), indent=2))
+
+
+if __name__ == "__main__":
+    main()
