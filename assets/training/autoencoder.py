@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from assets.training import loop
 from assets.training.data import scenes
 
-STEPS, BATCH = 4500, 16
+STEPS, BATCH = 3000, 16
 
 
 def new_autoencoder() -> AutoencoderKL:

@@ -32,19 +32,17 @@ def autocast() -> contextlib.AbstractContextManager[None]:
     return torch.autocast(device().type, torch.bfloat16)
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> float:
-    """Linear warm-up, then cosine to a twentieth of the peak."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+def learning_rate(step: int, share: float, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, then cosine to a fiftieth of the peak; `share` of the run is done."""
+    return peak * min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
 class Run:
     """One training run: parameters, their moving average, optimiser, log."""
 
     def __init__(self, name: str, module: nn.Module, *, steps: int, peak: float, ema: float = 0.999,
-                 weight_decay: float = 0.01, save_every: int = 200) -> None:
+                 weight_decay: float = 0.01, save_every: int = 200, budget: float | None = None) -> None:
+        """`budget`: seconds of training after which the run counts as done, whatever its steps."""
         self.name, self.steps, self.peak, self.ema_decay = name, steps, peak, ema
         self.module = module.to(device())
         self.average = copy.deepcopy(self.module).requires_grad_(False).eval()
@@ -55,7 +53,13 @@ class Run:
         self.save_every = save_every
         self.step = 0
         self.seconds = 0.0
+        self.budget = budget or math.inf
         self._resume()
+
+    @property
+    def done(self) -> float:
+        """Share of the run that is done, by steps or by time, whichever is further."""
+        return max(self.step / self.steps, self.seconds / self.budget)
 
     @property
     def checkpoint(self) -> Path:
@@ -93,9 +97,9 @@ class Run:
         self.module.train()
         started, since, shown = time.monotonic(), self.seconds, time.monotonic()
         LOGS.mkdir(exist_ok=True)
-        while self.step < self.steps:
+        while self.done < 1:
             for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(self.step, self.steps, self.peak)
+                group["lr"] = learning_rate(self.step, self.done, self.peak)
             value, numbers = loss()
             self.optimiser.zero_grad(set_to_none=True)
             value.backward()
@@ -107,16 +111,16 @@ class Run:
             self.seconds = since + time.monotonic() - started
             if self.step % 20 == 0:
                 numbers = {"loss": float(value.detach()), **numbers}
-                if evaluate is not None and (self.step % every == 0 or self.step == self.steps):
+                if evaluate is not None and (self.step % every == 0 or self.done >= 1):
                     self.module.eval()
                     numbers |= evaluate()
                     self.module.train()
                 self._log(numbers)
-                if time.monotonic() - shown > 20 or self.step == self.steps:
+                if time.monotonic() - shown > 20 or self.done >= 1:
                     shown = time.monotonic()
                     text = " ".join(f"{key} {number:.4g}" for key, number in numbers.items())
                     print(f"{self.name} {self.step}/{self.steps} {self.seconds:.0f} s {text}", flush=True)
-            if self.step % self.save_every == 0 or self.step == self.steps:
+            if self.step % self.save_every == 0 or self.done >= 1:
                 self.save()
 
     def _log(self, numbers: dict[str, float]) -> None:
