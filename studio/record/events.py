@@ -132,8 +132,9 @@ class RunStarted(Data):
     budget: float | None
     """Seconds for the search, certification not included; None: until the generations are done."""
     seed: int
-    reference: tuple[float, float]
-    """Hypervolume reference point: (seconds per image, loss)."""
+    reference: tuple[float, float] | None = None
+    """Hypervolume reference point: (seconds per image, loss); None: said by `front.updated`, once the baseline is
+    measured."""
     folder: str
 
 
@@ -171,6 +172,8 @@ class FrontUpdated(Data):
     """Ids from fastest to best."""
     knee: str | None
     hypervolume: float
+    reference: tuple[float, float] | None = None
+    """The point that the hypervolume is measured from; the same one through the whole run."""
 
 
 class Progress(Data):

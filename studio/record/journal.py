@@ -23,6 +23,9 @@ SCHEMA: Final = 1
 APPLICATION_ID: Final = 0x50535444
 """`PSTD`: says that an SQLite file is one of ours."""
 
+_SYNCED: Final = frozenset({"run.started", "candidate.judged", "certified", "run.finished"})
+"""Types that also survive a power cut, with all before them; the others survive any kill."""
+
 _TABLE: Final = """
 CREATE TABLE events (
     seq  INTEGER PRIMARY KEY,
@@ -64,7 +67,7 @@ class Journal:
         try:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -86,7 +89,7 @@ class Journal:
         path = _existing(folder)
         try:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA synchronous = NORMAL")
             _check(connection, path)
             journal = cls(connection, path, folder.name)
             journal._next = 1 + connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
@@ -113,7 +116,7 @@ class Journal:
             raise _damaged(path, error) from error
 
     def append(self, data: Data) -> Event:
-        """Give the next number to an event and commit it; it is on the disk when this returns.
+        """Give the next number to an event and commit it; no kill can lose it when this has returned.
 
         Raises:
             JournalError: the disk is full or the journal can no longer be written.
@@ -122,7 +125,9 @@ class Journal:
             made = event(data, run=self.run, seq=self._next)
             if made.type in TRANSIENT:
                 raise ValueError(f"{made.type} is not journalled")
+            level = "FULL" if made.type in _SYNCED else "NORMAL"
             try:
+                self._connection.execute(f"PRAGMA synchronous = {level}")
                 self._connection.execute(
                     "INSERT INTO events (seq, v, run, time, type, data) VALUES (?, ?, ?, ?, ?, ?)",
                     (

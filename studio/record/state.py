@@ -48,6 +48,8 @@ class RunState:
     front: tuple[str, ...] = ()
     knee: str | None = None
     hypervolume: float = 0.0
+    reference: tuple[float, float] | None = None
+    """(seconds per image, loss): where the hypervolume is measured from."""
     hypervolumes: list[tuple[int, float]] = field(default_factory=list)
     """(judged candidates, hypervolume) after each update."""
     progress: events.Progress | None = None
@@ -118,7 +120,7 @@ class RunState:
         self.updated_at = item.time
         match item.payload():
             case events.RunStarted() as data:
-                self.started, self.started_at = data, item.time
+                self.started, self.started_at, self.reference = data, item.time, data.reference
             case events.GenerationStarted() as data:
                 self.generation, self.planned = data.generation, data.planned
             case events.CandidateProposed() as data:
@@ -130,6 +132,7 @@ class RunState:
                 self.candidates[data.id].verdict = data.verdict
             case events.FrontUpdated() as data:
                 self.front, self.knee, self.hypervolume = data.front, data.knee, data.hypervolume
+                self.reference = data.reference or self.reference
                 self.hypervolumes.append((self.judged, data.hypervolume))
             case events.Progress() as data:
                 self.progress = data

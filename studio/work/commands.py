@@ -1,0 +1,73 @@
+"""The commands of the worker: one table, named by module so that nothing heavy is imported early."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from studio.errors import ProtocolError
+from studio.work.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command's function lives, and whether it keeps the machine busy."""
+
+    function: str
+    """`module:name`."""
+    heavy: bool = False
+    """Heavy commands run one after the other, and only between two candidates of a run."""
+
+    def load(self) -> Callable[..., dict[str, Any]]:
+        module, _, name = self.function.partition(":")
+        found: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+        return found
+
+
+COMMANDS: Final = {
+    "devices": Command("studio.work.machine:devices"),
+    "inspect": Command("studio.work.machine:inspect"),
+    "runs": Command("studio.work.machine:runs"),
+    "report": Command("studio.work.report:report"),
+    "start": Command("studio.work.runs:start", heavy=True),
+    "resume": Command("studio.work.runs:resume", heavy=True),
+    "compare": Command("studio.work.compare:compare", heavy=True),
+    "generate": Command("studio.work.playground:generate", heavy=True),
+    "discriminator": Command("studio.work.discriminator:discriminator", heavy=True),
+    "certify": Command("studio.work.certify:certify", heavy=True),
+    "export": Command("studio.work.export:export", heavy=True),
+    "verify": Command("studio.work.export:verify", heavy=True),
+}
+"""`pause`, `stop`, `cancel` and `shutdown` are the worker's own."""
+
+
+def perform(name: str, job: Job, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Check the arguments against the function's signature, then call it.
+
+    Raises:
+        ProtocolError: arguments that are missing, unknown or of the wrong type.
+    """
+    function = COMMANDS[name].load()
+    hints = get_type_hints(function)
+    fields: dict[str, Any] = {
+        parameter.name: (
+            hints[parameter.name],
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in list(inspect.signature(function).parameters.values())[1:]
+    }
+    table = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    try:
+        checked = table.model_validate(arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ProtocolError(
+            f"The command {name} was given a bad argument {where}: {first['msg']}."
+        ) from error
+    return function(job, **{field: getattr(checked, field) for field in fields})

@@ -1,0 +1,50 @@
+"""How a run hears from the outside: pause, stop, leave, and work to be done between two candidates."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+Wish = Literal["go", "pause", "stop", "leave"]
+"""`leave`: end as if killed, but in order: the run can be resumed."""
+
+
+class Control:
+    """Shared by the worker's reader thread (which wishes) and the run's thread (which obeys)."""
+
+    def __init__(self, between: Callable[[float], None] | None = None) -> None:
+        self._changed = threading.Condition()
+        self._wish: Wish = "go"
+        self._abort = False
+        self._between = between
+        self.certify_on_stop = False
+        self.run = ""
+        """Id of the run, once it has one."""
+
+    @property
+    def wish(self) -> Wish:
+        return self._wish
+
+    @property
+    def abort(self) -> bool:
+        """Whether the candidate in flight is to be given up."""
+        return self._abort
+
+    def set(self, wish: Wish, *, abort: bool = False) -> None:
+        """`leave` and `stop` are final; `pause` and `go` may follow each other."""
+        with self._changed:
+            if self._wish == "leave" or (self._wish == "stop" and wish != "leave"):
+                self._abort = self._abort or abort
+            else:
+                self._wish = wish
+                self._abort = abort
+            self._changed.notify_all()
+
+    def between(self, seconds: float = 0.0) -> None:
+        """Let the owner do waiting work, or wait for it `seconds`; called between two candidates."""
+        if self._between is not None:
+            self._between(seconds)
+        elif seconds:
+            with self._changed:
+                self._changed.wait(seconds)
