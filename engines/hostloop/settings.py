@@ -13,7 +13,8 @@ class LoopSettings:
 
     `guidance_until` is the share of the steps that are guided (1.0: all),
     `cache_interval` how many steps one full pass of the denoiser serves (1: no
-    feature cache), `batch` the largest batch per call of a component.
+    feature cache), `batch` the largest number of pictures per pass; batched
+    guidance doubles it for the denoiser.
     """
 
     scheduler: str
@@ -33,7 +34,10 @@ class LoopSettings:
     batch: int = 8
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"scheduler_config": dict(self.scheduler_config), "latent_shape": list(self.latent_shape)}
+        return asdict(self) | {
+            "scheduler_config": dict(self.scheduler_config),
+            "latent_shape": list(self.latent_shape),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LoopSettings:

@@ -1,0 +1,39 @@
+"""Noise by seed, the same bits on every engine and in every batch.
+
+Philox is counter-based (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", SC11): its 128-bit key is (seed, stream), so the initial latent
+(stream 0) and the noise of each step (stream 1 + step) are independent and
+need no state between calls.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import LoopError
+
+
+def _stream(seed: int, stream: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if not 0 <= seed < 2**64:
+        raise LoopError(f"The seed {seed} is out of range; give a whole number from 0 to 2^64 - 1.")
+    philox = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64))
+    return np.random.Generator(philox).standard_normal(shape, dtype=np.float32)
+
+
+def latent_noise(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Unit normal noise of `shape`, (C, h, w), for the start of one picture.
+
+    Raises:
+        LoopError: the seed is negative or needs more than 64 bits.
+    """
+    return _stream(seed, 0, shape)
+
+
+def step_noise(seed: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Unit normal noise that a stochastic scheduler adds after `step` (0 is the first).
+
+    Raises:
+        LoopError: the seed is negative or needs more than 64 bits.
+    """
+    return _stream(seed, 1 + step, shape)

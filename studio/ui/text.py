@@ -1,0 +1,113 @@
+"""Numbers as people read them: three significant digits, units always."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from studio.record.events import Interval, Metric
+
+THIN = "\u2009"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """`digits` significant digits without exponent, for example `0.0123`, `4.56`, `1,230`."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(places, 6)}f}"
+
+
+def seconds(value: float) -> str:
+    """A latency: `38.2 ms`, `1.24 s`, `2:05 min`."""
+    if value < 1e-3:
+        return f"{number(value * 1e6)}{THIN}µs"
+    if value < 1:
+        return f"{number(value * 1e3)}{THIN}ms"
+    if value < 100:
+        return f"{number(value)}{THIN}s"
+    return f"{clock(value)}{THIN}min"
+
+
+def clock(value: float) -> str:
+    """Minutes and seconds, `1:40`, or hours, `2:05:00`."""
+    whole = max(0, round(value))
+    minutes, rest = divmod(whole, 60)
+    if minutes >= 60:
+        return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    return f"{minutes}:{rest:02d}"
+
+
+def time_range(low: float | None, high: float | None) -> str:
+    """`1:40 – 2:20 left`, or nothing when it is not known yet."""
+    if low is None or high is None:
+        return ""
+    if clock(low) == clock(high):
+        return f"{clock(high)} left"
+    return f"{clock(low)} – {clock(high)} left"
+
+
+def size(count: float) -> str:
+    """Bytes in binary units: `6.10 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{number(count)}{THIN}{unit}" if unit != "B" else f"{count:.0f}{THIN}B"
+        count /= 1024
+    return ""
+
+
+def count(value: int) -> str:
+    """Parameters: `13.9 M`."""
+    for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= limit:
+            return f"{number(value / limit)}{THIN}{unit}"
+    return str(value)
+
+
+def ratio(value: float) -> str:
+    """A speed-up: `5.20×`."""
+    return f"{number(value)}×"
+
+
+def scaled(metric: Metric) -> tuple[float, str]:
+    """Factor and unit to show a run's loss with: shares are shown as points (hundredths)."""
+    unit = metric.unit.strip()
+    if unit.lower() in {"share", "fraction", "1"} or (not unit and "adherence" in metric.name):
+        return 100.0, "points"
+    return 1.0, unit
+
+
+def loss(value: float, metric: Metric | None) -> str:
+    """A quality loss in the run's unit; never `-0`."""
+    factor, unit = scaled(metric) if metric else (1.0, "")
+    shown = value * factor
+    body = "0" if abs(shown) < 5e-5 else number(shown)
+    return f"{body}{THIN}{unit}" if unit else body
+
+
+def interval(value: Interval, factor: float = 1.0) -> str:
+    """`4.56 (4.50 – 4.62)`."""
+    return f"{number(value.value * factor)} ({number(value.low * factor)} – {number(value.high * factor)})"
+
+
+def metric(name: str, value: float) -> str:
+    """A picture metric by its name with its unit."""
+    if name == "psnr":
+        return f"{number(value)}{THIN}dB" if math.isfinite(value) else "identical"
+    if name == "adherence":
+        return f"{number(value * 100)}{THIN}%"
+    return number(value)
+
+
+METRIC_TITLES = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "haarpsi": "HaarPSI",
+    "lpips": "LPIPS",
+    "adherence": "Adherence",
+}
+
+
+def step(technique: str, parameters: Iterable[tuple[str, object]]) -> str:
+    """A technique as a chip: `feature-cache interval 3`."""
+    return " ".join([technique, *(f"{name} {value}" for name, value in parameters)])

@@ -1,0 +1,178 @@
+"""Our schedulers against those of diffusers, step by step."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.hostloop import LoopError, make, step_noise
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: a second thread only waits for the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+BASE: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+    "steps_offset": 1,
+    "clip_sample": False,
+}
+CLASSES = {
+    "ddim": "DDIMScheduler",
+    "dpm++2m": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "lcm": "LCMScheduler",
+    "euler": "EulerDiscreteScheduler",
+}
+SHAPE = (2, 4, 8, 8)
+
+
+def reference(name: str, config: dict[str, Any], steps: int) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import diffusers
+
+        scheduler = getattr(diffusers, CLASSES[name]).from_config(config)
+        scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def denoiser(sample: np.ndarray, timestep: float) -> np.ndarray:
+    """A smooth stand-in for a network: bounded, and different at every timestep."""
+    answer: np.ndarray = np.tanh(0.7 * sample + 0.3 * np.sin(timestep / 100)).astype(np.float32)
+    return answer
+
+
+def compare(name: str, config: dict[str, Any], steps: int) -> None:
+    theirs, ours = reference(name, config, steps), make(name, config, steps)
+    np.testing.assert_allclose(ours.timesteps, theirs.timesteps.numpy().astype(np.float32), atol=1e-3)
+    assert ours.start_scale == pytest.approx(float(theirs.init_noise_sigma), rel=1e-5)
+    noise = np.stack([step_noise(seed, 99, SHAPE[1:]) for seed in range(SHAPE[0])])
+    mine = noise * np.float32(ours.start_scale)
+    other = torch.from_numpy(mine.copy())
+    for step, timestep in enumerate(theirs.timesteps):
+        fresh = np.stack([step_noise(seed, step, SHAPE[1:]) for seed in range(SHAPE[0])])
+        shown = ours.scale(mine, step)
+        theirs_shown = theirs.scale_model_input(other, timestep)
+        mine = ours.advance(
+            denoiser(shown, float(timestep)), step, mine, fresh if ours.wants_noise(step) else None
+        )
+        answer = torch.from_numpy(denoiser(theirs_shown.numpy(), float(timestep)))
+        with pytest.MonkeyPatch.context() as patch:
+            if name == "lcm":
+                patch.setattr(
+                    "diffusers.schedulers.scheduling_lcm.randn_tensor",
+                    lambda *_, fresh=fresh, **__: torch.from_numpy(fresh),
+                )
+            other = theirs.step(answer, timestep, other, return_dict=False)[0]
+        assert mine.dtype == np.float32
+        scale = max(1.0, float(np.abs(other.numpy()).max()))
+        np.testing.assert_allclose(mine / scale, other.numpy() / scale, atol=1e-4, err_msg=f"step {step}")
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_step_equals_diffusers(name: str, spacing: str, prediction: str) -> None:
+    compare(name, BASE | {"timestep_spacing": spacing, "prediction_type": prediction}, 20)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 12, 14, 15, 30])
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_number_of_steps_equals_diffusers(name: str, steps: int) -> None:
+    compare(name, BASE, steps)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_zero_snr_schedule_equals_diffusers(name: str, spacing: str) -> None:
+    compare(name, BASE | {"rescale_betas_zero_snr": True, "timestep_spacing": spacing}, 12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02},
+        {"beta_schedule": "squaredcos_cap_v2"},
+        {"set_alpha_to_one": False},
+        {"clip_sample": True, "clip_sample_range": 1.5},
+        {"steps_offset": 0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", CLASSES)
+def test_other_settings_equal_diffusers(name: str, change: dict[str, Any]) -> None:
+    compare(name, BASE | {"timestep_spacing": "leading"} | change, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("dpm++2m", {"solver_type": "heun"}),
+        ("dpm++2m", {"solver_order": 1}),
+        ("dpm++2m", {"euler_at_final": True, "final_sigmas_type": "sigma_min"}),
+        ("dpm++2m", {"lower_order_final": False, "final_sigmas_type": "sigma_min"}),
+        ("unipc", {"solver_type": "bh1", "final_sigmas_type": "sigma_min"}),
+        ("unipc", {"solver_order": 1}),
+        ("unipc", {"solver_order": 3}),
+        ("unipc", {"final_sigmas_type": "sigma_min"}),
+        ("unipc", {"disable_corrector": [0, 1]}),
+        ("lcm", {"original_inference_steps": 25}),
+    ],
+    ids=str,
+)
+def test_solver_settings_equal_diffusers(name: str, change: dict[str, Any]) -> None:
+    compare(name, BASE | change, 10)
+
+
+def test_defaults_of_an_empty_configuration_equal_diffusers() -> None:
+    for name in CLASSES:
+        compare(name, {}, 8)
+
+
+def test_no_number_of_steps_leaves_the_schedule() -> None:
+    for steps in range(1, 101):
+        timesteps = make("ddim", BASE, steps).timesteps
+        assert len(timesteps) == steps
+        assert timesteps.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "steps", "words"),
+    [
+        ("pndm", {}, 10, "There is no scheduler 'pndm'"),
+        ("ddim", {"beta_schedule": "laplace"}, 10, "beta_schedule='laplace'"),
+        ("ddim", {"timestep_spacing": "odd"}, 10, "timestep_spacing='odd'"),
+        ("ddim", {"thresholding": True}, 10, "thresholding"),
+        ("dpm++2m", {"use_karras_sigmas": True}, 10, "use_karras_sigmas"),
+        ("ddim", {"prediction_type": "flow_prediction"}, 10, "flow_prediction"),
+        ("ddim", {}, 0, "0 steps"),
+        ("lcm", {}, 51, "between 1 and 50"),
+    ],
+)
+def test_what_cannot_be_done_is_said(name: str, change: dict[str, Any], steps: int, words: str) -> None:
+    with pytest.raises(LoopError, match=words):
+        make(name, BASE | change, steps)
+
+
+def test_pure_noise_cannot_start_a_denoiser_that_predicts_noise() -> None:
+    scheduler = make("ddim", BASE | {"rescale_betas_zero_snr": True, "prediction_type": "epsilon"}, 4)
+    zeros = np.zeros(SHAPE, dtype=np.float32)
+    with pytest.raises(LoopError, match="rescale_betas_zero_snr"):
+        scheduler.advance(zeros, 0, zeros)
