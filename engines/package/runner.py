@@ -1,0 +1,242 @@
+"""The program of a package: pictures from prompts, without the Studio; travels inside the package.
+
+    python run.py --prompt "a red house" --seed 7 --out house.png
+    python run.py --info | --self-test | --serve
+
+Every byte of the package is checked before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import EngineError, PackageError
+from engines.package import components, likeness, sums
+
+Pixels = NDArray[np.uint8]
+
+
+class Package:
+    """An opened package.  Its files are checked when it is opened, its engines loaded when first needed.
+
+    Raises:
+        PackageError: anything but the package that was made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = sums.check_folder(folder)
+        self.manifest: dict[str, Any] = json.loads((folder / sums.MANIFEST).read_bytes())
+        self.facts: dict[str, Any] = self.manifest["additional_metadata"]
+        self.fallbacks: list[str] = []
+        """Variants that could not be loaded here, with the reason."""
+
+    @cached_property
+    def loaded(self) -> dict[str, components.Component]:
+        """The components, each by the first variant that this machine can load."""
+        return {name: self._load(name, body) for name, body in self.manifest["components"].items()}
+
+    def _load(self, name: str, body: dict[str, Any]) -> components.Component:
+        reason = PackageError(f"The package has no variant of {name}.")
+        for variant in body["additional_metadata"]["order"]:
+            facts = body["variants"][variant]
+            try:
+                return components.load(
+                    self.folder / facts["variant_directory"], facts["executor_info"]["pareto-studio"]
+                )
+            except PackageError as error:
+                self.fallbacks.append(f"{name}: {variant}: {error}")
+                reason = error
+        raise reason
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self.folder / self.facts["tokenizer"]))
+
+    def loop(self, *, steps: int | None = None, guidance: float | None = None) -> Any:
+        """The host loop (`engines.hostloop.Loop`), with other steps or guidance if given."""
+        from engines.hostloop import Loop, LoopSettings
+
+        settings = LoopSettings.from_json(self.facts["host_loop"])
+        if steps is not None:
+            settings = replace(settings, steps=steps)
+        if guidance is not None:
+            settings = replace(settings, guidance=guidance)
+        return Loop(self.loaded, self.tokenizer, settings)
+
+    def self_test(self) -> dict[str, Any]:
+        """Make the golden picture and compare it with the one that was shipped."""
+        golden = self.facts["golden"]
+        start = time.perf_counter()
+        picture = self.loop().generate([golden["prompt"]], [golden["seed"]]).images[0]
+        seconds = time.perf_counter() - start
+        expected = read_picture(self.folder / golden["image"])
+        alike = likeness.psnr(picture, expected)
+        bits = likeness.differing_bits(likeness.dhash(picture), golden["dhash"])
+        return {
+            "passed": alike >= golden["minimum_psnr"] and bits <= golden["dhash_tolerance"],
+            "psnr": alike,
+            "max_abs": likeness.max_abs(picture, expected),
+            "differing_bits": bits,
+            "seconds": seconds,
+            "fallbacks": self.fallbacks,
+        }
+
+
+def read_picture(path: Path) -> Pixels:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)
+
+
+def write_picture(picture: Pixels, path: Path) -> None:
+    """Write a PNG under a temporary name, then rename it.
+
+    Raises:
+        PackageError: it cannot be written there.
+    """
+    from PIL import Image
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        Image.fromarray(picture).save(partial, format="PNG")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise PackageError(
+            f"{path} cannot be written ({error.strerror or error}); give another --out."
+        ) from None
+
+
+def serve(package: Package, requests: IO[str], answers: IO[bytes]) -> None:
+    """Answer one JSON line after another until the input ends.
+
+    `{"prompts": [...], "seeds": [...]}` -> `{"ok": true, "shape": [N, H, W, 3], "bytes": n, "stages": {...}}`
+    and n raw bytes; or `{"ok": false, "error": "one sentence"}`.
+    """
+    loop = package.loop()
+    for line in requests:
+        try:
+            request = json.loads(line)
+            result = loop.generate(
+                [str(text) for text in request["prompts"]], [int(n) for n in request["seeds"]]
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            answer, body = (
+                {"ok": False, "error": f"The request makes no sense ({error}); send prompts and seeds."},
+                b"",
+            )
+        else:
+            body = result.images.tobytes()
+            answer = {"ok": True, "shape": result.images.shape, "bytes": len(body), "stages": result.seconds}
+        answers.write(json.dumps(answer).encode() + b"\n" + body)
+        answers.flush()
+
+
+def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    # Python's C runtimes print on stdout too; answers and bytes go to a private copy of it.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb") if options.serve else None
+    if answers is not None:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        package = Package(folder)
+        if answers is not None:
+            serve(package, sys.stdin, answers)
+        elif options.info:
+            _info(package, as_json=options.json)
+        elif options.self_test:
+            return _self_test(package, as_json=options.json)
+        else:
+            _generate(package, options)
+    except (EngineError, ValueError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    except (KeyError, TypeError) as error:
+        print(f"The manifest is not one that this runner knows ({error!r}).", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.py", description="Makes pictures from prompts.")
+    parser.add_argument("--prompt", action="append", help="what to draw; give it again for more pictures")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first picture, one more for each next"
+    )
+    parser.add_argument("--out", type=Path, default=Path("picture.png"), help="PNG; several are numbered")
+    parser.add_argument("--steps", type=int, help="other than the package's own")
+    parser.add_argument("--guidance", type=float, help="other than the package's own")
+    parser.add_argument("--info", action="store_true", help="say what this package is")
+    parser.add_argument("--self-test", action="store_true", help="make the golden picture and compare")
+    parser.add_argument("--serve", action="store_true", help="answer JSON lines on standard input")
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    return parser
+
+
+def _generate(package: Package, options: argparse.Namespace) -> None:
+    if not options.prompt:
+        _refuse('There is no prompt; give --prompt "what to draw".')
+    if options.steps is not None and not 1 <= options.steps <= 1000:
+        _refuse(f"--steps {options.steps} makes no sense; give a number from 1 to 1000.")
+    seeds = [options.seed + at for at in range(len(options.prompt))]
+    result = package.loop(steps=options.steps, guidance=options.guidance).generate(options.prompt, seeds)
+    paths = [options.out]
+    if len(seeds) > 1:
+        paths = [options.out.with_stem(f"{options.out.stem}-{at + 1}") for at in range(len(seeds))]
+    for picture, path in zip(result.images, paths, strict=True):
+        write_picture(picture, path)
+    if options.json:
+        print(
+            json.dumps(
+                {"images": [str(path) for path in paths], "seconds": result.seconds, "calls": result.calls}
+            )
+        )
+    else:
+        print(f"{', '.join(str(path) for path in paths)}: {sum(result.seconds.values()):.2f} s")
+    for reason in package.fallbacks:
+        print(f"Fell back: {reason}", file=sys.stderr)
+
+
+def _info(package: Package, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"id": package.id} | package.manifest))
+        return
+    facts, golden = package.facts, package.facts["golden"]
+    print(f"{package.manifest['package_name']}  {facts.get('title', '')}\n{package.id}")
+    print(f"model     {facts['source_model']['name']} ({facts['source_model']['licence']})")
+    print(f"picture   {facts['output']['width']} x {facts['output']['height']}")
+    print(f"engine    {facts['built_for']['engine']} {facts['built_for']['engine_version']}")
+    for check in facts.get("verified_on", []):
+        print(f"verified  {check['time']} on {check['target']['processor'] or check['target']['machine']}")
+    print(f'golden    "{golden["prompt"]}", seed {golden["seed"]}')
+
+
+def _self_test(package: Package, *, as_json: bool) -> int:
+    found = package.self_test()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        word = "passed" if found["passed"] else "FAILED"
+        print(f"{word}: {found['psnr']:.1f} dB against the golden picture, {found['seconds']:.2f} s")
+    return 0 if found["passed"] else 1
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise PackageError(sentence)

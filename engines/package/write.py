@@ -1,0 +1,323 @@
+"""Write a package: a folder and its `.zip`.
+
+Everything is written under a temporary name, verified, then renamed; what was
+there before stays until the new package has proved itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engines.errors import PackageError
+from engines.package import sums
+from engines.package.likeness import Pixels
+from engines.package.manifest import (
+    Component,
+    ComponentContract,
+    Engine,
+    ExecutorInfo,
+    Facts,
+    File,
+    Manifest,
+    OrtInfo,
+    Parity,
+    Target,
+    Tensor,
+    Variant,
+    VariantFacts,
+)
+from engines.package.verify import Verified, verify
+from engines.package.wheels import requirements
+
+OnProgress = Callable[[float, str], None]
+"""Called with the share done, 0 to 1, and what is being done."""
+
+GOLDEN: Final = "golden.png"
+_ASSETS: Final = "shared_assets"
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_TRAVELLERS: Final = ("__init__", "sums", "likeness", "components", "runner")
+"""Modules of this folder that travel inside every package, as they are."""
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+
+_RUN: Final = '''"""Makes pictures from prompts with this package: `python run.py --help`."""
+
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+if any(FOLDER.rglob("__pycache__")):
+    sys.exit("There are compiled files in this package that are not its own; remove its __pycache__ folders.")
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(FOLDER))
+
+from engines.package.runner import main  # noqa: E402
+
+sys.exit(main(FOLDER))
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFiles:
+    """One built variant of one component."""
+
+    component: str
+    engine: Engine
+    files: Mapping[str, Path]
+    """Name inside the variant's folder -> where it lies now."""
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    built_for: Target
+    parity: Parity | None = None
+    fallbacks: tuple[str, ...] = ()
+    excluded_layers: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> str:
+        return f"{self.engine.engine}-{self.built_for.device}-{self.engine.precision}"
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """All that a package is made of."""
+
+    name: str
+    description: str
+    engines: tuple[EngineFiles, ...]
+    tokenizer: Path
+    facts: Callable[[str], Facts]
+    """The facts, given the package-relative path of the tokenizer."""
+    golden: Pixels
+    readme: str
+    licence: str
+
+
+def write(
+    contents: Contents, folder: Path, *, replace: bool = False, on_progress: OnProgress | None = None
+) -> Verified:
+    """Write the package folder.
+
+    Args:
+        folder: where the package shall lie; must not exist, unless `replace` is set and a package lies there.
+
+    Raises:
+        PackageError: it cannot be written there; what was there is as it was.
+    """
+    tell = on_progress or (lambda _share, _doing: None)
+    _check_place(folder, replace=replace)
+    sources = [contents.tokenizer, *(path for part in contents.engines for path in part.files.values())]
+    if gone := [path for path in sources if not path.is_file()]:
+        raise PackageError(
+            f"The file {gone[0]}, which the package needs, is gone; export again to rebuild it."
+        )
+    size = sum(path.stat().st_size for path in sources)
+    with _staging(folder, size) as partial:
+        tell(0.0, "Copying engines")
+        manifest = _fill(contents, partial, tell)
+        (partial / sums.MANIFEST).write_bytes(manifest.to_json().encode())
+        tell(0.8, "Taking digests")
+        sums.write(partial)
+        tell(0.9, "Verifying")
+        verified = verify(partial)
+        _swap(partial, folder)
+    tell(1.0, "Written")
+    return verified
+
+
+def amend(folder: Path, change: Callable[[Facts], Facts]) -> Verified:
+    """Change a package's facts, for example to add a verification; the id changes with them.
+
+    Raises:
+        PackageError: the package is not as it was made, or cannot be written.
+    """
+    verified = verify(folder)
+    facts = change(verified.manifest.additional_metadata)
+    manifest = verified.manifest.model_copy(update={"additional_metadata": facts})
+    with _staging(folder, verified.bytes) as partial:
+        for name in sums.walk(folder):
+            if name not in (sums.MANIFEST, sums.SUMS):
+                _copy(folder / name, partial / name)
+        (partial / sums.MANIFEST).write_bytes(manifest.to_json().encode())
+        sums.write(partial)
+        amended = verify(partial)
+        _swap(partial, folder)
+    return amended
+
+
+def pack(folder: Path) -> Path:
+    """Write the package's `.zip` beside it and return its path; the same package gives the same bytes.
+
+    Raises:
+        PackageError: it cannot be written.
+    """
+    target = folder.with_name(f"{folder.name}.zip")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with sentences(target.parent, 0), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in sums.walk(folder):
+                entry = zipfile.ZipInfo(f"{folder.name}/{name}", _EPOCH)
+                entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+        verify(partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
+    components: dict[str, dict[str, Any]] = {}
+    for at, part in enumerate(contents.engines):
+        tell(0.7 * at / len(contents.engines), f"Copying {part.component}")
+        directory, files = _asset(part.files, partial)
+        facts = VariantFacts(
+            files=files,
+            built_for=part.built_for,
+            parity=part.parity,
+            fallbacks=part.fallbacks,
+            excluded_layers=part.excluded_layers,
+        )
+        ort = part.engine.engine == "onnxruntime"
+        info = {"pareto-studio": part.engine} | (
+            {"ort": OrtInfo(model_file=part.engine.model_file)} if ort else {}
+        )
+        variant = Variant(
+            variant_directory=directory,
+            ep="CPUExecutionProvider" if ort else None,
+            device="cpu",
+            executor_info=ExecutorInfo.model_validate(info),
+            additional_metadata=facts,
+        )
+        body = components.setdefault(part.component, {"variants": {}, "part": part})
+        if part.variant in body["variants"]:
+            raise PackageError(f"{part.component} was given twice as {part.variant}; give each variant once.")
+        body["variants"][part.variant] = variant
+    tokenizer, _ = _asset({"tokenizer.json": contents.tokenizer}, partial)
+    manifest = Manifest(
+        package_name=contents.name,
+        description=contents.description,
+        components={
+            name: Component(
+                component_name=name,
+                variants=body["variants"],
+                additional_metadata=ComponentContract(
+                    inputs=body["part"].inputs, outputs=body["part"].outputs, order=tuple(body["variants"])
+                ),
+            )
+            for name, body in components.items()
+        },
+        additional_metadata=contents.facts(f"{tokenizer}/tokenizer.json"),
+    )
+    _write_runner(contents, manifest.additional_metadata, partial)
+    return manifest
+
+
+def _asset(files: Mapping[str, Path], partial: Path) -> tuple[str, tuple[File, ...]]:
+    """Copy files into their content-addressed folder; equal contents share one."""
+    digests = {sums.safe(name): sums.digest_file(path) for name, path in files.items()}
+    directory = f"{_ASSETS}/sha256-{sums.directory_hash(digests)}"
+    for name, path in files.items():
+        if not (partial / directory / name).exists():
+            _copy(path, partial / directory / name)
+    described = [
+        File(path=name, sha256=digests[name], bytes=path.stat().st_size) for name, path in files.items()
+    ]
+    return directory, tuple(sorted(described, key=lambda file: file.path))
+
+
+def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
+    sources = [_ROOT / "__init__.py", _ROOT / "errors.py", *sorted((_ROOT / "hostloop").glob("*.py"))]
+    sources += [_ROOT / "package" / f"{name}.py" for name in _TRAVELLERS]
+    for source in sources:
+        _copy(source, partial / "engines" / source.relative_to(_ROOT))
+    texts = {
+        "run.py": _RUN,
+        "requirements.txt": requirements(facts.built_for.engine, facts.wheels),
+        "README.md": contents.readme,
+        "LICENSE": contents.licence,
+    }
+    for name, text in texts.items():
+        (partial / name).write_bytes(text.encode())
+    from PIL import Image
+
+    Image.fromarray(contents.golden).save(partial / GOLDEN, format="PNG")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _check_place(folder: Path, *, replace: bool) -> None:
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+        return
+    if not replace:
+        raise PackageError(f"{folder} exists already; choose another place or remove it first.")
+    if folder.is_symlink() or not (folder / sums.SUMS).is_file():
+        raise PackageError(f"{folder} exists and is no package; choose another place.")
+
+
+def _swap(partial: Path, folder: Path) -> None:
+    """Put the new folder in the old one's place; the old one goes last."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    folder.rename(aside)
+    try:
+        partial.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside)
+
+
+@contextmanager
+def _staging(folder: Path, size: int) -> Iterator[Path]:
+    """A new empty folder beside `folder` with room for `size` bytes; gone afterwards unless renamed."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    with sentences(folder.parent, size):
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if (free := shutil.disk_usage(folder.parent).free) < size:
+                raise PackageError(
+                    f"{folder.parent} has {free >> 20} MiB free, the package needs {(size >> 20) + 1} MiB; "
+                    "free space or choose another place."
+                )
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def sentences(place: Path, size: int) -> Iterator[None]:
+    """Turn what the file system says while writing into one sentence.
+
+    Raises:
+        PackageError: instead of `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            need = f" (the package needs {(size >> 20) + 1} MiB)" if size else ""
+            sentence = f"The disk of {place} is full{need}; free space or choose another place."
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            sentence = f"{place} cannot be written; choose a folder that you may write to."
+        else:
+            sentence = f"{place} cannot hold the package ({error.strerror or error}); choose another place."
+        raise PackageError(sentence) from error
