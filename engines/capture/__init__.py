@@ -1,0 +1,1 @@
+"""Captures: components of a model as torch.export programs, one for each structure."""

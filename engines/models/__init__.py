@@ -1,0 +1,1 @@
+"""Models: opening, describing and reading them."""

@@ -1,0 +1,138 @@
+"""Captures: one `torch.export` program per component and structure, kept by content.
+
+The key is the model's hash and the structure; the program is exported when it
+is first asked for, written under a temporary name and renamed, under a lock.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.capture.structure import Structure, TensorSpec, interface
+from engines.errors import CaptureError
+from engines.paths import cache_folder, digest, locked
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+    from engines.models.model import Model
+
+Arrays = dict[str, NDArray[Any]]
+FORMAT: Final = 1
+"""Raise it when a component's module changes what it computes."""
+
+
+class Capture:
+    """A component of a model in one structure; cheap until `module` or `program` is asked for."""
+
+    def __init__(self, model: Model, structure: Structure) -> None:
+        self.model = model
+        self.structure = structure
+        self.inputs, self.outputs = interface(model, structure)
+
+    @property
+    def component(self) -> str:
+        return self.structure.component
+
+    @cached_property
+    def key(self) -> str:
+        return digest(FORMAT, self.model.hash, self.structure.facts())
+
+    @property
+    def path(self) -> Path:
+        """Where the program is or will be."""
+        return cache_folder("captures") / f"{self.key}.pt2"
+
+    @cached_property
+    def module(self) -> torch.nn.Module:
+        """The eager module, fp32."""
+        from engines.capture.components import module
+
+        return module(self.model, self.structure)
+
+    def example(self, batch: int = 2, seed: int = 0) -> Arrays:
+        """Plausible inputs, the same for the same seed; a cached feature is a real one."""
+        rng = np.random.default_rng(seed)
+        return {spec.name: self._draw(spec, batch, rng, seed) for spec in self.inputs}
+
+    def _draw(self, spec: TensorSpec, batch: int, rng: np.random.Generator, seed: int) -> NDArray[Any]:
+        shape = (batch, *spec.shape)
+        if spec.name == "timestep":
+            steps = int(self.model.scheduler_config.get("num_train_timesteps", 1000))
+            return rng.uniform(0, steps - 1, shape).round().astype(np.float32)
+        if spec.dtype == "int64":
+            vocabulary = int(self.model.layout.parts["text_encoder"].config["vocab_size"])
+            return rng.integers(0, vocabulary, shape, dtype=np.int64)
+        if spec.name == "feature":
+            full = Capture(
+                self.model, Structure("denoiser_full", self.structure.latent, self.structure.denoiser)
+            )
+            return full.reference(full.example(batch, seed))["feature"]
+        return rng.standard_normal(shape).astype(np.float32)
+
+    def reference(self, inputs: Arrays) -> Arrays:
+        """What eager fp32 answers."""
+        import torch
+
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[spec.name])) for spec in self.inputs]
+        with torch.inference_mode():
+            found = self.module(*tensors)
+        values = found if isinstance(found, tuple) else (found,)
+        return {spec.name: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
+
+    @cached_property
+    def program(self) -> ExportedProgram:
+        """The captured program, batch dynamic, from the cache or exported now.
+
+        Raises:
+            CaptureError: torch.export refuses the component.
+        """
+        import torch
+
+        with locked(self.path):
+            if self.path.is_file():
+                try:
+                    return torch.export.load(self.path)
+                except Exception:  # noqa: BLE001 - whatever is wrong with it, a fresh export replaces it
+                    self.path.unlink()
+            program = self._export()
+            handle, name = tempfile.mkstemp(dir=self.path.parent, suffix=".pt2", prefix=".new-")
+            os.close(handle)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    torch.export.save(program, name)
+                Path(name).replace(self.path)
+            finally:
+                Path(name).unlink(missing_ok=True)
+            return program
+
+    def _export(self) -> ExportedProgram:
+        import torch
+
+        example = tuple(torch.from_numpy(self.example()[spec.name]) for spec in self.inputs)
+        batch = torch.export.Dim.DYNAMIC
+        shapes = tuple({0: batch} for _ in self.inputs)
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return torch.export.export(self.module, example, dynamic_shapes=shapes, strict=False)
+        except Exception as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise CaptureError(
+                f"torch.export cannot capture {self.component} of {self.model.name}: {first[:300]}"
+            ) from error
+
+
+def capture(model: Model, structure: Structure) -> Capture:
+    """The capture of a component; exporting waits until its `program` is used."""
+    return Capture(model, structure)

@@ -1,0 +1,96 @@
+"""The model card: what a model is, read from its settings and the headers of its weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from engines.models import safetensors_file
+from engines.models.layout import Part
+from engines.models.model import Model
+
+DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a model; mirrors `studio.record.events.Component`."""
+
+    name: str
+    kind: str
+    parameters: int
+    dtype: str
+    bytes: int
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Mirrors `studio.record.events.ModelCard`.
+
+    `components` also lists what techniques may exchange for: `student_lora`
+    (kind `LoRA`) and `tiny_vae`.  `memory` is bytes in fp32 without those two.
+    """
+
+    name: str
+    source: str
+    family: str
+    task: str
+    size: int
+    steps: int
+    guidance: float
+    licence: str
+    components: tuple[Component, ...]
+    hash: str
+    memory: int
+    notes: tuple[str, ...] = ()
+
+    def component(self, name: str) -> Component | None:
+        return next((part for part in self.components if part.name == name), None)
+
+
+def describe(model: Model) -> Card:
+    """Make the card; reads no tensor."""
+    layout = model.layout
+    components = [_component(part) for part in layout.parts.values()]
+    memory = sum(4 * part.parameters for part in components if part.name != "tiny_vae")
+    scheduler = str(model.scheduler_config.get("_class_name", "unknown"))
+    components.append(Component("scheduler", scheduler, 0, "", 0))
+    if layout.student is not None:
+        tensors = safetensors_file.header(layout.student).values()
+        count = sum(tensor.elements for tensor in tensors)
+        components.append(
+            Component("student_lora", "LoRA", count, _dtype(list(tensors)), layout.student.stat().st_size)
+        )
+    return Card(
+        name=model.name, source=model.source, family=model.family, task="text-to-image", size=model.size,
+        steps=model.steps, guidance=model.guidance, licence=model.licence, components=tuple(components),
+        hash=model.hash, memory=memory, notes=_notes(model, scheduler),
+    )  # fmt: skip
+
+
+def _component(part: Part) -> Component:
+    tensors = list(part.tensors())
+    size = sum(path.stat().st_size for path in part.weights)
+    return Component(part.name, part.kind, sum(tensor.elements for tensor in tensors), _dtype(tensors), size)
+
+
+def _dtype(tensors: list[safetensors_file.Tensor]) -> str:
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        sizes[tensor.dtype] += tensor.elements
+    most = sizes.most_common(1)
+    return DTYPES.get(most[0][0], most[0][0].lower()) if most else ""
+
+
+def _notes(model: Model, scheduler: str) -> tuple[str, ...]:
+    from engines.hostloop.schedulers import DIFFUSERS_NAMES
+
+    notes = []
+    if scheduler not in DIFFUSERS_NAMES:
+        notes.append(
+            f"The saved scheduler {scheduler} is not known to the host loop; DDIM with its settings is used."
+        )
+    if "safety_checker" in (part.name for part in model.path.iterdir()):
+        notes.append("The safety checker that ships with this model is not run.")
+    return tuple(notes)
