@@ -1,0 +1,60 @@
+"""Which candidates a run names at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from agent.evolution.front import Judged, measured
+
+LOSSLESS_DECIBELS: Final = 30.0
+
+
+def _tried(judged: Sequence[Judged]) -> list[Judged]:
+    return [one for one in measured(judged) if not one.is_baseline]
+
+
+def winner(judged: Sequence[Judged], tolerance: float) -> Judged | None:
+    """The fastest candidate whose loss is surely within the tolerance.
+
+    "Surely" is the upper end of its 95 % interval.  Where the interval of none
+    is narrow enough, the fastest whose measured loss is within the tolerance;
+    where there is none either, the one with the smallest loss.
+    """
+    there = _tried(judged)
+    sure = [one for one in there if one.verdict.loss is not None and one.verdict.loss.high <= tolerance]
+    likely = [one for one in there if one.loss <= tolerance]
+    if sure or likely:
+        return min(sure or likely, key=lambda one: one.seconds)
+    return min(there, key=lambda one: (one.loss, one.seconds), default=None)
+
+
+def to_certify(judged: Sequence[Judged], tolerance: float, count: int = 6) -> list[Judged]:
+    """Candidates worth certifying, fastest first, the winner among them.
+
+    The gate's interval is wide: a candidate that measured within the tolerance
+    may be surely within it on more prompts, and be faster than the winner.
+    """
+    best = winner(judged, tolerance)
+    if best is None:
+        return []
+    likely = sorted((one for one in _tried(judged) if one.loss <= tolerance), key=lambda one: one.seconds)
+    faster = [one for one in likely if one.seconds < best.seconds]
+    return [*faster[: count - 1], best]
+
+
+def decibels(one: Judged) -> float | None:
+    """PSNR against the reference."""
+    found = one.verdict.metrics.get("psnr")
+    return None if found is None else found.value
+
+
+def lossless(judged: Sequence[Judged], least: float = LOSSLESS_DECIBELS) -> Judged | None:
+    """The fastest candidate whose pictures are within `least` dB of the reference's."""
+    near = [one for one in _tried(judged) if (decibels(one) or 0.0) >= least]
+    return min(near, key=lambda one: one.seconds, default=None)
+
+
+def best_single(judged: Sequence[Judged], tolerance: float) -> Judged | None:
+    """The best of the candidates that apply one technique, by the winner's rule."""
+    return winner([one for one in judged if len(one.candidate.proposal.recipe) == 1], tolerance)

@@ -1,0 +1,290 @@
+"""The one joint space that a run searches: every technique on or off, and every number.
+
+A recipe is a point of this space.  Numbers of techniques that are off are held
+at their defaults, so that every trial has the same dimensions: a sampler whose
+space changes between trials falls back to random without saying so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from agent.candidate import Recipe, Step
+from agent.errors import RecipeError
+
+Value = int | float | str | bool
+Structure = tuple[str, ...]
+"""Names of the techniques of a recipe, in order, with each choice after a slash: `engine/openvino`."""
+
+Check = Callable[[Recipe], Sequence[str]]
+"""Every reason why a recipe does not fit; empty: it fits."""
+
+FLOAT_STEPS: Final = 20
+"""Floats are searched on this many equal steps of their range: finer differences are below the noise."""
+
+
+class ParameterLike(Protocol):
+    """What the space needs of `engines.techniques.Parameter`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def low(self) -> Any: ...
+    @property
+    def high(self) -> Any: ...
+    @property
+    def choices(self) -> Sequence[Any]: ...
+    @property
+    def default(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter in its own right, where no technique is at hand (tests, recorded tables)."""
+
+    name: str
+    kind: Literal["int", "float", "choice"]
+    default: Value
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One technique as the space sees it."""
+
+    technique: str
+    order: int = 0
+    parameters: tuple[ParameterLike, ...] = ()
+    neutral: Mapping[str, Value] = field(default_factory=dict)
+    """Parameter values at which the technique changes nothing, so that the step is left out."""
+
+
+def _resolution(parameter: ParameterLike) -> float:
+    return (float(parameter.high) - float(parameter.low)) / FLOAT_STEPS
+
+
+def _settle(technique: str, parameter: ParameterLike, value: object) -> Value:
+    """The nearest value that the parameter allows; raises `RecipeError` for a value outside its range."""
+    if parameter.kind == "choice":
+        if value not in parameter.choices:
+            allowed = ", ".join(map(str, parameter.choices))
+            raise RecipeError(f"{technique} has no {parameter.name} {value!r}; choose one of {allowed}.")
+        return value  # type: ignore[return-value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RecipeError(f"{technique} needs a number for {parameter.name}, not {value!r}.")
+    if not parameter.low <= value <= parameter.high:
+        raise RecipeError(
+            f"{technique} takes {parameter.name} from {parameter.low} to {parameter.high}, not {value}."
+        )
+    if parameter.kind == "int":
+        return round(value)
+    step = _resolution(parameter)
+    return round(parameter.low + round((value - parameter.low) / step) * step, 6)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Techniques with their parameters; turns recipes into points and back."""
+
+    axes: tuple[Axis, ...]
+
+    @classmethod
+    def from_techniques(
+        cls, techniques: Iterable[Any], neutral: Mapping[str, Mapping[str, Value]] | None = None
+    ) -> Space:
+        """The space over registered techniques (classes or values of `engines.techniques`)."""
+        neutral = neutral or {}
+        axes = (
+            Axis(one.name, int(one.order), tuple(one.parameters), neutral.get(one.name, {})) for one in techniques
+        )
+        return cls(tuple(sorted(axes, key=lambda axis: (axis.order, axis.technique))))
+
+    def axis(self, technique: str) -> Axis:
+        """Raises `RecipeError` for an unknown technique."""
+        for axis in self.axes:
+            if axis.technique == technique:
+                return axis
+        known = ", ".join(axis.technique for axis in self.axes)
+        raise RecipeError(f"There is no technique {technique!r} here; choose from {known}.")
+
+    def has(self, technique: str) -> bool:
+        return any(axis.technique == technique for axis in self.axes)
+
+    def step(self, technique: str, **values: Value) -> Step:
+        """One technique with every parameter filled in and settled on the grid."""
+        axis = self.axis(technique)
+        names = {parameter.name for parameter in axis.parameters}
+        if unknown := set(values) - names:
+            raise RecipeError(f"{technique} has no parameter {sorted(unknown)[0]!r}.")
+        return Step(
+            technique,
+            {
+                parameter.name: _settle(technique, parameter, values.get(parameter.name, parameter.default))
+                for parameter in axis.parameters
+            },
+        )
+
+    def canonical(self, recipe: Recipe) -> Recipe:
+        """The one way to write a recipe: ordered, complete, without steps that change nothing.
+
+        Raises:
+            RecipeError: unknown technique or parameter, a value outside its range, or a technique twice.
+        """
+        steps: dict[str, Step] = {}
+        for step in recipe:
+            if step.technique in steps:
+                raise RecipeError(f"{step.technique} stands twice in one recipe; keep one.")
+            steps[step.technique] = self.step(step.technique, **dict(step.parameters))
+        return tuple(
+            steps[axis.technique]
+            for axis in self.axes
+            if axis.technique in steps
+            and not any(
+                steps[axis.technique].parameters.get(name) == value for name, value in axis.neutral.items()
+            )
+        )
+
+    def key(self, recipe: Recipe) -> str:
+        """A text that is equal for equal recipes."""
+        return key(self.canonical(recipe))
+
+    def structure(self, recipe: Recipe) -> Structure:
+        """Which techniques, and which choice of each: what is left when the numbers are taken away."""
+        names = []
+        for step in self.canonical(recipe):
+            chosen = [
+                str(step.parameters[parameter.name])
+                for parameter in self.axis(step.technique).parameters
+                if parameter.kind == "choice"
+            ]
+            names.append("/".join([step.technique, *chosen]))
+        return tuple(names)
+
+    def point(self, recipe: Recipe) -> dict[str, Value]:
+        """Coordinates in the joint space; numbers of absent techniques at their defaults."""
+        steps = {step.technique: step for step in self.canonical(recipe)}
+        point: dict[str, Value] = {}
+        for axis in self.axes:
+            here = steps.get(axis.technique)
+            point[axis.technique] = here is not None
+            for parameter in axis.parameters:
+                value = parameter.default if here is None else here.parameters[parameter.name]
+                point[f"{axis.technique}.{parameter.name}"] = value
+        return point
+
+    def recipe(self, point: Mapping[str, Value]) -> Recipe:
+        """The inverse of `point`."""
+        return self.canonical(
+            tuple(
+                Step(
+                    axis.technique,
+                    {
+                        parameter.name: point[f"{axis.technique}.{parameter.name}"]
+                        for parameter in axis.parameters
+                    },
+                )
+                for axis in self.axes
+                if point[axis.technique]
+            )
+        )
+
+    def distributions(self) -> dict[str, Any]:
+        """The same space for Optuna, the same for every trial of a run."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        found: dict[str, Any] = {}
+        for axis in self.axes:
+            found[axis.technique] = CategoricalDistribution((False, True))
+            for parameter in axis.parameters:
+                name = f"{axis.technique}.{parameter.name}"
+                if parameter.kind == "choice":
+                    found[name] = CategoricalDistribution(tuple(parameter.choices))
+                elif parameter.kind == "int":
+                    found[name] = IntDistribution(int(parameter.low), int(parameter.high), log=parameter.low >= 1)
+                else:
+                    found[name] = FloatDistribution(float(parameter.low), float(parameter.high))
+        return found
+
+    def values(self, parameter: ParameterLike) -> list[Value]:
+        """Every value that the search tries for a parameter."""
+        if parameter.kind == "choice":
+            return list(parameter.choices)
+        if parameter.kind == "int":
+            return list(range(int(parameter.low), int(parameter.high) + 1))
+        step = _resolution(parameter)
+        return [round(parameter.low + index * step, 6) for index in range(FLOAT_STEPS + 1)]
+
+    def slice(self, recipe: Recipe, limit: int = 4096) -> Iterator[Recipe]:
+        """Recipes of the same structure with every combination of numbers, at most `limit` of them.
+
+        Beyond the limit, values are thinned out evenly, one parameter after the other.
+        """
+        steps = self.canonical(recipe)
+        free: list[tuple[int, str, list[Value]]] = []
+        for index, step in enumerate(steps):
+            for parameter in self.axis(step.technique).parameters:
+                if parameter.kind != "choice":
+                    free.append((index, parameter.name, self.values(parameter)))
+        size = 1
+        for _, _, values in free:
+            size *= len(values)
+        while size > limit:
+            widest = max(range(len(free)), key=lambda at: len(free[at][2]))
+            index, name, values = free[widest]
+            thinner = values[::2] if len(values) % 2 else [*values[::2], values[-1]]
+            size = size // len(values) * len(thinner)
+            free[widest] = (index, name, thinner)
+        seen: set[str] = set()
+        for combination in itertools.product(*(values for _, _, values in free)):
+            changed = [dict(step.parameters) for step in steps]
+            for (index, name, _), value in zip(free, combination, strict=True):
+                changed[index][name] = value
+            candidate = self.canonical(
+                tuple(Step(step.technique, values) for step, values in zip(steps, changed, strict=True))
+            )
+            text = key(candidate)
+            if len(candidate) == len(steps) and text not in seen:
+                seen.add(text)
+                yield candidate
+
+    def options(self, technique: str) -> list[Step]:
+        """The technique once for each combination of its choices, numbers at their defaults."""
+        choices = [parameter for parameter in self.axis(technique).parameters if parameter.kind == "choice"]
+        found = []
+        for combination in itertools.product(*(parameter.choices for parameter in choices)):
+            values = {parameter.name: value for parameter, value in zip(choices, combination, strict=True)}
+            step = self.step(technique, **values)
+            if self.canonical((step,)):
+                found.append(step)
+        return found
+
+
+def key(recipe: Recipe) -> str:
+    """A text for a recipe that is canonical already."""
+    return json.dumps([[step.technique, dict(sorted(step.parameters.items()))] for step in recipe])
+
+
+def joint_space(steps: int | None = None) -> Space:
+    """The space over every technique that `engines` registers.
+
+    `steps` are the model's own steps, at which `fewer-steps` changes nothing.
+    """
+    from engines.techniques import all_techniques
+
+    neutral: dict[str, dict[str, Value]] = {
+        "engine": {"backend": "torch"},
+        "guidance-cutoff": {"until": 1.0},
+        "feature-cache": {"interval": 1},
+        "token-merging": {"ratio": 0.0},
+    }
+    if steps is not None:
+        neutral["fewer-steps"] = {"steps": steps}
+    return Space.from_techniques(all_techniques(), neutral)

@@ -1,0 +1,351 @@
+"""The closed loop: plan, write, evaluate, repair, evolve, without a hand on it.
+
+    baseline -> generation 1 (seeds) -> generation 2.. (4 refined, 3 new) -> outcome
+
+Everything that happens is told to a `Listener`; a run is continued by giving
+the candidates that are judged already.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol
+
+from agent.candidate import Candidate, Proposal, Stage, Verdict
+from agent.errors import AgentError, BaselineError
+from agent.evolution.choice import best_single, lossless, to_certify, winner
+from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
+from agent.planner.context import Coder, Context, Debugger, Planner
+
+Control = Callable[[], Literal["go", "pause", "stop"]]
+Ending = Literal["done", "budget", "stopped"]
+
+REPAIRS: Final = 3
+"""How often one idea is mended before it is dropped."""
+_NAP: Final = 0.1
+"""Seconds between looks at the control while paused."""
+
+
+class JudgeLike(Protocol):
+    """What is needed of `agent.evaluate.judge.Judge`."""
+
+    def baseline(self) -> Verdict: ...
+    def judge(self, candidate: Candidate, on_stage: Callable[[Stage, str], None]) -> Verdict: ...
+
+
+class Listener:
+    """Told what happens, in order; override what is wanted.  Each call is one event of the record."""
+
+    def baseline_measured(self, verdict: Verdict, reference: tuple[float, float]) -> None:
+        """Before anything else of a run; again (with the recorded verdict) when a run goes on."""
+
+    def generation_started(self, generation: int, planned: int) -> None: ...
+    def proposed(self, candidate: Candidate, title: str) -> None: ...
+    def stage(self, name: str, stage: Stage, message: str) -> None: ...
+    def judged(self, candidate: Candidate, verdict: Verdict) -> None: ...
+    def front_updated(self, generation: int, ids: tuple[str, ...], knee: str | None, hypervolume: float) -> None: ...
+    def progress(self, done: int, total: int, doing: str, seconds: tuple[float, float] | None) -> None:
+        """`seconds`: the range in which the search should end; None before it can be told."""
+
+    def notice(self, level: Literal["info", "warning", "error"], text: str) -> None: ...
+    def paused(self) -> None: ...
+    def resumed(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How far a run goes.  `budget` is seconds of search, pauses not counted; None: until the generations are done."""
+
+    generations: int = 4
+    population: int = 7
+    budget: float | None = None
+    worst_loss: float = 0.5
+    """Loss at which a picture is worth nothing: the reference point's second coordinate."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run found."""
+
+    ending: Ending
+    text: str
+    """One sentence for the user."""
+    history: tuple[Judged, ...]
+    front: tuple[str, ...]
+    """Ids from fastest to best."""
+    knee: str | None
+    hypervolume: float
+    winner: str | None
+    lossless: str | None
+    """The fastest with 30 dB or more."""
+    best_single: str | None
+    """The best that applies one technique only."""
+    to_certify: tuple[str, ...]
+    """Fastest first: the first one that certifies is the claim."""
+    seconds: float
+    reference: tuple[float, float]
+
+    def judged(self, name: str) -> Judged | None:
+        return next((one for one in self.history if one.id == name), None)
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error: the way out of the loop
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending)
+        self.ending: Ending = ending
+
+
+@dataclass
+class _Run:
+    context: Context
+    judge: JudgeLike
+    planner: Planner
+    coder: Coder
+    debugger: Debugger | None
+    settings: Settings
+    listener: Listener
+    control: Control
+    clock: Callable[[], float]
+    history: list[Judged]
+    started: float = 0.0
+    waited: float = 0.0
+    number: int = 0
+    costs: list[float] = field(default_factory=list)
+
+    @property
+    def elapsed(self) -> float:
+        return self.clock() - self.started - self.waited
+
+    @property
+    def total(self) -> int:
+        return self.settings.generations * self.settings.population
+
+    def now(self, generation: int | None = None) -> Context:
+        changed = replace(self.context, history=tuple(self.history))
+        return changed if generation is None else replace(changed, generation=generation)
+
+    def checkpoint(self) -> None:
+        """Between candidates: wait while paused; raises `_Stopped` on stop or where the next would break the budget."""
+        asked = self.control()
+        if asked == "pause":
+            since = self.clock()
+            self.listener.paused()
+            while (asked := self.control()) == "pause":
+                time.sleep(_NAP)
+            self.waited += self.clock() - since
+            if asked == "go":
+                self.listener.resumed()
+        if asked == "stop":
+            raise _Stopped("stopped")
+        budget = self.settings.budget
+        usual = statistics.median(self.costs) if self.costs else 0.0
+        if budget is not None and self.elapsed + usual > budget:
+            raise _Stopped("budget")
+
+    def measure_baseline(self) -> None:
+        there = next((one for one in self.history if one.is_baseline), None)
+        context = self.context
+        candidate = (
+            there.candidate
+            if there is not None
+            else Candidate(
+                BASELINE,
+                0,
+                Proposal((), "The model as its authors ship it: what everything is compared with.", "baseline"),
+                self.coder.baseline(context),
+            )
+        )
+        verdict = self.judge.baseline()
+        if verdict.state != "passed" or verdict.latency is None:
+            raise BaselineError(
+                verdict.reason or f"{context.card.name} could not be run unchanged on {context.device}; check the model."
+            )
+        if there is not None:
+            verdict = there.verdict
+        reference = reference_point(verdict, self.settings.worst_loss)
+        self.context = replace(context, reference=reference, population=self.settings.population)
+        self.listener.baseline_measured(verdict, reference)
+        if there is None:
+            self.history.insert(0, Judged(candidate, verdict))
+            self.listener.proposed(candidate, self.coder.title(()))
+            self.listener.judged(candidate, verdict)
+
+    def evaluate(self, candidate: Candidate) -> Judged:
+        began = self.clock()
+        self.listener.proposed(candidate, self.coder.title(candidate.proposal.recipe))
+        verdict = self.judge.judge(
+            candidate, lambda stage, message="": self.listener.stage(candidate.id, stage, message)
+        )
+        judged = Judged(candidate, verdict)
+        self.history.append(judged)
+        self.listener.judged(candidate, verdict)
+        self.costs.append(self.clock() - began)
+        self.tell_front(candidate.generation)
+        return judged
+
+    def tell_front(self, generation: int) -> None:
+        members = front(self.history)
+        bend = knee(members)
+        self.listener.front_updated(
+            generation,
+            tuple(one.id for one in members),
+            None if bend is None else bend.id,
+            hypervolume(self.history, self.context.reference),
+        )
+
+    def tell_progress(self, doing: str) -> None:
+        done = sum(len(self.now().planned(generation)) for generation in range(1, self.settings.generations + 1))
+        seconds = None
+        if len(self.costs) >= 2:
+            quick, usual, slow = statistics.quantiles(self.costs, n=4, method="inclusive")
+            left = max(0, self.total - done)
+            low, high = left * min(quick, usual), left * max(slow, usual)
+            if self.settings.budget is not None:
+                rest = max(0.0, self.settings.budget - self.elapsed)
+                low, high = min(low, rest), min(high, rest)
+            seconds = (low, high)
+        self.listener.progress(min(done, self.total), self.total, doing, seconds)
+
+    def next_id(self) -> str:
+        self.number += 1
+        return f"c{self.number:03}"
+
+    def mend(self, judged: Judged) -> None:
+        """Up to three repairs of a failed candidate, each a candidate of its own with the failed one as parent."""
+        if self.debugger is None:
+            return
+        for _ in range(REPAIRS):
+            if judged.verdict.state != "failed":
+                return
+            context = self.now(judged.candidate.generation)
+            repair = self.debugger.repair(judged.candidate, judged.verdict, context)
+            if repair is None:
+                return
+            self.checkpoint()
+            proposal = Proposal(repair.recipe, repair.why, "refined", (judged.id,))
+            judged = self.evaluate(
+                Candidate(self.next_id(), judged.candidate.generation, proposal, repair.script)
+            )
+
+    def generation(self, generation: int) -> bool:
+        """Run what is left of a generation; False when nothing is left to try."""
+        left = self.settings.population - len(self.now().planned(generation))
+        if left <= 0:
+            return True
+        self.listener.generation_started(generation, self.settings.population)
+        while left > 0:
+            self.checkpoint()
+            self.tell_progress("planning")
+            context = self.now(generation)
+            proposals = self.planner.propose(context, min(self.planner.at_once or left, left))
+            if not proposals:
+                self.listener.notice("info", "Every recipe that fits this model and device has been tried.")
+                return False
+            for proposal in proposals:
+                self.checkpoint()
+                left -= 1
+                try:
+                    script = self.coder.write(proposal, context)
+                except AgentError as error:
+                    self.listener.notice("warning", f"A proposal could not be written: {error}")
+                    continue
+                candidate = Candidate(self.next_id(), generation, proposal, script)
+                self.tell_progress(f"{candidate.id} {self.coder.title(proposal.recipe)}")
+                self.mend(self.evaluate(candidate))
+        return True
+
+    def outcome(self, ending: Ending) -> Outcome:
+        members, tolerance = front(self.history), self.context.tolerance
+        best, bend = winner(self.history, tolerance), knee(members)
+        near, single = lossless(self.history), best_single(self.history, tolerance)
+
+        def name(one: Judged | None) -> str | None:
+            return None if one is None else one.id
+
+        return Outcome(
+            ending,
+            _sentence(ending, best, self),
+            tuple(self.history),
+            tuple(one.id for one in members),
+            name(bend),
+            hypervolume(self.history, self.context.reference),
+            name(best),
+            name(near),
+            name(single),
+            tuple(one.id for one in to_certify(self.history, tolerance)),
+            self.elapsed,
+            self.context.reference,
+        )
+
+
+def _sentence(ending: Ending, best: Judged | None, run: _Run) -> str:
+    why = {
+        "done": "All generations are done",
+        "budget": "The time budget is used up",
+        "stopped": "Stopped on request",
+    }[ending]
+    if best is None:
+        return f"{why}; no candidate passed."
+    times = best.verdict.speedup.value if best.verdict.speedup is not None else None
+    fast = f"{times:.1f}x" if times is not None else f"{best.seconds:.3g} s an image"
+    label = run.coder.title(best.candidate.proposal.recipe)
+    return f"{why}; {best.id} ({label}) leads with {fast} at a loss of {run.context.loss_text(best.loss)}."
+
+
+def _last_number(history: Sequence[Judged]) -> int:
+    numbers = [int(one.id[1:]) for one in history if one.id[:1] == "c" and one.id[1:].isdigit()]
+    return max(numbers, default=0)
+
+
+def evolve(
+    context: Context,
+    judge: JudgeLike,
+    planner: Planner,
+    coder: Coder,
+    debugger: Debugger | None = None,
+    *,
+    settings: Settings | None = None,
+    listener: Listener | None = None,
+    control: Control = lambda: "go",
+    spent: float = 0.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Run the loop to its end, its budget or a stop, and name what it found.
+
+    To continue a run, give what it judged as `context.history` (the baseline
+    included) and the seconds that it had used as `spent`; a generation that
+    was under way is completed.  The candidate in flight is always finished.
+
+    Raises:
+        BaselineError: the unchanged model does not run, so nothing can be compared.
+    """
+    run = _Run(
+        context,
+        judge,
+        planner,
+        coder,
+        debugger,
+        settings or Settings(),
+        listener or Listener(),
+        control,
+        clock,
+        list(context.history),
+        number=_last_number(context.history),
+    )
+    run.started = clock() - spent
+    run.measure_baseline()
+    ending: Ending = "done"
+    try:
+        last = run.history[-1]
+        if last.verdict.state == "failed":
+            run.mend(last)
+        for generation in range(1, run.settings.generations + 1):
+            if not run.generation(generation):
+                break
+    except _Stopped as stopped:
+        ending = stopped.ending
+    run.tell_progress("done")
+    return run.outcome(ending)

@@ -1,0 +1,513 @@
+"""The planner that needs no key and no network.
+
+First a spread set: the techniques that promise most, each alone, and
+combinations for three ends: fast with the quality kept, nearly lossless, and
+as fast as can be.  Then, in every generation, four refinements of the front
+(numbers by the Gaussian process, structure by mutation and recombination) and
+three new structures chosen by the forecast.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Final, Literal
+
+import numpy as np
+
+from agent.candidate import Origin, Proposal, Recipe
+from agent.errors import RecipeError
+from agent.evolution.choice import LOSSLESS_DECIBELS, decibels, lossless, winner
+from agent.evolution.front import Judged, elites, front, measured
+from agent.evolution.numbers import Tuner
+from agent.evolution.space import Structure, Value, key
+from agent.planner.context import Context
+from agent.planner.forecast import Evidence, Forecast, elsewhere, evidence, number_range
+from agent.planner.structures import Fits, Move, assemble, at_random, joined, make_room, neighbours
+
+Idea = Literal["numbers", "structure", "join", "lossless", "within", "single", "fresh"]
+
+ROUND: Final[tuple[Idea, ...]] = ("numbers", "lossless", "structure", "within", "join", "single", "numbers")
+"""One generation: four refined (numbers twice, structure, join) and three new, new and old taking turns."""
+_REFINED: Final = frozenset({"numbers", "structure", "join"})
+WORTH_ALONE: Final = 1.15
+"""A technique whose expected speed-up alone is smaller is not measured alone."""
+_POOL: Final = 64
+"""Recipes that the forecast lets through to the Gaussian process."""
+_ENGINES: Final = ("openvino", "onnxruntime", "compile")
+
+
+def forecast(context: Context) -> Forecast:
+    """Expectations from the baseline's profile, this run's verdicts and, believed less, earlier runs'."""
+    baseline = context.baseline
+    seconds = 1.0 if baseline is None or baseline.latency is None else baseline.latency.value
+    known: list[Evidence] = evidence(context.history)
+    for one in context.memory:
+        if one.state != "passed" or one.speedup is None:
+            continue
+        try:
+            recipe = context.space.canonical(one.recipe)
+        except RecipeError:
+            continue
+        if recipe:
+            known.append(elsewhere(recipe, one.speedup, seconds, one.loss if one.metric == context.metric else None))
+    return Forecast(
+        context.space,
+        seconds,
+        {} if baseline is None else baseline.stages,
+        context.steps,
+        context.guided,
+        context.reference[1],
+        tuple(known),
+    )
+
+
+def _dead(context: Context) -> tuple[Structure, ...]:
+    """Structures that never got as far as a picture."""
+    found = []
+    for one in context.history:
+        if one.verdict.state == "failed" and one.verdict.stage in ("static", "build", "smoke"):
+            try:
+                structure = context.space.structure(one.candidate.proposal.recipe)
+            except RecipeError:
+                continue
+            if structure:
+                found.append(structure)
+    return tuple(found)
+
+
+class BuiltinPlanner:
+    """Deterministic: the same context gives the same proposals."""
+
+    def __init__(self, at_once: int | None = 1) -> None:
+        self.at_once = at_once
+        """One at a time by default, so that each proposal knows every verdict before it."""
+
+    def propose(self, context: Context, count: int) -> list[Proposal]:
+        done = len(context.planned(context.generation))
+        turn = _Turn(context, forecast(context))
+        found: list[Proposal] = []
+        for at in range(done, done + count):
+            proposal = turn.seed() if context.generation <= 1 else turn.next(ROUND[at % len(ROUND)], at)
+            if proposal is None:
+                break
+            found.append(proposal)
+        return found
+
+
+@dataclass
+class _Turn:
+    """One call of the planner: what is proposed in it is not proposed twice."""
+
+    context: Context
+    forecast: Forecast
+
+    def __post_init__(self) -> None:
+        context = self.context
+        self.space = context.space
+        self.tried = context.tried()
+        self.fits = Fits(context.check, context.space, _dead(context))
+        self.random = random.Random(f"{context.seed}/{context.generation}/{len(context.history)}")
+        self.numpy_random = np.random.default_rng(self.random.getrandbits(64))
+        self.elites = elites(context.history, context.reference)
+        self.pending: list[Recipe] = []
+
+    @cached_property
+    def tuner(self) -> Tuner:
+        tuner = Tuner(self.space, self.context.history, self.context.reference, self.random.getrandbits(31))
+        for recipe in self.pending:
+            tuner.wait_for(recipe)
+        return tuner
+
+    def fresh(self, recipe: Recipe) -> bool:
+        """Whether a canonical recipe is legal and untried."""
+        return bool(recipe) and key(recipe) not in self.tried and self.fits(recipe)
+
+    def take(self, recipe: Recipe, why: str, origin: Origin, parents: Sequence[Judged] = ()) -> Proposal:
+        self.tried.add(key(recipe))
+        self.pending.append(recipe)
+        return Proposal(recipe, why, origin, tuple(parent.id for parent in parents))
+
+    # -- the first generation --------------------------------------------------------------------
+
+    def engine(self) -> str | None:
+        """The engine with the best forecast that fits here."""
+        able = [name for name in _ENGINES if assemble(self.space, {"engine": {"backend": name}}, self.fits)]
+        return min(
+            able,
+            key=lambda name: self.forecast.expect((self.space.step("engine", backend=name),)).seconds,
+            default=None,
+        )
+
+    def seed(self) -> Proposal | None:
+        """The next of the spread set that is legal and untried; afterwards what the forecast likes best."""
+        for wanted, why in self._seeds():
+            recipe = assemble(self.space, wanted, self.fits)
+            if len(recipe) == len(wanted) or (len(wanted) > 2 and len(recipe) > 1):
+                if self.fresh(recipe):
+                    return self.take(recipe, why, "seed")
+        return self._single("seed") or self._fresh("seed")
+
+    def _seeds(self) -> Iterable[tuple[dict[str, Mapping[str, Value]], str]]:
+        context = self.context
+        shares = {name: f"{share:.0%}" for name, share in self.forecast.shares().items()}
+        steps = context.steps
+        some = max(1, round(0.4 * steps))
+        few = max(1, round(0.25 * steps))
+        name = self.engine()
+        engine: dict[str, Mapping[str, Value]] = {} if name is None else {"engine": {"backend": name}}
+        label = "" if name is None else engine_name(name)
+        cache: dict[str, Mapping[str, Value]] = {"prompt-cache": {}}
+        solver: dict[str, Mapping[str, Value]] = {"scheduler": {"name": self._solver()}}
+
+        yield (
+            {"fewer-steps": {"steps": some}},
+            f"Denoising takes {shares['denoise']} of the time; {some} steps instead of {steps} "
+            "need no engine, so this gives the first point soon.",
+        )
+        yield (
+            {"student": {}},
+            f"Denoising takes {shares['denoise']} of the time and the few-step student needs a handful of "
+            f"passes where the model takes {steps * (2 if context.guided else 1)}; measured alone, to know its worth.",
+        )
+        if engine:
+            yield engine, f"{label} alone changes no arithmetic: what the engine is worth with the pictures kept."
+        yield from self._remembered()
+        yield (
+            {"student": {}, **engine, **cache, "tiny-decoder": {}},
+            f"The fast end: with few steps the decoder ({shares['decode']} of the baseline) would dominate, "
+            f"so the student is joined by the tiny decoder{f' and {label}' if label else ''}.",
+        )
+        yield (
+            {**solver, "fewer-steps": {"steps": some}, **engine, **cache},
+            f"The careful end: a second-order solver keeps the quality in {some} steps"
+            f"{f', and {label} speeds up each' if label else ''}.",
+        )
+        yield (
+            {**engine, "guidance-cutoff": {"until": 0.8}, **cache},
+            f"Nearly lossless: {label or 'the engine'} and a prompt cache keep the pictures, "
+            "and the last fifth of the steps seldom needs guidance.",
+        )
+        yield (
+            {**solver, "fewer-steps": {"steps": few}, "guidance-cutoff": {"until": 0.6}, **engine, **cache},
+            f"Between the ends: {few} second-order steps, guided for the first three fifths only.",
+        )
+        yield (
+            {"student": {}, **engine, **cache},
+            f"The student with {label or 'the engine'}, the decoder left as it is: what the decoder is worth.",
+        )
+
+    def _solver(self) -> str:
+        if not self.space.has("scheduler"):
+            return ""
+        names = [str(step.parameters["name"]) for step in self.space.options("scheduler")]
+        return next((name for name in names if name.startswith("dpm")), names[0] if names else "")
+
+    def _remembered(self) -> Iterable[tuple[dict[str, Mapping[str, Value]], str]]:
+        """The best combination of earlier runs on this device and kind of model."""
+        good = [
+            one
+            for one in self.context.memory
+            if one.state == "passed"
+            and len(one.recipe) > 1
+            and one.speedup is not None
+            and one.metric == self.context.metric
+            and one.loss is not None
+            and one.loss <= self.context.tolerance
+        ]
+        if good:
+            best = max(good, key=lambda one: one.speedup or 0.0)
+            yield (
+                {step.technique: step.parameters for step in best.recipe},
+                f"An earlier run on this device reached {best.speedup:.1f}x with it "
+                f"and a loss of {self.context.loss_text(best.loss or 0.0)}.",
+            )
+
+    # -- later generations -------------------------------------------------------------------------
+
+    def next(self, idea: Idea, at: int) -> Proposal | None:
+        """One idea of the round; where it finds nothing, the next best one."""
+        ways: dict[Idea, Callable[[], Proposal | None]] = {
+            "numbers": lambda: self._numbers(at),
+            "structure": lambda: self._structure(at),
+            "join": self._join,
+            "lossless": self._lossless,
+            "within": self._within,
+            "single": self._single,
+            "fresh": self._fresh,
+        }
+        others: tuple[Idea, ...] = (
+            ("structure", "join", "numbers", "fresh") if idea in _REFINED else ("within", "fresh", "structure")
+        )
+        return next((found for way in (idea, *others) if (found := ways[way]()) is not None), None)
+
+    def _gain(self, world: Forecast, recipe: Recipe) -> float:
+        """Area that a recipe is expected to add to the front, seconds taken logarithmically as the plot shows them.
+
+        A dominated one gets minus its distance from the front, so that a pool without any gain is still ordered.
+        """
+        hoped = world.expect(recipe)
+        worst = self.context.reference[1]
+        time, loss = math.log(hoped.seconds), hoped.loss / worst
+        end = math.log(self.context.reference[0])
+        if time >= end or loss >= 1:
+            return -1e3 * max(time - end, loss - 1, 0.0) - 1e3
+        there = [(math.log(one.seconds), one.loss / worst) for one in self.front]
+        behind = [min(time - x, loss - y) for x, y in there if x <= time and y <= loss]
+        if behind:
+            return -max(behind)
+        right = min((x for x, y in there if x > time and y <= loss), default=end)
+        # The staircase above the new point, from its own time to where the front is at least as good.
+        steps = sorted((x, y) for x, y in there if time < x < right)
+        height = min((y for x, y in there if x <= time), default=1.0)
+        area, left = 0.0, time
+        for x, y in steps:
+            area += (x - left) * max(0.0, height - loss)
+            left, height = x, min(height, y)
+        return area + (right - left) * max(0.0, height - loss)
+
+    @cached_property
+    def front(self) -> list[Judged]:
+        return front(self.context.history)
+
+    def _shortlist(self, pool: Iterable[Recipe], count: int = _POOL) -> list[Recipe]:
+        """The untried recipes of a pool with the best forecasts."""
+        there = {key(recipe): recipe for recipe in pool if self.fresh(recipe)}
+        ordered = sorted(there.values(), key=lambda recipe: (-self._gain(self.forecast, recipe), key(recipe)))
+        return ordered[:count]
+
+    def _spread(self, recipe: Recipe, limit: int) -> list[Recipe]:
+        """A recipe and others of its structure, numbers varied."""
+        return [recipe, *self.space.slice(recipe, limit)]
+
+    def _parents(self, at: int) -> list[Judged]:
+        """Elites, a different one first each time; the likely winner leads the first turn of a round."""
+        best = winner(self.context.history, self.context.tolerance)
+        there = self.elites
+        turn = (self.context.generation + at) % len(there) if there else 0
+        rotated = [*there[turn:], *there[:turn]]
+        return [best, *(one for one in rotated if one.id != best.id)] if best and at == 0 else rotated
+
+    def _numbers(self, at: int) -> Proposal | None:
+        """Numbers of an elite, tuned by the Gaussian process inside its structure."""
+        for parent in self._parents(at):
+            recipe = self.space.canonical(parent.candidate.proposal.recipe)
+            before = number_range(self.space, recipe)
+            pool = self._shortlist(self.space.slice(recipe)) if before else []
+            if not pool:
+                continue
+            chosen = self.tuner.choose(pool)
+            after = number_range(self.space, chosen)
+            changed = ", ".join(
+                f"{name.replace('.', ' ')} {after[name]:g} (was {before[name]:g})"
+                for name in after
+                if after[name] != before.get(name)
+            )
+            return self.take(
+                chosen,
+                f"{self._about(parent)}; from {len(measured(self.context.history))} verdicts the Gaussian process "
+                f"expects the front to gain most by {changed}.",
+                "refined",
+                [parent],
+            )
+        return None
+
+    def _structure(self, at: int) -> Proposal | None:
+        """One technique of an elite added, dropped or exchanged; the Gaussian process settles which and how much."""
+        for parent in self._parents(at):
+            recipe = self.space.canonical(parent.candidate.proposal.recipe)
+            moves = neighbours(self.space, recipe, self.fits)
+            pool = self._shortlist(
+                other for move in moves for other in self._spread(move.recipe, 24 if len(moves) > 12 else 96)
+            )
+            if not pool:
+                continue
+            chosen = self.tuner.choose(pool)
+            return self.take(chosen, self._changed(parent, recipe, chosen), "refined", [parent])
+        return None
+
+    def _changed(self, parent: Judged, before: Recipe, after: Recipe) -> str:
+        was, now = set(self.space.structure(before)), set(self.space.structure(after))
+        gained = [self._because(token, parent) for token in sorted(now - was)]
+        lost = [title_of(token) for token in sorted(was - now)]
+        parts = ([f"adds {', '.join(gained)}"] if gained else []) + ([f"drops {', '.join(lost)}"] if lost else [])
+        return f"{self._about(parent)}; {' and '.join(parts) or 'changes its numbers'}."
+
+    def _because(self, token: str, parent: Judged) -> str:
+        """A technique with the part of the parent's time that it goes for."""
+        stage = {"tiny-decoder": "decode", "prompt-cache": "encode"}.get(token, "denoise")
+        total = sum(parent.verdict.stages.values())
+        here = parent.verdict.stages.get(stage, 0.0)
+        share = f" ({stage} is {here / total:.0%} of its time)" if total > 0 and here > 0 else ""
+        return f"{title_of(token)}{share}"
+
+    def _join(self) -> Proposal | None:
+        """Two front members joined; the pair and the numbers that promise most."""
+        there = [one for one in self.front if not one.is_baseline] or self.elites
+        moves: dict[str, tuple[Move, Judged, Judged]] = {}
+        for index, one in enumerate(there):
+            for other in there[index + 1 :]:
+                for move in joined(
+                    self.space,
+                    self.space.canonical(one.candidate.proposal.recipe),
+                    self.space.canonical(other.candidate.proposal.recipe),
+                    self.fits,
+                ):
+                    moves.setdefault(key(move.recipe), (move, one, other))
+        origin: dict[str, tuple[Judged, Judged]] = {}
+        for move, one, other in moves.values():
+            for recipe in self._spread(move.recipe, 24):
+                origin.setdefault(key(recipe), (one, other))
+        pool = self._shortlist(recipe for move, _, _ in moves.values() for recipe in self._spread(move.recipe, 24))
+        if not pool:
+            return None
+        chosen = self.tuner.choose(pool)
+        one, other = origin[key(chosen)]
+        return self.take(
+            chosen, f"{self._about(one)}; {self._about(other)}: together they may be faster.", "refined", [one, other]
+        )
+
+    def _about(self, one: Judged) -> str:
+        speedup = one.verdict.speedup
+        fast = f"{speedup.value:.1f}x" if speedup is not None else f"{one.seconds:.3g} s an image"
+        return f"{one.id} reaches {fast} at a loss of {self.context.loss_text(one.loss)}"
+
+    @cached_property
+    def new_pool(self) -> list[Recipe]:
+        """Legal recipes from everywhere: neighbours of the front, and structures drawn at random."""
+        found = {key(recipe): recipe for recipe in islice(at_random(self.space, self.random, self.fits), 250)}
+        for one in self.front:
+            parent = self.space.canonical(one.candidate.proposal.recipe)
+            for move in neighbours(self.space, parent, self.fits):
+                found.setdefault(key(move.recipe), move.recipe)
+        structures = {self.space.structure(recipe): recipe for recipe in found.values()}
+        for recipe in structures.values():
+            for other in self.space.slice(recipe, 8):
+                found.setdefault(key(other), other)
+        return [recipe for recipe in found.values() if self.fresh(recipe)]
+
+    def _single(self, origin: Origin = "new") -> Proposal | None:
+        """The most promising technique that was not measured alone yet."""
+        known = {
+            self.space.structure(one.candidate.proposal.recipe)
+            for one in self.context.history
+            if len(one.candidate.proposal.recipe) == 1
+        } | {self.space.structure(recipe) for recipe in self.pending if len(recipe) == 1}
+        singles = [
+            (option,)
+            for axis in self.space.axes
+            for option in self.space.options(axis.technique)
+            if self.space.structure((option,)) not in known and self.fresh((option,))
+        ]
+        promise = {key(single): self.forecast.seconds / self.forecast.expect(single).seconds for single in singles}
+        singles = [single for single in singles if promise[key(single)] >= WORTH_ALONE]
+        if not singles:
+            return None
+        best = max(singles, key=lambda single: promise[key(single)])
+        return self.take(
+            best,
+            f"{title_of(self.space.structure(best)[0])} alone, to tell what it is worth by itself: "
+            f"{promise[key(best)]:.1f}x is expected.",
+            origin,
+        )
+
+    def _lossless(self) -> Proposal | None:
+        """The fastest recipe that should stay within 30 dB of the reference pictures."""
+        best = lossless(self.context.history)
+        bar = math.inf if best is None else best.seconds
+        return self._goal(
+            lambda recipe: self.forecast.expect(recipe).decibels - LOSSLESS_DECIBELS - 1.0,
+            bar,
+            lambda hoped, times: (
+                f"Nearly lossless: {hoped.decibels:.0f} dB at {times:.1f}x is expected, "
+                + ("where nothing has reached 30 dB yet." if best is None else
+                   f"where {best.id} has {decibels(best) or 0.0:.0f} dB at {self.forecast.seconds / bar:.1f}x.")
+            ),
+            best,
+        )
+
+    def _within(self) -> Proposal | None:
+        """The fastest recipe whose loss should stay within the tolerance."""
+        tolerance = self.context.tolerance
+        best = winner(self.context.history, tolerance)
+        inside = best is not None and best.loss <= tolerance
+        bar = best.seconds if best is not None and inside else math.inf
+        return self._goal(
+            lambda recipe: 0.8 * tolerance - self.forecast.expect(recipe).loss,
+            bar,
+            lambda hoped, times: (
+                f"Fast within {self.context.loss_text(tolerance)}: {times:.1f}x at "
+                f"{self.context.loss_text(max(0.0, hoped.loss))} is expected"
+                + (f", where {best.id} has {self.forecast.seconds / bar:.1f}x." if best and inside else ".")
+            ),
+            best,
+        )
+
+    def _goal(
+        self,
+        slack: Callable[[Recipe], float],
+        bar: float,
+        why: Callable[..., str],
+        best: Judged | None,
+    ) -> Proposal | None:
+        """The fastest expected recipe with slack to spare that beats the bar (seconds)."""
+        pool = self.new_pool
+        if best is not None:
+            own = self.space.canonical(best.candidate.proposal.recipe)
+            pool = [*pool, *(recipe for recipe in self.space.slice(own, 256) if self.fresh(recipe))]
+        able = [recipe for recipe in pool if key(recipe) not in self.tried and slack(recipe) > 0]
+        chosen = min(able, key=lambda recipe: (self.forecast.expect(recipe).seconds, key(recipe)), default=None)
+        if chosen is None:
+            return None
+        hoped = self.forecast.expect(chosen)
+        if hoped.seconds >= bar:
+            return None
+        return self.take(chosen, why(hoped, self.forecast.seconds / hoped.seconds), "new")
+
+    def _fresh(self, origin: Origin = "new") -> Proposal | None:
+        """A new structure that would pay most in one plausible world drawn from the forecast."""
+        world = self.forecast.draw(self.numpy_random)
+        known = {self.space.structure(one.candidate.proposal.recipe) for one in self.context.history}
+        pool = [recipe for recipe in self.new_pool if key(recipe) not in self.tried]
+        pool = [recipe for recipe in pool if self.space.structure(recipe) not in known] or pool
+        if not pool:
+            return None
+        chosen = max(pool, key=lambda recipe: (self._gain(world, recipe), key(recipe)))
+        hoped = self.forecast.expect(chosen)
+        return self.take(
+            chosen,
+            f"A structure not tried yet: {self.forecast.seconds / hoped.seconds:.1f}x at a loss of "
+            f"{self.context.loss_text(max(0.0, hoped.loss))} is expected, and nothing like it has been measured.",
+            origin,
+        )
+
+
+def engine_name(backend: str) -> str:
+    return {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "compile": "torch.compile", "torch": "torch"}.get(
+        backend, backend
+    )
+
+
+def title_of(token: str) -> str:
+    """A technique as a sentence names it: `tiny-decoder` -> `the tiny decoder`."""
+    name, _, choice = token.partition("/")
+    if name == "engine":
+        return engine_name(choice)
+    if name == "scheduler":
+        return f"the {choice} solver"
+    plain = {
+        "bf16": "bf16",
+        "int8": "int8",
+        "student": "the few-step student",
+        "tiny-decoder": "the tiny decoder",
+        "prompt-cache": "the prompt cache",
+        "fused-qkv": "fused QKV",
+    }
+    return plain.get(name, name.replace("-", " "))
+
+
+__all__ = ["ROUND", "BuiltinPlanner", "engine_name", "forecast", "make_room", "title_of"]

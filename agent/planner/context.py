@@ -1,0 +1,144 @@
+"""What a planner, a coder and a debugger are told: the run so far, as one value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent.candidate import Candidate, Proposal, Recipe, Verdict
+from agent.errors import RecipeError
+from agent.evolution.front import Judged, Reference
+from agent.evolution.space import Check, Space, key
+from agent.memory import Remembered
+from engines.workload import Workload
+
+
+class CardLike(Protocol):
+    """What is read of `engines.models.card.Card`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def guidance(self) -> float: ...
+    @property
+    def hash(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """The run so far.  `history` holds every verdict in order, the baseline first."""
+
+    model: str
+    """Source as given: a folder, a file, a hub id or `tiny-scenes`."""
+    card: CardLike
+    device: str
+    workload: Workload
+    space: Space
+    check: Check
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """One sentence for a technique, from the knowledge base."""
+    history: tuple[Judged, ...] = ()
+    generation: int = 1
+    population: int = 7
+    reference: Reference = (math.inf, 1.0)
+    """Hypervolume reference point; set once the baseline is measured."""
+    tolerance: float = 0.02
+    """Loss that a winner may have."""
+    metric: str = "adherence"
+    memory: tuple[Remembered, ...] = ()
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+    """What the user asked for in words; the built-in planner does not read it."""
+
+    @property
+    def baseline(self) -> Verdict | None:
+        return next((one.verdict for one in self.history if one.is_baseline), None)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the baseline."""
+        return self.workload.steps or int(self.card.steps)
+
+    @property
+    def guided(self) -> bool:
+        guidance = self.workload.guidance if self.workload.guidance is not None else self.card.guidance
+        return float(guidance) > 1.0
+
+    def judged(self, name: str) -> Judged | None:
+        return next((one for one in self.history if one.id == name), None)
+
+    def tried(self) -> set[str]:
+        """Canonical texts of every recipe of the run, the unchanged model's among them."""
+        found = {key(())}
+        for one in self.history:
+            try:
+                found.add(self.space.key(one.candidate.proposal.recipe))
+            except RecipeError:
+                continue
+        return found
+
+    def is_repair(self, one: Judged) -> bool:
+        """Whether a candidate is the debugger's: its parent failed."""
+        parents = (self.judged(parent) for parent in one.candidate.proposal.parents)
+        return any(parent is not None and parent.verdict.state == "failed" for parent in parents)
+
+    def planned(self, generation: int) -> list[Judged]:
+        """Candidates of a generation without the debugger's repairs."""
+        return [
+            one
+            for one in self.history
+            if one.candidate.generation == generation and not one.is_baseline and not self.is_repair(one)
+        ]
+
+    def loss_text(self, loss: float) -> str:
+        """A loss as the user reads it."""
+        return f"{100 * loss:.1f} points" if self.metric == "adherence" else f"{loss:.3f}"
+
+
+class Planner(Protocol):
+    """Decides what to try.  An LLM planner and the built-in one fit here alike."""
+
+    at_once: int | None
+    """How many proposals to ask for at a time; None: a whole generation."""
+
+    def propose(self, context: Context, count: int) -> list[Proposal]:
+        """At most `count` recipes, none of them tried before; empty: nothing is left to try."""
+        ...
+
+
+class Coder(Protocol):
+    """Writes the standalone script that carries a proposal out."""
+
+    def write(self, proposal: Proposal, context: Context) -> str: ...
+
+    def baseline(self, context: Context) -> str:
+        """The script of the unchanged model."""
+        ...
+
+    def title(self, recipe: Recipe) -> str:
+        """A short label, for example `DPM++ 2M 12 + OpenVINO bf16`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A changed script, the recipe it now carries out, and what was changed because of what."""
+
+    recipe: Recipe
+    script: str
+    why: str
+
+
+class Debugger(Protocol):
+    """Mends a candidate that failed."""
+
+    def repair(self, candidate: Candidate, verdict: Verdict, context: Context) -> Repair | None:
+        """None: it cannot be mended, so the idea is dropped."""
+        ...
+

@@ -1,0 +1,353 @@
+"""What a recipe is expected to cost and to lose, before it is measured.
+
+The starting point is arithmetic on the baseline's own profile: passes of the
+denoiser counted from steps and guidance, and a rough factor for every
+technique.  Each verdict then corrects it: seconds and loss by Bayesian linear
+regression on which techniques are on, picture error by adding up the squared
+errors of the parts.  It ranks structures; numbers are left to the Gaussian
+process in `agent.evolution.numbers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.candidate import Recipe, Step
+from agent.evolution.choice import decibels
+from agent.evolution.front import Judged, measured
+from agent.evolution.space import Space, Value
+
+_SHARES: Final = {"encode": 0.02, "denoise": 0.83, "decode": 0.15}
+"""Where time goes where the baseline did not say."""
+
+# Rough factors on the seconds of (encode, denoise, decode), before anything is measured.
+_FACTORS: Final[dict[str, tuple[float, float, float]]] = {
+    "engine/openvino": (0.8, 0.55, 0.6),
+    "engine/onnxruntime": (0.8, 0.7, 0.75),
+    "engine/compile": (1.0, 0.75, 0.75),
+    "bf16": (1.0, 0.9, 0.9),
+    "int8": (1.0, 0.8, 0.85),
+    "prompt-cache": (0.2, 1.0, 1.0),
+    "tiny-decoder": (1.0, 1.0, 0.15),
+    "fused-qkv": (1.0, 0.98, 1.0),
+    "channels-last": (1.0, 0.95, 0.95),
+    "sequential-guidance": (1.0, 1.04, 1.0),
+}
+# Expected loss as a share of the worst loss, and PSNR in dB, of techniques without numbers.
+_LOSS: Final = {"bf16": 0.002, "int8": 0.02, "tiny-decoder": 0.02, "scheduler": 0.005}
+_DECIBELS: Final = {
+    "bf16": 38.0,
+    "int8": 29.0,
+    "tiny-decoder": 26.0,
+    "scheduler": 29.0,
+    "engine": 60.0,
+    "fused-qkv": 80.0,
+    "channels-last": 80.0,
+    "sequential-guidance": 80.0,
+    "prompt-cache": 90.0,
+}
+_SHALLOW: Final = 0.45
+"""Time of a shallow pass of the denoiser over a full one (feature caching)."""
+_CEILING: Final = 90.0
+"""dB above which two pictures are called the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Seconds per image, loss, and PSNR (dB) that a recipe is expected to have."""
+
+    seconds: float
+    loss: float
+    decibels: float
+
+
+def _number(step: Step | None, name: str, otherwise: float) -> float:
+    return otherwise if step is None else float(step.parameters.get(name, otherwise))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the host loop does for one image."""
+
+    steps: float
+    passes: float
+    """Full-cost passes of the denoiser over one sample; a guided step takes two."""
+
+
+def work(recipe: Recipe, model_steps: int, guided: bool) -> Work:
+    """Count the denoiser's passes that a recipe asks for."""
+    found = {step.technique: step for step in recipe}
+    student = found.get("student")
+    steps = _number(student, "steps", _number(found.get("fewer-steps"), "steps", model_steps))
+    guidance = 0.0 if student is not None or not guided else _number(found.get("guidance-cutoff"), "until", 1.0)
+    interval = max(1.0, _number(found.get("feature-cache"), "interval", 1.0))
+    full = math.ceil(steps / interval)
+    cost = full + (steps - full) * _SHALLOW if interval > 1 else steps
+    return Work(steps, cost * (1 + guidance))
+
+
+def _prior_loss(step: Step, found: Mapping[str, Step], model_steps: int) -> float:
+    """Share of the worst loss that one technique is expected to cost."""
+    solver = found.get("scheduler")
+    fast = solver is not None and str(solver.parameters.get("name", "")).startswith(("dpm", "unipc"))
+    match step.technique:
+        case "fewer-steps":
+            steps = _number(step, "steps", model_steps)
+            scale = 1.8 if fast else 3.0
+            return min(0.9, (scale / steps) ** 2) - min(0.9, (scale / model_steps) ** 2)
+        case "student":
+            return 0.1 / max(1.0, _number(step, "steps", 4.0)) ** 0.8
+        case "guidance-cutoff":
+            return 0.15 * (1 - _number(step, "until", 1.0)) ** 2
+        case "feature-cache":
+            return 0.012 * (_number(step, "interval", 2.0) - 1)
+        case "token-merging":
+            return 0.2 * _number(step, "ratio", 0.3) ** 2
+        case name:
+            return _LOSS.get(name, 0.0)
+
+
+def _prior_decibels(step: Step, found: Mapping[str, Step], model_steps: int) -> float:
+    match step.technique:
+        case "fewer-steps":
+            solver = 3.0 if "scheduler" in found else 0.0
+            return 18.0 + solver + 22.0 * _number(step, "steps", model_steps) / model_steps
+        case "student":
+            return 15.0
+        case "guidance-cutoff":
+            return 20.0 + 18.0 * _number(step, "until", 1.0)
+        case "feature-cache":
+            return 33.0 - 3.0 * (_number(step, "interval", 2.0) - 1)
+        case "token-merging":
+            return 30.0 - 14.0 * _number(step, "ratio", 0.3)
+        case name:
+            return _DECIBELS.get(name, 40.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """Bayesian linear regression with a prior of zero mean: weights (F,) and their covariance (F, F)."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @classmethod
+    def fit(
+        cls,
+        rows: NDArray[np.float64],
+        targets: NDArray[np.float64],
+        noise: NDArray[np.float64],
+        spread: NDArray[np.float64],
+    ) -> _Linear:
+        """`rows` (N, F), `targets` (N,), standard deviations of targets (N,) and of weights (F,)."""
+        precision = np.diag(spread**-2.0) + (rows.T / noise**2) @ rows
+        covariance = np.linalg.inv(precision)
+        return cls(covariance @ (rows.T @ (targets / noise**2)), covariance)
+
+    def draw(self, rng: np.random.Generator) -> _Linear:
+        return replace(self, mean=rng.multivariate_normal(self.mean, self.covariance, method="cholesky"))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One measured recipe.  `weight` below 1: measured elsewhere, believed less."""
+
+    recipe: Recipe
+    seconds: float
+    loss: float | None
+    decibels: float | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expectations for recipes, corrected by what was measured so far.
+
+    `seconds` is the baseline's time per image, `stages` its profile in seconds,
+    `worst` the loss that a picture worth nothing has.
+    """
+
+    space: Space
+    seconds: float
+    stages: Mapping[str, float]
+    model_steps: int
+    guided: bool
+    worst: float
+    evidence: tuple[Evidence, ...] = ()
+    _time: _Linear = field(init=False)
+    _loss: _Linear = field(init=False)
+    _offsets: Mapping[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = np.array([self._features(one.recipe) for one in self.evidence]).reshape(len(self.evidence), self._width)
+        trust = np.array([one.weight for one in self.evidence])
+        spread = np.tile([0.35, 0.2], (self._width + 1) // 2)[: self._width]
+        late = np.array(
+            [math.log(max(one.seconds, 1e-9) / self._prior_seconds(one.recipe)) for one in self.evidence]
+        )
+        put = object.__setattr__
+        put(self, "_time", _Linear.fit(rows, late, 0.07 / np.maximum(trust, 0.05), spread))
+        lossy = [index for index, one in enumerate(self.evidence) if one.loss is not None]
+        surplus = np.array(
+            [
+                min((one.loss or 0.0) / self.worst, 1.5) - self._prior_loss(one.recipe)
+                for one in self.evidence
+                if one.loss is not None
+            ]
+        )
+        put(
+            self,
+            "_loss",
+            _Linear.fit(rows[lossy], surplus, 0.02 / np.maximum(trust[lossy], 0.05), 0.3 * spread),
+        )
+        put(self, "_offsets", self._fit_decibels())
+
+    # -- features -------------------------------------------------------------------------------
+
+    @property
+    def _width(self) -> int:
+        return 2 * len(self._tokens)
+
+    @property
+    def _tokens(self) -> list[str]:
+        return [
+            token
+            for axis in self.space.axes
+            for option in self.space.options(axis.technique)
+            for token in self.space.structure((option,))
+        ]
+
+    def _features(self, recipe: Recipe) -> list[float]:
+        """For each option: whether it is on, and where its numbers lie from -1 to 1."""
+        by_token = dict(zip(self.space.structure(recipe), recipe, strict=True))
+        found: list[float] = []
+        for token in self._tokens:
+            step = by_token.get(token)
+            if step is None:
+                found += [0.0, 0.0]
+                continue
+            places = []
+            for parameter in self.space.axis(step.technique).parameters:
+                if parameter.kind == "choice" or parameter.high == parameter.low:
+                    continue
+                low, high, here = (
+                    math.log1p(float(value) - float(parameter.low))
+                    for value in (parameter.low, parameter.high, step.parameters[parameter.name])
+                )
+                places.append(2 * (here - low) / (high - low) - 1)
+            found += [1.0, float(np.mean(places)) if places else 0.0]
+        return found
+
+    # -- what is believed at first -----------------------------------------------------------
+
+    def _profile(self) -> dict[str, float]:
+        named = {name: float(self.stages.get(name, 0.0)) for name in _SHARES}
+        total = sum(named.values())
+        if total <= 0:
+            return {name: share * self.seconds for name, share in _SHARES.items()}
+        return {name: value / total * self.seconds for name, value in named.items()}
+
+    def shares(self) -> dict[str, float]:
+        """Share of the baseline's time in `encode`, `denoise` and `decode`."""
+        return {name: value / self.seconds for name, value in self._profile().items()}
+
+    def _prior_seconds(self, recipe: Recipe) -> float:
+        profile = self._profile()
+        all_passes = self.model_steps * (2 if self.guided else 1)
+        encode, denoise, decode = profile["encode"], profile["denoise"], profile["decode"]
+        denoise *= work(recipe, self.model_steps, self.guided).passes / all_passes
+        for token, step in zip(self.space.structure(recipe), recipe, strict=True):
+            one, two, three = _FACTORS.get(token, _FACTORS.get(step.technique, (1.0, 1.0, 1.0)))
+            if step.technique == "token-merging":
+                two = 1 - 0.25 * _number(step, "ratio", 0.3)
+            encode, denoise, decode = encode * one, denoise * two, decode * three
+        return encode + denoise + decode
+
+    def _prior_loss(self, recipe: Recipe) -> float:
+        found = {step.technique: step for step in recipe}
+        return sum(_prior_loss(step, found, self.model_steps) for step in recipe)
+
+    # -- picture error: squared errors of the parts add up ------------------------------------
+
+    def _parts(self, recipe: Recipe, offsets: Mapping[str, float]) -> dict[str, float]:
+        """Squared error of each option of a recipe, for pictures in [0, 1]."""
+        found = {step.technique: step for step in recipe}
+        return {
+            token: 10 ** (-(_prior_decibels(step, found, self.model_steps) + offsets.get(token, 0.0)) / 10)
+            for token, step in zip(self.space.structure(recipe), recipe, strict=True)
+        }
+
+    def _fit_decibels(self, rounds: int = 12, spread: float = 8.0, noise: float = 1.5) -> dict[str, float]:
+        """Offsets in dB of each option, by Gauss-Newton with a prior of zero mean."""
+        seen = [one for one in self.evidence if one.decibels is not None and one.recipe]
+        tokens = sorted({token for one in seen for token in self.space.structure(one.recipe)})
+        where = {token: index for index, token in enumerate(tokens)}
+        theta = np.zeros(len(tokens))
+        for _ in range(rounds if seen else 0):
+            rows, misses = np.zeros((len(seen), len(tokens))), np.zeros(len(seen))
+            for at, one in enumerate(seen):
+                parts = self._parts(one.recipe, dict(zip(tokens, theta, strict=True)))
+                total = sum(parts.values())
+                misses[at] = min(one.decibels or 0.0, _CEILING) + 10 * math.log10(total)
+                for token, part in parts.items():
+                    rows[at, where[token]] = part / total
+            precision = np.eye(len(tokens)) / spread**2 + rows.T @ rows / noise**2
+            step = np.linalg.solve(precision, rows.T @ misses / noise**2 - theta / spread**2)
+            theta = theta + np.clip(step, -10, 10)
+        return dict(zip(tokens, theta.tolist(), strict=True))
+
+    # -- what is expected ------------------------------------------------------------------------
+
+    def expect(self, recipe: Recipe) -> Expectation:
+        """For a canonical recipe."""
+        if not recipe:
+            return Expectation(self.seconds, 0.0, _CEILING)
+        features = np.array(self._features(recipe))
+        seconds = self._prior_seconds(recipe) * math.exp(float(np.clip(features @ self._time.mean, -2, 2)))
+        loss = self.worst * (self._prior_loss(recipe) + float(features @ self._loss.mean))
+        error = sum(self._parts(recipe, self._offsets).values())
+        return Expectation(seconds, loss, min(_CEILING, -10 * math.log10(error)))
+
+    def draw(self, rng: np.random.Generator) -> Forecast:
+        """One plausible world (Thompson sampling): the same forecast with weights drawn from their posterior."""
+        drawn = object.__new__(Forecast)
+        for name, value in vars(self).items():
+            object.__setattr__(drawn, name, value)
+        object.__setattr__(drawn, "_time", self._time.draw(rng))
+        object.__setattr__(drawn, "_loss", self._loss.draw(rng))
+        return drawn
+
+
+def evidence(judged: Sequence[Judged]) -> list[Evidence]:
+    """What a run has measured, the baseline left out."""
+    return [
+        Evidence(one.candidate.proposal.recipe, one.seconds, one.loss, decibels(one))
+        for one in measured(judged)
+        if not one.is_baseline and one.candidate.proposal.recipe
+    ]
+
+
+def elsewhere(recipe: Recipe, speedup: float, seconds: float, loss: float | None) -> Evidence:
+    """What an earlier run measured, scaled to this baseline's `seconds`."""
+    return Evidence(recipe, seconds / max(speedup, 1e-6), loss, weight=0.35)
+
+
+def gain(step: Recipe, forecast: Forecast) -> float:
+    """Expected speed-up of a recipe over the baseline."""
+    return forecast.seconds / max(forecast.expect(step).seconds, 1e-9)
+
+
+def number_range(space: Space, recipe: Recipe) -> dict[str, Value]:
+    """The numbers of a recipe, as `technique.parameter`."""
+    return {
+        f"{step.technique}.{parameter.name}": step.parameters[parameter.name]
+        for step in recipe
+        for parameter in space.axis(step.technique).parameters
+        if parameter.kind != "choice"
+    }
