@@ -133,9 +133,10 @@ class RunStarted(Data):
     """Seconds for the search, certification not included; None: until the generations are done."""
     seed: int
     reference: tuple[float, float] | None = None
-    """Hypervolume reference point: (seconds per image, loss); None: said by `front.updated`, once the baseline is
-    measured."""
+    """Hypervolume reference point: (seconds per image, loss); None: `front.updated` says it later."""
     folder: str
+    machine: dict[str, Any] = {}
+    """Processor, cores, memory in bytes, system, versions of what was used."""
 
 
 class GenerationStarted(Data):
@@ -209,7 +210,10 @@ class RunPaused(Data):
 
 
 class RunResumed(Data):
-    pass
+    """`generations` and `budget` (seconds, all in all): where the user changed them."""
+
+    generations: int | None = None
+    budget: float | None = None
 
 
 class RunFinished(Data):

@@ -114,7 +114,8 @@ class RunState:
             return
         self.run = item.run or self.run
         self.seq = item.seq
-        if self._since and not self.paused and self.finished is None:
+        # The time between a kill or a pause and the resumption is nobody's work.
+        if self._since and not self.paused and self.finished is None and item.type != "run.resumed":
             self.searched += max(0.0, item.time - self._since)
         self._since = item.time
         self.updated_at = item.time
@@ -143,8 +144,10 @@ class RunState:
                 self.certified = [*same, data]
             case events.RunPaused():
                 self.paused = True
-            case events.RunResumed():
-                # The time between a kill and the resumption is nobody's work.
+            case events.RunResumed() as data:
+                if self.started is not None:
+                    changed = data.model_dump(exclude_none=True)
+                    self.started = self.started.model_copy(update=changed)
                 self.paused, self.finished = False, None
             case events.RunFinished() as data:
                 self.finished, self.paused = data, False

@@ -13,7 +13,7 @@ Wish = Literal["go", "pause", "stop", "leave"]
 class Control:
     """Shared by the worker's reader thread (which wishes) and the run's thread (which obeys)."""
 
-    def __init__(self, between: Callable[[float], None] | None = None) -> None:
+    def __init__(self, between: Callable[[float], bool] | None = None) -> None:
         self._changed = threading.Condition()
         self._wish: Wish = "go"
         self._abort = False
@@ -42,9 +42,10 @@ class Control:
             self._changed.notify_all()
 
     def between(self, seconds: float = 0.0) -> None:
-        """Let the owner do waiting work, or wait for it `seconds`; called between two candidates."""
+        """Let the owner do all waiting work, or wait for some `seconds`; called between two candidates."""
         if self._between is not None:
-            self._between(seconds)
+            while self._between(seconds):
+                seconds = 0.0
         elif seconds:
             with self._changed:
                 self._changed.wait(seconds)

@@ -185,16 +185,17 @@ class Worker:
         while (task := tasks.get()) is not None:
             self._do(task)
 
-    def _between(self, seconds: float) -> None:
-        """Do what waits, or wait for it at most `seconds`."""
+    def _between(self, seconds: float) -> bool:
+        """Do the next waiting job, or wait for one at most `seconds`; whether there was one."""
         try:
             task = self._heavy.get(timeout=seconds) if seconds else self._heavy.get_nowait()
         except queue.Empty:
-            return
+            return False
         if task is None:
             self._heavy.put(None)
-            return
+            return False
         self._do(task)
+        return True
 
     def _do(self, task: Task) -> None:
         number = task.request.job

@@ -1,0 +1,164 @@
+"""The commands: the same work as in the window, for people and, with `--json`, for machines.
+
+Only `argparse` is imported here: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+MODEL = "a model folder, a .safetensors file, a hub id, or tiny-scenes"
+RUN = "a run's name, the beginning of it, its folder, or `last`"
+
+
+def seconds(text: str) -> float:
+    """`240`, `90s`, `4m`, `1h30m` in seconds."""
+    rest, total, number = text.strip().lower(), 0.0, ""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    for letter in rest + ("" if rest[-1:] in units else "s"):
+        if letter in units and number:
+            total, number = total + float(number) * units[letter], ""
+        elif letter.isdigit() or letter == ".":
+            number += letter
+        else:
+            raise argparse.ArgumentTypeError(f"{text!r} is no time; write for example 240, 90s, 4m or 1h30m")
+    if not total > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write for example 240, 90s, 4m or 1h30m")
+    return total
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {low} to {high}")
+        return value
+
+    return whole_number
+
+
+def _workload(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "workload", "what everything is measured on; left out: as the model's authors ship it"
+    )
+    group.add_argument("--prompts", type=Path, metavar="FILE", help="your own prompts, one a line")
+    group.add_argument("--size", type=_between(8, 4096), help="height and width in pixels")
+    group.add_argument("--steps", type=_between(1, 1000))
+    group.add_argument("--guidance", type=float)
+    group.add_argument("--negative-prompt", default="", metavar="TEXT")
+    group.add_argument("--batch", type=_between(1, 64), default=1)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    from studio import __version__
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--json", action="store_true", help="machine output: one document, or one event a line"
+    )
+    common.add_argument("--home", type=Path, help="folder of runs and settings (default: PARETO_STUDIO_HOME)")
+
+    top = argparse.ArgumentParser(
+        prog="pareto-studio",
+        description="Makes a diffusion model fast on this machine and shows what the speed costs in quality. "
+        "Without a command the window opens.",
+    )
+    top.add_argument("--version", action="version", version=f"pareto-studio {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common]
+        )
+
+    start = add("start", "open the window; without a display do the whole main job in the terminal")
+    start.add_argument(
+        "--terminal", action="store_true", help="work in the terminal even where there is a display"
+    )
+    start.add_argument(
+        "--out", type=Path, default=Path("pareto-studio-output"), help="folder of package, report, images"
+    )
+    start.add_argument("--budget", type=seconds, help="time for the search, for example 4m")
+
+    add("doctor", "say what this machine can run, what it can only build for, and why")
+
+    inspect = add("inspect", "describe a model without running it")
+    inspect.add_argument("model", help=MODEL)
+
+    optimize = add("optimize", "evolve a model for a device")
+    optimize.add_argument("model", help=MODEL)
+    optimize.add_argument("--device", default="cpu", help="a target that `doctor` calls ready (default: cpu)")
+    optimize.add_argument("--generations", type=_between(1, 1000), default=4)
+    optimize.add_argument(
+        "--population", type=_between(1, 100), default=7, help="evaluations in a generation"
+    )
+    optimize.add_argument("--budget", type=seconds, help="time for the search, for example 4m")
+    optimize.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
+    optimize.add_argument(
+        "--metric", help="what the loss measures (default: chosen by what the model allows)"
+    )
+    optimize.add_argument(
+        "--no-certify", action="store_true", help="skip the check on fresh prompts at the end"
+    )
+    optimize.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default: a new one in the home)"
+    )
+    _workload(optimize)
+
+    resume = add("resume", "continue a run that was stopped or killed")
+    resume.add_argument("run", help=RUN)
+    resume.add_argument("--generations", type=_between(1, 1000), help="a new total")
+    resume.add_argument("--budget", type=seconds, help="more time for the search")
+
+    evaluate = add("evaluate", "judge a script of your own against the unchanged model")
+    evaluate.add_argument("model", help=MODEL)
+    evaluate.add_argument(
+        "--script", type=Path, required=True, help="a Python file that defines load and generate"
+    )
+    evaluate.add_argument("--device", default="cpu")
+    evaluate.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
+    _workload(evaluate)
+
+    compare = add("compare", "make the same pictures with two candidates and measure the difference")
+    compare.add_argument("run", help=RUN)
+    compare.add_argument("a", help="a candidate, or baseline, winner, knee")
+    compare.add_argument("b", help="another one")
+    compare.add_argument("--count", type=_between(1, 256), default=16, help="pictures of each")
+
+    export = add("export", "write a candidate as a package that runs without the Studio")
+    export.add_argument("run", help=RUN)
+    export.add_argument("candidate", help="a candidate, or winner, knee")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    verify = add("verify", "check a package: every byte, and a picture made from it")
+    verify.add_argument("package", type=Path, help="a package's folder or .zip")
+
+    report = add("report", "write one HTML file with plots and pictures")
+    report.add_argument("run", help=RUN)
+    report.add_argument("--out", type=Path, metavar="FILE")
+
+    add("runs", "list the runs")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when all went well, 1 when not, 2 for a wrong command line, 130 when interrupted."""
+    given = parser().parse_args(arguments)
+    if given.command is None:
+        given = parser().parse_args(["start"])
+        given.window_only = True
+    from studio.cli.perform import perform
+
+    return perform(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

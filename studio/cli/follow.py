@@ -1,0 +1,160 @@
+"""Follow a run in the terminal: a line per candidate, a bar below, a summary at the end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from studio.cli.show import bar, duration, escape, table
+from studio.cli.terminal import Terminal
+from studio.record import events
+from studio.record.events import Event, event
+from studio.record.state import CandidateState, RunState
+from studio.work.control import Control
+from studio.work.job import Job
+
+MARKS = {"passed": "[green]●[/]", "failed": "[red]✗[/]", "quarantined": "[yellow]▲[/]"}
+
+
+def follow(
+    terminal: Terminal, home: Path, action: Callable[[Job], dict[str, Any]]
+) -> tuple[int, dict[str, Any]]:
+    """Run `action`, which starts or continues a run; exit status and the action's result.
+
+    The first Ctrl-C ends the run after the candidate in flight, the second at once.
+    """
+    state = RunState()
+    control = Control()
+    pressed = 0
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        control.set("leave", abort=pressed > 1)
+        if pressed == 1:
+            terminal.say("[yellow]Ending after the candidate in flight; press Ctrl-C again to give it up.[/]")
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        if terminal.machine:
+            result = action(
+                Job(home, on_progress=_progress_line(terminal), emit=terminal.event, control=control)
+            )
+            terminal.event(event(events.JobDone(job=1, result=result)))
+        else:
+            result = _with_bar(terminal, home, action, state, control)
+            summary(terminal, state, result)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        return 130, result
+    return (1 if result.get("reason") == "failed" else 0), result
+
+
+def _progress_line(terminal: Terminal) -> Callable[[int, int, str], None]:
+    def told(done: int, total: int, doing: str) -> None:
+        terminal.event(event(events.JobProgress(job=1, done=done, total=total, doing=doing)))
+
+    return told
+
+
+def _with_bar(
+    terminal: Terminal, home: Path, action: Callable[[Job], dict[str, Any]], state: RunState, control: Control
+) -> dict[str, Any]:
+    with bar(terminal) as (shown, task):
+
+        def progress(done: int, total: int, doing: str) -> None:
+            shown.update(task, completed=done, total=total or None, description=escape(doing))
+
+        def emit(item: Event) -> None:
+            state.apply(item)
+            line = line_of(item, state)
+            if line:
+                terminal.say(line)
+            match item.payload():
+                case events.Progress() as data:
+                    left = ""
+                    if data.seconds_low is not None and data.seconds_high is not None:
+                        left = f" · {duration(data.seconds_low)} to {duration(data.seconds_high)} left"
+                    progress(data.done, data.total, data.doing + left)
+                case events.CandidateStage() as data:
+                    shown.update(task, description=escape(f"{data.id} {data.stage}: {data.message}"))
+
+        return action(Job(home, on_progress=progress, emit=emit, control=control))
+
+
+def line_of(item: Event, state: RunState) -> str:
+    """What an event is worth saying to a person; empty: nothing."""
+    match item.payload():
+        case events.RunStarted() as data:
+            words = f"{data.target}, loss: {data.metric.title.lower()}; {data.folder}"
+            return f"[b]{escape(data.model.name)}[/] on {escape(words)}"
+        case events.GenerationStarted() as data:
+            return f"[dim]generation {data.generation}: {data.planned} candidates[/]"
+        case events.CandidateJudged() as data:
+            return candidate_line(state.candidates[data.id])
+        case events.Notice() as data:
+            colour = {"info": "dim", "warning": "yellow", "error": "red"}[data.level]
+            return f"[{colour}]{escape(data.text)} {escape(data.action)}[/]".rstrip()
+        case events.Certified() as data:
+            word = "[green]✓ certified[/]" if data.held else "[red]✗ not proven[/]"
+            return (
+                f"{word} {data.id}: {escape(data.claim)} on {data.prompts} fresh prompts "
+                f"({data.loss.low:.3g} to {data.loss.high:.3g}) {escape(data.note)}"
+            ).rstrip()
+        case events.RunPaused():
+            return "[yellow]paused[/]"
+        case events.RunResumed():
+            return "[dim]resumed[/]"
+    return ""
+
+
+def candidate_line(candidate: CandidateState) -> str:
+    """One judged candidate."""
+    verdict = candidate.verdict
+    if verdict is None:
+        return ""
+    parts = [f"{MARKS[verdict.state]} {candidate.id}", f"{candidate.proposal.title:44.44}"]
+    if verdict.latency is not None:
+        parts.append(f"{duration(verdict.latency.value):>8}")
+    if verdict.speedup is not None and candidate.id != "c000":
+        parts.append(
+            f"{verdict.speedup.value:5.2f}× ({verdict.speedup.low:.2f} to {verdict.speedup.high:.2f})"
+        )
+    if verdict.loss is not None:
+        parts.append(f"loss {verdict.loss.value:.3g}")
+    if verdict.reason:
+        parts.append(f"[dim]{escape(verdict.reason)}[/]")
+    return "  ".join(parts)
+
+
+def summary(terminal: Terminal, state: RunState, result: dict[str, Any]) -> None:
+    """The front and how the run ended."""
+    shown = table("Front", "Recipe", ">Per image", ">Speed-up", ">Loss", ">PSNR", ">Memory", "")
+    for name in state.front:
+        candidate = state.candidates[name]
+        verdict = candidate.verdict
+        if verdict is None or verdict.latency is None or verdict.loss is None:
+            continue
+        psnr = verdict.metrics.get("psnr")
+        words = [word for word, found in (("winner", state.winner), ("knee", state.knee)) if found == name]
+        shown.add_row(
+            name,
+            escape(candidate.proposal.title),
+            duration(verdict.latency.value),
+            f"{verdict.speedup.value:.2f}×" if verdict.speedup else "",
+            f"{verdict.loss.value:.3g}",
+            f"{psnr.value:.1f} dB" if psnr else "",
+            f"{verdict.memory:.0f} MiB" if verdict.memory else "",
+            ", ".join(words),
+        )
+    terminal.console.print(shown)
+    if state.finished is not None:
+        terminal.say(f"[b]{escape(state.finished.text)}[/]")
+    elif result.get("reason") == "left":
+        terminal.say(f"The run can be continued: pareto-studio resume {escape(result['run'])}")
+    if result.get("folder"):
+        terminal.say(f"Run: {escape(result['folder'])}")

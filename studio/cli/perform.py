@@ -1,0 +1,232 @@
+"""Do a command: find its function, give it a job, show what comes of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.cli import show
+from studio.cli.follow import follow
+from studio.cli.terminal import Terminal
+from studio.record import folders
+from studio.work.failure import explain
+
+
+def has_display() -> bool:
+    """Whether a window could be shown."""
+    if os.environ.get("QT_QPA_PLATFORM"):
+        return True
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def perform(given: argparse.Namespace) -> int:
+    """Run one command line; the exit status."""
+    home: Path = given.home.expanduser() if given.home else folders.home()
+    if given.command == "start" and not given.terminal and not given.json:
+        if has_display():
+            return _window(home)
+        if getattr(given, "window_only", False):
+            print(
+                "pareto-studio: There is no display here; "
+                "`pareto-studio start` does the main job in the terminal, "
+                "`pareto-studio --help` lists the commands.",
+                file=sys.stderr,
+            )
+            return 1
+    terminal = Terminal(home, machine=given.json)
+    try:
+        return COMMANDS[given.command](given, home, terminal)
+    except KeyboardInterrupt:
+        terminal.fail("Interrupted; what was finished is kept.")
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:  # noqa: BLE001 - a user never sees a traceback
+        failure = explain(error)
+        terminal.fail(failure.text, failure.detail, expected=failure.expected)
+        return 1
+    finally:
+        terminal.close()
+
+
+def _window(home: Path) -> int:
+    os.environ["PARETO_STUDIO_HOME"] = str(home)
+    from studio.ui.app import main
+
+    return int(main() or 0)
+
+
+def workload(given: argparse.Namespace) -> dict[str, Any]:
+    """The workload of a command line, as the commands of the worker take it.
+
+    Raises:
+        WorkloadError: a prompt file that cannot be used.
+    """
+    from engines.workload import read_prompts
+
+    found: dict[str, Any] = {
+        "prompts": list(read_prompts(given.prompts.expanduser())) if given.prompts else [],
+        "size": given.size,
+        "steps": given.steps,
+        "guidance": given.guidance,
+        "negative_prompt": given.negative_prompt,
+        "batch": given.batch,
+    }
+    return found
+
+
+def _doctor(_given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.machine import devices
+
+    with terminal_status(terminal, "Looking at this machine"):
+        result = devices(show.job(home, terminal))
+    terminal.document({**result, "home": str(home), "cache": str(folders.cache())})
+    show.doctor(terminal, result, home)
+    return 0
+
+
+def _inspect(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.machine import inspect
+
+    with terminal_status(terminal, "Reading the model"):
+        result = inspect(show.job(home, terminal), given.model)
+    terminal.document(result)
+    show.card(terminal, result["card"])
+    return 0
+
+
+def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.runs import start
+
+    return follow(
+        terminal,
+        home,
+        lambda job: start(
+            job,
+            model=given.model,
+            target=given.device,
+            workload=workload(given),
+            generations=given.generations,
+            population=given.population,
+            budget=given.budget,
+            seed=given.seed,
+            metric=given.metric,
+            certify=not given.no_certify,
+            out=str(given.out.expanduser()) if given.out else "",
+        ),
+    )[0]
+
+
+def _resume(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.runs import resume
+
+    return follow(
+        terminal,
+        home,
+        lambda job: resume(job, run=given.run, generations=given.generations, budget=given.budget),
+    )[0]
+
+
+def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.runs import evaluate
+
+    return follow(
+        terminal,
+        home,
+        lambda job: evaluate(
+            job,
+            model=given.model,
+            script=str(given.script.expanduser()),
+            target=given.device,
+            workload=workload(given),
+            seed=given.seed,
+            out=str(given.out.expanduser()) if given.out else "",
+        ),
+    )[0]
+
+
+def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.compare import compare
+
+    with show.progress(terminal) as job_of:
+        result = compare(job_of(home), run=given.run, a=given.a, b=given.b, count=given.count)
+    terminal.document(result)
+    show.comparison(terminal, result)
+    return 0
+
+
+def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.export import export
+
+    with show.progress(terminal) as job_of:
+        result = export(
+            job_of(home), run=given.run, candidate=given.candidate, out=str(given.out.expanduser())
+        )
+    terminal.document(result)
+    show.package(terminal, result)
+    return 0
+
+
+def _verify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.export import verify
+
+    with show.progress(terminal) as job_of:
+        result = verify(job_of(home), package=str(given.package.expanduser()))
+    terminal.document(result)
+    show.checks(terminal, result)
+    if not result.get("ok", True):
+        terminal.fail(str(result.get("text", "The package is not what it says.")))
+        return 1
+    return 0
+
+
+def _report(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.report import report
+
+    result = report(show.job(home, terminal), given.run, str(given.out.expanduser()) if given.out else "")
+    terminal.document(result)
+    terminal.say(f"The report is in {result['path']}")
+    return 0
+
+
+def _runs(_given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.machine import runs
+
+    result = runs(show.job(home, terminal))
+    terminal.document(result)
+    show.runs(terminal, result["runs"], home)
+    return 0
+
+
+def _start(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.cli.main_job import main_job
+
+    return main_job(terminal, home, given.out.expanduser(), given.budget)
+
+
+def terminal_status(terminal: Terminal, text: str) -> Any:
+    """A spinner for people, nothing for machines."""
+    import contextlib
+
+    return contextlib.nullcontext() if terminal.machine else terminal.console.status(text)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
+    "start": _start,
+    "doctor": _doctor,
+    "inspect": _inspect,
+    "optimize": _optimize,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "export": _export,
+    "verify": _verify,
+    "report": _report,
+    "runs": _runs,
+}

@@ -1,0 +1,188 @@
+"""What people see of a document: tables and short sentences."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.cli.terminal import Terminal
+from studio.work.job import Job
+
+STATES = {"ready": "[green]ready[/]", "build_only": "[yellow]build only[/]", "missing": "[dim]missing[/]"}
+
+
+def job(home: Path, _terminal: Terminal) -> Job:
+    """A job without progress."""
+    return Job(home)
+
+
+@contextlib.contextmanager
+def progress(terminal: Terminal) -> Iterator[Callable[[Path], Job]]:
+    """A bar for one job; `with progress(terminal) as job_of: function(job_of(home), ...)`."""
+    if terminal.machine:
+        yield lambda home: Job(home)
+        return
+    with bar(terminal) as (shown, task):
+
+        def step(done: int, total: int, doing: str) -> None:
+            shown.update(task, completed=done, total=total or None, description=escape(doing))
+
+        yield lambda home: Job(home, on_progress=step)
+
+
+@contextlib.contextmanager
+def bar(terminal: Terminal) -> Iterator[tuple[Any, Any]]:
+    """The one kind of progress bar used here."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    columns = (
+        SpinnerColumn(),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=terminal.console, transient=True) as shown:
+        yield shown, shown.add_task("starting", total=None)
+
+
+def escape(text: object) -> str:
+    """Text that `rich` is not to take for markup."""
+    from rich.markup import escape as escaped
+
+    return escaped(str(text))
+
+
+def table(*columns: str) -> Any:
+    """A light table; a column that begins with `>` is aligned right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    return made
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 1_000_000:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
+
+
+def duration(seconds: float) -> str:
+    """`340 ms`, `1.20 s`, `4:10`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+
+
+def doctor(terminal: Terminal, result: dict[str, Any], home: Path) -> None:
+    if terminal.machine:
+        return
+    machine = result["machine"]
+    terminal.say(
+        f"[b]{escape(machine['processor'])}[/], {machine['cores']} cores, "
+        f"{machine['memory'] / 2**30:.1f} GiB, {escape(machine['system'])}, Python {machine['python']}"
+    )
+    shown = table("Target", "Engine", "State", "Why, and what to do")
+    for target in result["targets"]:
+        words = target["reason"] + (f" Install: {target['install']}" if target["install"] else "")
+        if target["gflops"]:
+            words += f" {target['gflops']:.0f} GFLOP/s"
+        shown.add_row(
+            escape(target["name"]), escape(target["engine"]), STATES[target["state"]], escape(words.strip())
+        )
+    terminal.console.print(shown)
+    terminal.say(f"Runs and settings: {escape(home)}")
+
+
+def card(terminal: Terminal, model: dict[str, Any]) -> None:
+    if terminal.machine:
+        return
+    terminal.say(
+        f"[b]{escape(model['name'])}[/]  {escape(model['family'])}, {escape(model['task'])}, "
+        f"{model['size']} px, {model['steps']} steps, guidance {model['guidance']:g}, "
+        f"licence {escape(model['licence'])}"
+    )
+    shown = table("Component", "Kind", ">Parameters", "Type", ">Size")
+    for part in model["components"]:
+        shown.add_row(
+            escape(part["name"]),
+            escape(part["kind"]),
+            f"{part['parameters']:,}",
+            escape(part["dtype"]),
+            megabytes(part["bytes"]),
+        )
+    terminal.console.print(shown)
+    terminal.say(
+        f"Weights in fp32: {megabytes(model['memory'])}; digest {model['hash'][:16]}; "
+        f"{escape(model['source'])}"
+    )
+    for note in model["notes"]:
+        terminal.say(f"[yellow]note[/] {escape(note)}")
+
+
+def comparison(terminal: Terminal, result: dict[str, Any]) -> None:
+    if terminal.machine:
+        return
+    names = result["metrics"]
+    shown = table("Prompt", ">Seed", *(">" + name for name in names))
+    for row in result["rows"]:
+        values = [f"{row['metrics'][name]:.3g}" if name in row["metrics"] else "" for name in names]
+        shown.add_row(escape(row["prompt"]), str(row["seed"]), *values)
+    terminal.console.print(shown)
+    means = ", ".join(f"{name} {value:.3g}" for name, value in result["mean"].items())
+    terminal.say(f"{result['a']} against {result['b']}, worst first; mean: {means}")
+    terminal.say(f"Pictures: {escape(Path(result['folder']) / 'compare')}")
+
+
+def package(terminal: Terminal, result: dict[str, Any]) -> None:
+    if terminal.machine:
+        return
+    checks(terminal, result)
+    for name in ("package", "zip", "id"):
+        if result.get(name):
+            terminal.say(f"{name:8} {escape(result[name])}")
+
+
+def checks(terminal: Terminal, result: dict[str, Any]) -> None:
+    if terminal.machine:
+        return
+    for check in result.get("checks", ()):
+        mark = "[green]✓[/]" if check["ok"] else "[red]✗[/]"
+        terminal.say(f"{mark} {escape(check['name'])}  [dim]{escape(check.get('text', ''))}[/]")
+    if result.get("ok") and result.get("text"):
+        terminal.say(escape(result["text"]))
+
+
+def runs(terminal: Terminal, found: list[dict[str, Any]], home: Path) -> None:
+    if terminal.machine:
+        return
+    if not found:
+        terminal.say(
+            f"There is no run in {escape(home / 'runs')} yet; "
+            "start one with: pareto-studio optimize tiny-scenes"
+        )
+        return
+    shown = table("Run", "Model", "State", ">Candidates", ">Front", "Winner", "")
+    for run in found:
+        shown.add_row(
+            escape(run["id"]),
+            escape(run["model"]),
+            run["state"],
+            str(run["candidates"]),
+            str(run["front"]),
+            run["winner"] or "",
+            escape(run["note"]),
+        )
+    terminal.console.print(shown)

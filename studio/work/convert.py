@@ -1,0 +1,87 @@
+"""Between the agent's values and the events that mirror them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from agent.candidate import Candidate, Interval, Proposal, Sample, Step, Verdict
+from agent.evolution.front import Judged
+from studio.record import events
+from studio.record.state import RunState
+
+HIGHEST_PSNR: Final = 100.0
+"""dB written where two pictures are equal and the ratio is infinite; JSON knows no infinity."""
+
+
+def verdict_event(verdict: Verdict) -> events.Verdict:
+    """As recorded: numbers that are not finite are left out."""
+    fields = asdict(verdict)
+    for name in ("latency", "speedup", "loss"):
+        fields[name] = _finite_interval(fields[name])
+    for name in ("latency_p90", "memory", "floor"):
+        fields[name] = _finite(fields[name])
+    for name in ("stages", "throughput"):
+        fields[name] = {key: value for key, value in fields[name].items() if _finite(value) is not None}
+    fields["metrics"] = {
+        key: kept
+        for key, value in fields["metrics"].items()
+        if (kept := _finite_interval(value, key == "psnr")) is not None
+    }
+    for sample in fields["samples"]:
+        sample["metrics"] = _finite_metrics(sample["metrics"])
+    return events.Verdict.model_validate(fields)
+
+
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Without what is not finite; an infinite PSNR becomes `HIGHEST_PSNR`."""
+    return _finite_metrics(dict(metrics))
+
+
+def verdict_value(verdict: events.Verdict) -> Verdict:
+    """What was recorded, as the agent's value."""
+    fields: dict[str, Any] = verdict.model_dump()
+    for name in ("latency", "speedup", "loss"):
+        fields[name] = None if fields[name] is None else Interval(**fields[name])
+    fields["metrics"] = {name: Interval(**value) for name, value in fields["metrics"].items()}
+    fields["samples"] = tuple(Sample(**sample) for sample in fields["samples"])
+    return Verdict(**fields)
+
+
+def candidate_value(proposed: events.CandidateProposed) -> Candidate:
+    """What was recorded, as the agent's value."""
+    recipe = tuple(Step(step.technique, dict(step.parameters)) for step in proposed.recipe)
+    return Candidate(
+        id=proposed.id,
+        generation=proposed.generation,
+        proposal=Proposal(recipe, proposed.why, proposed.origin, proposed.parents),
+        script=proposed.script,
+    )
+
+
+def judged(state: RunState) -> list[Judged]:
+    """Every candidate that has a verdict, in the order of proposal."""
+    return [
+        Judged(candidate_value(candidate.proposal), verdict_value(candidate.verdict))
+        for candidate in state.candidates.values()
+        if candidate.verdict is not None
+    ]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _finite_interval(value: dict[str, float] | None, is_psnr: bool = False) -> dict[str, float] | None:
+    if value is None:
+        return None
+    if is_psnr:
+        value = {key: min(number, HIGHEST_PSNR) for key, number in value.items()}
+    return value if all(math.isfinite(number) for number in value.values()) else None
+
+
+def _finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    capped = {name: min(value, HIGHEST_PSNR) if name == "psnr" else value for name, value in metrics.items()}
+    return {name: value for name, value in capped.items() if math.isfinite(value)}

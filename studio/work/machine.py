@@ -1,0 +1,96 @@
+"""What is known without running anything: this machine, a model's card, the list of runs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.record import library
+from studio.record.events import ModelCard, TargetState
+from studio.work.job import Job
+
+VERSIONS = ("torch", "diffusers", "transformers", "openvino", "onnxruntime", "nncf", "numpy")
+
+
+def processor() -> str:
+    """The name that the maker gave it, as far as the system tells."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores that may be used, memory in bytes, system, versions."""
+    import psutil
+
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    versions = {}
+    for name in VERSIONS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "processor": processor(),
+        "cores": cores,
+        "memory": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def target_states() -> list[TargetState]:
+    """Every device that the program knows, ready or not, and why."""
+    from engines.devices import targets
+
+    return [TargetState.model_validate(fields_of(target)) for target in targets()]
+
+
+def model_card(source: str) -> ModelCard:
+    """Open a model far enough to describe it.
+
+    Raises:
+        EngineError: the model cannot be used; the text says why and what to do.
+    """
+    from engines.models.card import describe
+    from engines.models.load import open_model
+
+    return ModelCard.model_validate(fields_of(describe(open_model(source))))
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass or a pydantic model, all the way down."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    found: dict[str, Any] = value.model_dump()
+    return found
+
+
+def devices(_job: Job) -> dict[str, Any]:
+    """Command `devices`."""
+    return {
+        "targets": [target.model_dump(mode="json") for target in target_states()],
+        "machine": describe_machine(),
+    }
+
+
+def inspect(_job: Job, model: str) -> dict[str, Any]:
+    """Command `inspect`."""
+    return {"card": model_card(model).model_dump(mode="json")}
+
+
+def runs(job: Job) -> dict[str, Any]:
+    """Command `runs`."""
+    return {"runs": [run.json() for run in library.runs(job.home)]}

@@ -1,0 +1,228 @@
+"""A run from its start to its end: search, certification, and continuing after any interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from studio.errors import RunError, StudioError
+from studio.record import events
+from studio.record.events import Event
+from studio.record.folders import new_run_folder
+from studio.record.journal import NAME, Journal
+from studio.record.lock import RunLock
+from studio.record.state import RunState
+from studio.work.failure import explain
+from studio.work.job import Job
+
+MEMORY: Final = "memory.sqlite"
+"""What earlier runs learned, in the home folder."""
+
+
+def start(
+    job: Job,
+    model: str,
+    target: str = "cpu",
+    workload: dict[str, Any] | None = None,
+    preset: str = "quick",
+    generations: int = 4,
+    population: int = 7,
+    budget: float | None = None,
+    seed: int = 0,
+    metric: str | None = None,
+    certify: bool = True,
+    out: str = "",
+) -> dict[str, Any]:
+    """Command `start`: evolve a model; returns when the run ends.
+
+    Raises:
+        EngineError, AgentError: the model, the target or the workload cannot be used.
+        RunError, JournalError: the run's folder cannot be written.
+    """
+    from studio.work.session import Session, prepare
+
+    job.progress(0, 0, "opening the model")
+    ready = prepare(model, target, workload or {}, metric, seed, job.home / MEMORY)
+    with _new_run(job, Path(out) if out else None, ready.card.name) as run:
+        run.record(
+            events.RunStarted(
+                model=ready.card,
+                target=target,
+                workload=ready.workload.model_dump(mode="json"),
+                metric=ready.metric,
+                preset=preset,
+                generations=generations,
+                population=population,
+                budget=budget,
+                seed=seed,
+                folder=str(run.folder),
+                machine=ready.machine,
+            )
+        )
+        return Session(job, run, ready).go(certify=certify)
+
+
+def resume(
+    job: Job, run: str, generations: int | None = None, budget: float | None = None, certify: bool = True
+) -> dict[str, Any]:
+    """Command `resume`: continue a run where it was; `budget` is further seconds of search.
+
+    Raises:
+        RunError: there is no such run, nothing is left to do, or another process writes it.
+        JournalError: its journal cannot be read.
+        EngineError: the model is no longer there, or is another one.
+    """
+    from studio.work.session import Session, prepare
+
+    folder = job.run_folder(run)
+    with _old_run(job, folder) as old:
+        begun = old.state.started
+        if begun is None:
+            raise RunError(f"The run {folder.name} never began; start a new one.")
+        _more_to_do(old.state, generations, budget)
+        job.progress(0, 0, "opening the model")
+        ready = prepare(
+            begun.model.source, begun.target, begun.workload, begun.metric.name, begun.seed, job.home / MEMORY
+        )
+        if ready.card.hash != begun.model.hash:
+            raise RunError(
+                f"The model {begun.model.source} has changed since the run {folder.name} began; "
+                "start a new run, or put the old model back."
+            )
+        if budget is not None:
+            budget += old.state.searched
+        old.record(events.RunResumed(generations=generations, budget=budget))
+        return Session(job, old, ready).go(certify=certify)
+
+
+def evaluate(
+    job: Job,
+    model: str,
+    script: str,
+    target: str = "cpu",
+    workload: dict[str, Any] | None = None,
+    seed: int = 0,
+    out: str = "",
+) -> dict[str, Any]:
+    """Command `evaluate`: judge a script of the user's own; a run with one candidate.
+
+    Raises:
+        ScriptError: the file cannot be read.
+        EngineError, AgentError, RunError, JournalError: as `start`.
+    """
+    from engines.errors import ScriptError
+    from studio.work.session import Session, prepare
+
+    path = Path(script).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScriptError(f"The script {path} cannot be read ({error}); give a UTF-8 Python file.") from error
+    ready = prepare(model, target, workload or {}, None, seed, job.home / MEMORY)
+    with _new_run(job, Path(out) if out else None, ready.card.name) as run:
+        run.record(
+            events.RunStarted(
+                model=ready.card,
+                target=target,
+                workload=ready.workload.model_dump(mode="json"),
+                metric=ready.metric,
+                preset="script",
+                generations=1,
+                population=1,
+                budget=None,
+                seed=seed,
+                folder=str(run.folder),
+                machine=ready.machine,
+            )
+        )
+        return Session(job, run, ready).judge_script(text, path.stem)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that this process writes."""
+
+    folder: Path
+    journal: Journal
+    state: RunState
+    job: Job
+
+    def record(self, data: events.Data) -> Event:
+        """Commit an event, then tell it."""
+        made = self.journal.append(data)
+        self.state.apply(made)
+        self.job.emit(made)
+        return made
+
+    def end(self, reason: Literal["done", "budget", "stopped", "failed"], text: str, winner: str | None) -> None:
+        seconds = time.time() - self.state.started_at
+        self.record(events.RunFinished(reason=reason, text=text, winner=winner, seconds=seconds))
+
+    def result(self) -> dict[str, Any]:
+        """What `start` and `resume` answer; `left`: it can be resumed."""
+        finished = self.state.finished
+        return {
+            "run": self.folder.name,
+            "folder": str(self.folder),
+            "reason": "left" if finished is None else finished.reason,
+            "winner": self.state.winner,
+        }
+
+
+@contextlib.contextmanager
+def _new_run(job: Job, folder: Path | None, model: str) -> Iterator[OpenRun]:
+    if folder is None:
+        folder = new_run_folder(job.home, model)
+    else:
+        folder = _given_folder(folder)
+    with RunLock(folder), Journal.create(folder) as journal:
+        yield from _guarded(OpenRun(folder, journal, RunState(), job))
+
+
+@contextlib.contextmanager
+def _old_run(job: Job, folder: Path) -> Iterator[OpenRun]:
+    with RunLock(folder), Journal.open(folder) as journal:
+        yield from _guarded(OpenRun(folder, journal, RunState.replay(journal.replay()), job))
+
+
+def _guarded(run: OpenRun) -> Iterator[OpenRun]:
+    """Whatever goes wrong is also the end of the run's record, unless the run can simply be resumed."""
+    run.job.control.run = run.folder.name
+    seen = run.state.seq
+    try:
+        yield run
+    except Exception as error:
+        if run.state.seq > seen and run.state.started is not None:
+            with contextlib.suppress(StudioError, OSError):
+                run.end("failed", explain(error).text, run.state.winner)
+        raise
+
+
+def _given_folder(folder: Path) -> Path:
+    if (folder / NAME).exists():
+        raise RunError(
+            f"The folder {folder} already holds a run; "
+            f"continue it with: pareto-studio resume {folder}, or give another folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The folder {folder} cannot be created ({error.strerror or error}); give another one with --out."
+        ) from error
+    return folder.resolve()
+
+
+def _more_to_do(state: RunState, generations: int | None, budget: float | None) -> None:
+    if state.started is None or state.finished is None or state.finished.reason not in ("done", "budget"):
+        return
+    more = generations is not None and generations > state.started.generations
+    if not more and budget is None:
+        raise RunError(
+            f"The run {state.run} has finished; give it more generations than {state.started.generations} "
+            "with --generations, or more time with --budget."
+        )
