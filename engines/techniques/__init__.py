@@ -1,0 +1,53 @@
+"""Acceleration techniques: one file each, a value with typed parameters that turns one plan into the next."""
+
+from __future__ import annotations
+
+from engines.techniques.base import (
+    Parameter,
+    Step,
+    Technique,
+    all_techniques,
+    from_step,
+    register,
+    technique,
+    to_step,
+)
+from engines.techniques.bf16 import BFloat16
+from engines.techniques.channels_last import ChannelsLast
+from engines.techniques.engine import Engine
+from engines.techniques.feature_cache import FeatureCache
+from engines.techniques.fewer_steps import FewerSteps
+from engines.techniques.fused_qkv import FusedQKV
+from engines.techniques.guidance_cutoff import GuidanceCutoff
+from engines.techniques.int8 import Int8
+from engines.techniques.prompt_cache import PromptCache
+from engines.techniques.scheduler import Scheduler
+from engines.techniques.sequential_guidance import SequentialGuidance
+from engines.techniques.student import Student
+from engines.techniques.tiny_decoder import TinyDecoder
+from engines.techniques.token_merging import TokenMerging
+
+__all__ = [
+    "BFloat16",
+    "ChannelsLast",
+    "Engine",
+    "FeatureCache",
+    "FewerSteps",
+    "FusedQKV",
+    "GuidanceCutoff",
+    "Int8",
+    "Parameter",
+    "PromptCache",
+    "Scheduler",
+    "SequentialGuidance",
+    "Step",
+    "Student",
+    "Technique",
+    "TinyDecoder",
+    "TokenMerging",
+    "all_techniques",
+    "from_step",
+    "register",
+    "technique",
+    "to_step",
+]

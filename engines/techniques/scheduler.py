@@ -1,0 +1,54 @@
+"""Another scheduler on the same noise schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from engines.hostloop.schedulers import DIFFUSERS_NAMES
+from engines.plan import Plan
+from engines.techniques.base import Card, Parameter, Target, Technique, register
+
+TITLES: Final = {"dpm++2m": "DPM++ 2M", "unipc": "UniPC", "euler": "Euler", "ddim": "DDIM"}
+
+
+@register
+@dataclass(frozen=True, init=False)
+class Scheduler(Technique):
+    """Exchange the solver; prediction type and noise schedule stay the model's own.
+
+    The parameter is called `name`; the value keeps it as `solver`, since every
+    technique has a `name` of its own.
+    """
+
+    solver: str
+
+    name = "scheduler"
+    title = "Scheduler"
+    summary = "Use another solver, which reaches the same quality in fewer steps."
+    order = 30
+    export = "host-loop"
+    parameters = (
+        Parameter("name", "choice", "dpm++2m", "The solver.", choices=tuple(TITLES), attribute="solver"),
+    )
+
+    def __init__(self, name: str = "dpm++2m") -> None:
+        object.__setattr__(self, "solver", name)
+        self.__post_init__()
+
+    def explain(self) -> str:
+        return (
+            f"{TITLES[self.solver]} integrates the same noise schedule in place of the model's own scheduler."
+        )
+
+    def label(self) -> str:
+        return TITLES[self.solver]
+
+    def apply(self, plan: Plan) -> Plan:
+        return replace(plan, loop=replace(plan.loop, scheduler=self.solver))
+
+    def applies(self, card: Card, target: Target) -> str | None:
+        saved = card.component("scheduler")
+        if saved is not None and DIFFUSERS_NAMES.get(saved.kind) == self.solver:
+            return f"The model uses {TITLES[self.solver]} already; choose another scheduler."
+        return super().applies(card, target)

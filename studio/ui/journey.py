@@ -1,0 +1,115 @@
+"""The whole job behind one button: open, look at the machine, evolve, certify, export, prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from studio.record.events import RunFinished
+from studio.ui.bridge import Job
+from studio.ui.desk import Desk
+
+LegState = Literal["waiting", "running", "done", "failed"]
+LEGS: Final = (
+    ("model", "Open the model"),
+    ("device", "See what this machine can do"),
+    ("evolve", "Evolve, generation after generation"),
+    ("export", "Export the winner and prove it in a clean process"),
+)
+"""Step of the rail and what is done there."""
+
+
+@dataclass(slots=True)
+class Leg:
+    step: str
+    title: str
+    state: LegState = "waiting"
+
+
+class Journey(QObject):
+    """One pass through all steps.
+
+    Signals:
+        changed(): a leg's state is another now.
+        export_wanted(str): pack this candidate (the Export step does it and calls `exported`).
+    """
+
+    changed = Signal()
+    export_wanted = Signal(str)
+
+    def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._desk = desk
+        self.legs = [Leg(*leg) for leg in LEGS]
+        self.active = False
+        desk.run.ended.connect(self._on_run_ended)
+
+    def start(self, source: str) -> None:
+        """Begin with a model; what is already done is not done again."""
+        self.legs = [Leg(*leg) for leg in LEGS]
+        self.active = True
+        self._enter("model")
+        if self._desk.card is not None and self._desk.card.source == source:
+            self._on_opened()
+            return
+        job = self._desk.open_model(source)
+        job.done.connect(self._on_opened)
+        job.failed.connect(self._fail)
+
+    def stop(self) -> None:
+        self._fail()
+
+    def exported(self, *, ok: bool) -> None:
+        """The Export step has ended."""
+        if not self.active:
+            return
+        if not ok:
+            self._fail()
+            return
+        self._leg("export").state = "done"
+        self.active = False
+        self.changed.emit()
+
+    def _leg(self, step: str) -> Leg:
+        return next(leg for leg in self.legs if leg.step == step)
+
+    def _enter(self, step: str) -> None:
+        for leg in self.legs:
+            if leg.state == "running":
+                leg.state = "done"
+        self._leg(step).state = "running"
+        self.changed.emit()
+
+    def _fail(self, *_: object) -> None:
+        for leg in self.legs:
+            if leg.state == "running":
+                leg.state = "failed"
+        self.active = False
+        self.changed.emit()
+
+    def _on_opened(self, *_: object) -> None:
+        self._enter("device")
+        if self._desk.targets:
+            self._on_devices()
+            return
+        job = self._desk.refresh_devices()
+        job.done.connect(self._on_devices)
+        job.failed.connect(self._fail)
+
+    def _on_devices(self, *_: object) -> None:
+        self._enter("evolve")
+        self._desk.step_wanted.emit("evolve")
+        job: Job = self._desk.start_run()
+        job.failed.connect(self._fail)
+
+    def _on_run_ended(self, finished: RunFinished) -> None:
+        if not self.active or self._leg("evolve").state != "running":
+            return
+        if finished.reason in {"failed", "stopped"} or not finished.winner:
+            self._fail()
+            return
+        self._enter("export")
+        self._desk.step_wanted.emit("export")
+        self.export_wanted.emit(finished.winner)

@@ -1,0 +1,324 @@
+"""Model: open one, see what it is, say what work it has to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSplitter,
+    QTableWidget,
+    QTableWidgetItem,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.record.events import ModelCard
+from studio.ui import text
+from studio.ui.actions import Commands
+from studio.ui.desk import BUNDLED, Desk
+from studio.ui.journey import Journey
+from studio.ui.pages.page import Page
+from studio.ui.theme import Theme, set_role
+from studio.ui.widgets.labels import Figure, label
+from studio.ui.widgets.message import Empty
+from studio.ui.widgets.share_bar import ShareBars
+from studio.ui.widgets.workload_form import WorkloadForm
+
+
+class DropZone(QFrame):
+    """Takes a dropped folder or file.
+
+    Signals:
+        dropped(str): its path.
+    """
+
+    dropped = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("role", "drop")
+        self.setAcceptDrops(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(16, 16, 16, 16)
+        column.setSpacing(8)
+        column.addWidget(label("Drop a model here", "section"))
+        column.addWidget(label("A diffusers folder, or one .safetensors file", "muted", wrap=True))
+        self.buttons = QHBoxLayout()
+        column.addLayout(self.buttons)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls() and event.mimeData().urls()[0].isLocalFile():
+            event.acceptProposedAction()
+            self._mark(over=True)
+
+    def dragLeaveEvent(self, _: QDragLeaveEvent) -> None:
+        self._mark(over=False)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self._mark(over=False)
+        event.acceptProposedAction()
+        self.dropped.emit(event.mimeData().urls()[0].toLocalFile())
+
+    def _mark(self, *, over: bool) -> None:
+        self.setProperty("over", "true" if over else "false")
+        self.style().unpolish(self)
+        self.style().polish(self)
+
+
+class ModelPage(Page):
+    """First step."""
+
+    step = "model"
+    title = "Model"
+
+    def __init__(self, desk: Desk, theme: Theme, commands: Commands, journey: Journey) -> None:
+        super().__init__(desk, theme, commands, journey)
+        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter.setChildrenCollapsible(False)
+        splitter.addWidget(self._sources())
+        splitter.addWidget(self._details())
+        splitter.setStretchFactor(1, 1)
+        splitter.setSizes([300, 800])
+        desk.sitting.follow("model", splitter)
+        self.column.addWidget(splitter, 1)
+        desk.card_changed.connect(self._show_card)
+        desk.busy_changed.connect(self._show_busy)
+        desk.run.changed.connect(lambda _: self._show_busy())
+        desk.targets_changed.connect(self._show_fit)
+        journey.changed.connect(self._show_legs)
+        self._show_card()
+        self._show_busy()
+        self._show_legs()
+
+    def _sources(self) -> QWidget:
+        side = QWidget()
+        side.setMinimumWidth(250)
+        column = QVBoxLayout(side)
+        column.setContentsMargins(0, 0, 8, 0)
+        column.setSpacing(12)
+        zone = DropZone()
+        zone.dropped.connect(self.desk.open_model)
+        for title, name in (("Folder…", "file.folder"), ("File…", "file.file")):
+            button = QPushButton(title)
+            button.setAccessibleName(self.commands[name].text())
+            button.clicked.connect(self.commands[name].trigger)
+            zone.buttons.addWidget(button)
+        column.addWidget(zone)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        self._name = QLineEdit()
+        self._name.setPlaceholderText("or a path or hub id")
+        self._name.setAccessibleName("Path or hub id of a model")
+        self._name.returnPressed.connect(self._open_named)
+        go = QPushButton("Open")
+        go.setAccessibleName("Open the named model")
+        go.clicked.connect(self._open_named)
+        row.addWidget(self._name, 1)
+        row.addWidget(go)
+        column.addLayout(row)
+        column.addWidget(label("Bundled", "small"))
+        bundled = QPushButton("Tiny Scenes")
+        bundled.setToolTip("A small text-to-image model, trained for this program")
+        bundled.clicked.connect(self.commands["file.bundled"].trigger)
+        column.addWidget(bundled)
+        column.addWidget(label("Recent", "small"))
+        self._recent = QListWidget()
+        self._recent.setAccessibleName("Recent models")
+        self._recent.itemActivated.connect(self._open_item)
+        self._recent.itemClicked.connect(self._open_item)
+        column.addWidget(self._recent, 1)
+        return side
+
+    def _details(self) -> QWidget:
+        self._tabs = QTabWidget()
+        self._tabs.setAccessibleName("Model and workload")
+        self._tabs.setDocumentMode(True)
+        self._card = QWidget()
+        column = QVBoxLayout(self._card)
+        column.setContentsMargins(0, 12, 0, 0)
+        column.setSpacing(12)
+        self._empty = Empty(
+            "No model is open",
+            "Open a folder or file, or begin with the small model that ships with the Studio.",
+            "Open the bundled model",
+        )
+        self._empty.button.clicked.connect(self.commands["file.bundled"].trigger)
+        column.addWidget(self._empty)
+        self._body = QWidget()
+        body = QVBoxLayout(self._body)
+        body.setContentsMargins(0, 0, 0, 0)
+        body.setSpacing(12)
+        hero = QHBoxLayout()
+        names = QVBoxLayout()
+        names.setSpacing(0)
+        self._title = label("", "big")
+        self._where = label("", "small", select=True)
+        names.addWidget(self._title)
+        names.addWidget(self._where)
+        hero.addLayout(names, 1)
+        self._whole = QPushButton("Make it fast on this machine")
+        self._whole.setProperty("role", "hero")
+        self._whole.setToolTip(self.commands["run.whole"].toolTip())
+        self._whole.clicked.connect(self.commands["run.whole"].trigger)
+        hero.addWidget(self._whole)
+        body.addLayout(hero)
+        self._legs = QHBoxLayout()
+        self._legs.setSpacing(16)
+        self._leg_labels = [label("", "muted") for _ in self.journey.legs]
+        for one in self._leg_labels:
+            self._legs.addWidget(one)
+        self._legs.addStretch(1)
+        body.addLayout(self._legs)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(24)
+        self._figures = {name: Figure(name) for name in ("Family", "Task", "Native size", "Steps", "Guidance", "Licence")}
+        for at, figure in enumerate(self._figures.values()):
+            grid.addWidget(figure, 0, at)
+        grid.setColumnStretch(len(self._figures), 1)
+        body.addLayout(grid)
+        self._fit = label("", "muted", wrap=True)
+        body.addWidget(self._fit)
+        self._table = QTableWidget(0, 6)
+        self._table.setAccessibleName("Components of the model")
+        self._table.setHorizontalHeaderLabels(["Component", "Class", "Parameters", "Type", "Memory", "Share of time"])
+        self._table.verticalHeader().hide()
+        self._table.setShowGrid(False)
+        self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self._table.setTabKeyNavigation(False)
+        self._shares = ShareBars(self.theme, self._table)
+        self._table.setItemDelegateForColumn(5, self._shares)
+        header = self._table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header.setHighlightSections(False)
+        for at in (2, 4):
+            item = self._table.horizontalHeaderItem(at)
+            if item is not None:
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        for at in (0, 1, 3, 5):
+            item = self._table.horizontalHeaderItem(at)
+            if item is not None:
+                item.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        body.addWidget(self._table, 1)
+        self._notes = label("", "muted", wrap=True)
+        body.addWidget(self._notes)
+        column.addWidget(self._body, 1)
+        self._tabs.addTab(self._card, "Card")
+        self._workload = WorkloadForm()
+        self._workload.show_workload(self.desk.sitting.settings.workload)
+        self._workload.changed.connect(self.desk.set_workload)
+        self._tabs.addTab(self._workload, "Workload")
+        return self._tabs
+
+    # -- showing --------------------------------------------------------------------------------
+
+    def _show_card(self) -> None:
+        card = self.desk.card
+        self._empty.setVisible(card is None)
+        self._body.setVisible(card is not None)
+        self._recent.clear()
+        for source in self.desk.sitting.settings.recent_models:
+            item = QListWidgetItem("Tiny Scenes" if source == BUNDLED else Path(source).name)
+            item.setData(Qt.ItemDataRole.UserRole, source)
+            item.setToolTip(source)
+            self._recent.addItem(item)
+        if card is not None:
+            self._fill(card)
+            self._workload.show_card(card)
+
+    def _fill(self, card: ModelCard) -> None:
+        self._title.setText(card.name)
+        self._where.setText(f"{card.source}   ·   {card.hash[:16]}")
+        values = {
+            "Family": card.family,
+            "Task": card.task,
+            "Native size": f"{card.size}{text.THIN}px",
+            "Steps": str(card.steps),
+            "Guidance": text.number(card.guidance),
+            "Licence": card.licence,
+        }
+        for name, value in values.items():
+            self._figures[name].show_value(value)
+        self._table.setRowCount(len(card.components))
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        for row, part in enumerate(card.components):
+            cells = (part.name, part.kind, text.count(part.parameters) if part.parameters else "–", part.dtype)
+            for at, cell in enumerate((*cells, text.size(part.bytes) if part.bytes else "–", "")):
+                item = QTableWidgetItem(cell)
+                if at in {2, 4}:
+                    item.setTextAlignment(right)
+                self._table.setItem(row, at, item)
+            share = QTableWidgetItem("" if part.share is None else f"{part.share:.0%}")
+            share.setData(Qt.ItemDataRole.UserRole, part.share)
+            self._table.setItem(row, 5, share)
+        self._notes.setText("\n".join(card.notes))
+        self._notes.setVisible(bool(card.notes))
+        self._show_fit()
+
+    def _show_fit(self) -> None:
+        card = self.desk.card
+        memory = self.desk.machine.get("memory")
+        if card is None:
+            return
+        needs = f"Weights take {text.size(card.memory)} in fp32"
+        if not isinstance(memory, int | float) or memory <= 0:
+            self._fit.setText(f"{needs}.")
+            set_role(self._fit, "muted")
+        elif card.memory * 2 < memory:
+            self._fit.setText(f"✓ Fits: {needs.lower()}; this machine has {text.size(memory)}.")
+            set_role(self._fit, "good")
+        else:
+            self._fit.setText(f"! May not fit: {needs.lower()} and about as much again to run; this machine has {text.size(memory)}.")
+            set_role(self._fit, "warn")
+
+    def _show_busy(self) -> None:
+        running = self.desk.opening or self.journey.active or self.desk.run.phase == "running"
+        self._whole.setEnabled(not running)
+        self._empty.button.setEnabled(not self.desk.opening)
+        self._empty.describe(
+            "Reading the model…" if self.desk.opening else "No model is open",
+            "The worker reads its parts and works out what they are."
+            if self.desk.opening
+            else "Open a folder or file, or begin with the small model that ships with the Studio.",
+        )
+
+    def _show_legs(self) -> None:
+        marks = {"waiting": ("○", "muted"), "running": ("◐", ""), "done": ("✓", "good"), "failed": ("✕", "bad")}
+        for one, leg in zip(self._leg_labels, self.journey.legs, strict=True):
+            mark, role = marks[leg.state]
+            one.setText(f"{mark} {leg.title}")
+            set_role(one, role if leg.state != "done" else "good")
+        self._show_busy()
+
+    # -- opening --------------------------------------------------------------------------------
+
+    def choose_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Open model folder")
+        if name:
+            self.desk.open_model(name)
+
+    def choose_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open model file", "", "Weights (*.safetensors);;All files (*)")
+        if name:
+            self.desk.open_model(name)
+
+    def _open_named(self) -> None:
+        if self._name.text().strip():
+            self.desk.open_model(self._name.text().strip())
+
+    def _open_item(self, item: QListWidgetItem) -> None:
+        self.desk.open_model(item.data(Qt.ItemDataRole.UserRole))

@@ -1,0 +1,417 @@
+"""What every technique keeps, whatever it does.  A technique's own tests inherit `TechniqueContract`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import engines.techniques
+from engines.errors import EngineError, TechniqueError
+from engines.hostloop import LoopSettings
+from engines.models.card import Card, Component
+from engines.plan import Plan
+from engines.techniques import (
+    BFloat16,
+    ChannelsLast,
+    Engine,
+    FeatureCache,
+    FewerSteps,
+    FusedQKV,
+    GuidanceCutoff,
+    Int8,
+    PromptCache,
+    Scheduler,
+    SequentialGuidance,
+    Student,
+    Technique,
+    TinyDecoder,
+    TokenMerging,
+    all_techniques,
+    from_step,
+    register,
+    technique,
+    to_step,
+)
+from engines.techniques.base import Parameter, Step, Value
+from engines.techniques.compatibility import canonical, check, check_plan, search_space
+from engines.techniques.facts import knowledge, knowledge_file, parse
+
+LOOP = LoopSettings("ddim", {"prediction_type": "v_prediction"}, 30, 4.0, (8, 8, 8), 32, 0, 1, 1)
+PLAN = Plan(model="tiny-scenes", device="cpu", loop=LOOP)
+
+
+def card(**changes: Any) -> Card:
+    parts = {
+        "text_encoder": "CLIPTextModel",
+        "unet": "UNet2DConditionModel",
+        "vae": "AutoencoderKL",
+        "tiny_vae": "AutoencoderTiny",
+        "scheduler": "DDIMScheduler",
+        "student_lora": "LoRA",
+    }
+    for name in changes.pop("without", ()):
+        del parts[name]
+    parts |= changes.pop("parts", {})
+    made = Card(
+        name="Tiny Scenes",
+        source="tiny-scenes",
+        family="stable-diffusion",
+        task="text-to-image",
+        size=64,
+        steps=30,
+        guidance=4.0,
+        licence="Apache-2.0",
+        components=tuple(Component(name, kind, 1, "fp16", 2) for name, kind in parts.items()),
+        hash="0",
+        memory=4,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def samples(parameter: Parameter) -> list[Value]:
+    """Every choice, or both ends and the default."""
+    if parameter.kind == "choice":
+        return list(parameter.choices)
+    assert parameter.low is not None
+    assert parameter.high is not None
+    kind = int if parameter.kind == "int" else float
+    return [kind(parameter.low), kind(parameter.high), parameter.default]
+
+
+class TechniqueContract:
+    """Inherit it, name the technique and what it changes in a plan."""
+
+    kind: ClassVar[type[Technique]]
+    changed: ClassVar[frozenset[str]]
+    """Fields of the plan (and, dotted, of its parts) that differ after `apply` with default parameters."""
+
+    def values(self) -> list[Technique]:
+        names = [one.name for one in self.kind.parameters]
+        rows = itertools.product(*(samples(one) for one in self.kind.parameters))
+        return [self.kind(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def test_it_is_registered_under_its_name(self) -> None:
+        assert technique(self.kind.name) is self.kind
+        assert getattr(engines.techniques, self.kind.__name__) is self.kind
+        assert self.kind.export in ("weights", "graph", "host-loop", "kernel")
+
+    def test_it_is_a_frozen_value(self) -> None:
+        value = self.kind()
+        assert value == self.kind()
+        assert hash(value) == hash(self.kind())
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            value.order = 3  # type: ignore[misc]
+
+    def test_the_parameter_table_describes_the_constructor(self) -> None:
+        signature = inspect.signature(self.kind)
+        assert list(signature.parameters) == [one.name for one in self.kind.parameters]
+        for one in self.kind.parameters:
+            assert signature.parameters[one.name].default == one.default
+            assert one.objection(one.default) is None
+            assert one.summary.endswith(".")
+
+    def test_values_outside_the_table_are_refused_in_one_sentence(self) -> None:
+        for one in self.kind.parameters:
+            bad: list[Any] = ["nonsense", True, None]
+            if one.kind != "choice":
+                assert one.low is not None
+                assert one.high is not None
+                bad += [one.low - 1, one.high + 1]
+            for value in bad:
+                with pytest.raises(TechniqueError, match=rf"^{self.kind.name} .*{one.name}.*\.$"):
+                    self.kind(**{one.name: value})
+
+    def test_it_survives_json(self) -> None:
+        for value in self.values():
+            step = to_step(value)
+            again = json.loads(json.dumps(dataclasses.asdict(step)))
+            assert from_step(Step(**again)) == value
+        assert from_step(Step(self.kind.name)) == self.kind()
+
+    def test_an_unknown_parameter_is_refused(self) -> None:
+        with pytest.raises(TechniqueError, match="has no parameter 'colour'"):
+            from_step(Step(self.kind.name, {"colour": 1}))
+
+    def test_it_explains_itself(self) -> None:
+        for value in self.values():
+            assert value.explain().endswith(".")
+            assert 0 < len(value.label()) <= 20
+        assert self.kind.summary.endswith(".")
+        labels = [value.label() for value in dict.fromkeys(self.values())]
+        assert len(set(labels)) == len(labels)
+
+    def test_applying_changes_what_it_says_and_leaves_the_given_plan(self) -> None:
+        before = dataclasses.replace(PLAN)
+        after = self.kind().apply(PLAN)
+        assert before == PLAN
+        changed = set()
+        for field in dataclasses.fields(Plan):
+            old, new = getattr(PLAN, field.name), getattr(after, field.name)
+            if dataclasses.is_dataclass(old) and not isinstance(old, type):
+                names = [part.name for part in dataclasses.fields(old)]
+                changed |= {
+                    f"{field.name}.{name}" for name in names if getattr(old, name) != getattr(new, name)
+                }
+            elif old != new:
+                changed.add(field.name)
+        assert changed == self.changed
+
+    def test_applying_twice_is_applying_once(self) -> None:
+        for value in self.values():
+            assert value.apply(value.apply(PLAN)) == value.apply(PLAN)
+
+    def test_its_exclusions_are_mutual_and_have_reasons(self) -> None:
+        for other, reason in self.kind.excludes.items():
+            assert technique(other).excludes[self.kind.name] == reason
+            assert reason.endswith(".")
+
+    def test_each_exclusion_is_found_by_the_check(self) -> None:
+        for other, reason in self.kind.excludes.items():
+            assert any(reason in found for found in check([self.kind(), technique(other)()], card()))
+
+    def test_it_applies_to_the_bundled_model(self) -> None:
+        assert self.kind().applies(card(), "cpu") is None
+
+    def test_each_unmet_need_is_named(self) -> None:
+        for need in self.kind.needs:
+            kind, _, value = need.partition(":")
+            reason = knowledge().techniques[self.kind.name].needs[need]
+            match kind:
+                case "guidance":
+                    found: list[str | None] = [self.kind().applies(card(guidance=1.0), "cpu")]
+                case "part":
+                    found = [self.kind().applies(card(without=[value]), "cpu")]
+                case "denoiser":
+                    found = [self.kind().applies(card(without=["unet"]), "cpu")]
+                case "backend":
+                    wrong = set(Engine.parameters[0].choices) - set(value.split("|"))
+                    engines = [Step("engine", {"backend": name}) for name in wrong]
+                    found = [reason for engine in engines for reason in check([self.kind(), engine], card())]
+                    assert len(found) == len(wrong)
+            assert set(found) == {reason}
+
+    def test_the_facts_are_whole(self) -> None:
+        facts = knowledge().techniques[self.kind.name]
+        low, high = facts.factor
+        assert 0 < low <= high
+        assert facts.speed
+        assert facts.quality
+        assert facts.sources
+
+
+class TestFewerSteps(TechniqueContract):
+    kind, changed = FewerSteps, frozenset({"loop.steps"})
+
+    def test_more_steps_than_the_model_takes_are_refused(self) -> None:
+        assert check([FewerSteps(steps=30)], card()) == [
+            "30 steps are not fewer than the model's own 30; choose fewer."
+        ]
+        assert check([FewerSteps(steps=30)], card(steps=50)) == []
+
+
+class TestScheduler(TechniqueContract):
+    kind, changed = Scheduler, frozenset({"loop.scheduler"})
+
+    def test_the_models_own_scheduler_is_no_exchange(self) -> None:
+        assert check([Scheduler("ddim")], card()) == [
+            "The model uses DDIM already; choose another scheduler."
+        ]
+        assert check([Scheduler("ddim")], card(parts={"scheduler": "EulerDiscreteScheduler"})) == []
+
+    def test_its_parameter_does_not_hide_its_name(self) -> None:
+        assert Scheduler(name="unipc").name == "scheduler"
+        assert Scheduler(name="unipc").solver == "unipc"
+
+    def test_the_host_loop_knows_every_choice(self) -> None:
+        from engines.hostloop import SCHEDULERS
+
+        assert set(Scheduler.parameters[0].choices) <= set(SCHEDULERS)
+
+
+class TestStudent(TechniqueContract):
+    kind = Student
+    changed = frozenset({"denoiser.student", "loop.scheduler", "loop.steps", "loop.guidance"})
+
+
+class TestGuidanceCutoff(TechniqueContract):
+    kind, changed = GuidanceCutoff, frozenset({"loop.guidance_until"})
+
+
+class TestFeatureCache(TechniqueContract):
+    kind, changed = FeatureCache, frozenset({"denoiser.cached", "loop.cache_interval"})
+
+    def test_it_needs_twice_its_interval_in_steps(self) -> None:
+        assert check([FewerSteps(steps=6), FeatureCache(interval=3)], card()) == []
+        (reason,) = check([FeatureCache(interval=4), FewerSteps(steps=6)], card())
+        assert "pays from 8 steps on and this recipe takes 6" in reason
+
+
+class TestTokenMerging(TechniqueContract):
+    kind, changed = TokenMerging, frozenset({"denoiser.merge_ratio"})
+
+
+class TestEngine(TechniqueContract):
+    kind, changed = Engine, frozenset({"backend"})
+
+    def test_an_engine_for_another_device_is_refused(self) -> None:
+        (reason,) = check([Engine("openvino")], card(), "cuda")
+        assert reason == "OpenVINO does not run on cuda in this version; use torch or compile."
+        assert check([Engine("compile")], card(), "cuda") == []
+
+
+class TestBFloat16(TechniqueContract):
+    kind, changed = BFloat16, frozenset({"precision"})
+
+
+class TestInt8(TechniqueContract):
+    kind, changed = Int8, frozenset({"precision"})
+
+    def test_it_needs_an_engine(self) -> None:
+        assert len(check([Int8()], card())) == 1
+        assert check([Int8(), Engine("openvino")], card()) == []
+
+
+class TestPromptCache(TechniqueContract):
+    kind, changed = PromptCache, frozenset({"loop.prompt_cache"})
+
+
+class TestTinyDecoder(TechniqueContract):
+    kind, changed = TinyDecoder, frozenset({"decoder"})
+
+
+class TestFusedQKV(TechniqueContract):
+    kind, changed = FusedQKV, frozenset({"denoiser.fused_qkv"})
+
+
+class TestChannelsLast(TechniqueContract):
+    kind, changed = ChannelsLast, frozenset({"channels_last"})
+
+
+class TestSequentialGuidance(TechniqueContract):
+    kind, changed = SequentialGuidance, frozenset({"loop.batched_guidance"})
+
+
+# -- all of them -----------------------------------------------------------------------------------
+
+
+def test_every_registered_technique_is_held_to_the_contract() -> None:
+    assert {one.kind for one in TechniqueContract.__subclasses__()} == set(all_techniques())
+
+
+def test_the_names_are_those_of_the_architecture() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+    for kind in all_techniques():
+        parameters = ", ".join(one.name for one in kind.parameters)
+        assert f"`{kind.name}" in text
+        assert not parameters or f"`{kind.name}({parameters}" in text
+
+
+def test_every_technique_has_facts_and_every_fact_a_technique() -> None:
+    assert set(knowledge().techniques) == {kind.name for kind in all_techniques()}
+
+
+def test_no_two_techniques_share_a_place_in_the_order() -> None:
+    orders = [kind.order for kind in all_techniques()]
+    assert orders == sorted(set(orders))
+
+
+def test_a_recipe_is_written_in_one_way() -> None:
+    recipe = canonical([Engine("openvino"), Step("scheduler", {"name": "unipc"}), FewerSteps(steps=12)])
+    assert recipe == (FewerSteps(12), Scheduler("unipc"), Engine("openvino"))
+    assert canonical(recipe) == recipe
+
+
+def test_a_technique_twice_is_refused() -> None:
+    with pytest.raises(TechniqueError, match="fewer-steps stands twice"):
+        canonical([FewerSteps(12), FewerSteps(13)])
+    assert check([FewerSteps(12), FewerSteps(13)], card()) == [
+        "fewer-steps stands twice in one recipe; keep one."
+    ]
+
+
+def test_an_unknown_technique_is_refused() -> None:
+    (reason,) = check([Step("warp-drive")], card())
+    assert reason.startswith("There is no technique 'warp-drive'; choose from student, fewer-steps")
+
+
+def test_every_reason_is_given_at_once() -> None:
+    recipe = [Student(), GuidanceCutoff(), Int8(), BFloat16()]
+    reasons = check(recipe, card(guidance=1.0, without=["student_lora"]))
+    assert len(reasons) == 5
+    assert len(set(reasons)) == 5
+
+
+def test_the_empty_recipe_fits_everything() -> None:
+    assert check([], card(without=["unet"], guidance=1.0), "mlx") == []
+
+
+def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
+    plan = dataclasses.replace(PLAN, loop=dataclasses.replace(LOOP, steps=3))
+    assert len(check_plan([FeatureCache(2)], plan, card())) == 1
+
+
+def test_the_space_has_every_technique_that_applies() -> None:
+    whole = search_space(card())
+    assert [axis.name for axis in whole] == [kind.name for kind in all_techniques()]
+    bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")
+    gone = {axis.name for axis in whole} - {axis.name for axis in bare}
+    assert gone == {"student", "tiny-decoder", "guidance-cutoff", "sequential-guidance"}
+
+
+def test_the_space_is_narrowed_to_the_model_and_the_device() -> None:
+    axes = {axis.name: axis for axis in search_space(card(steps=12), "cuda")}
+    assert (axes["fewer-steps"].parameters[0].high, axes["fewer-steps"].parameters[0].default) == (11, 11)
+    assert axes["scheduler"].parameters[0].choices == ("dpm++2m", "unipc", "euler")
+    engine = axes["engine"].parameters[0]
+    assert engine.choices == ("torch", "compile")
+    assert engine.default in engine.choices
+
+
+def test_every_single_technique_of_the_space_fits() -> None:
+    for axis in search_space(card()):
+        for parameter in axis.parameters or (None,):
+            for value in samples(parameter) if parameter else [None]:
+                step = Step(axis.name, {parameter.name: value} if parameter and value is not None else {})
+                backend = [] if axis.name != "int8" else [Engine("openvino")]
+                assert check([step, *backend], card()) == []
+
+
+def test_a_technique_without_facts_cannot_register() -> None:
+    class Guess(PromptCache):
+        name = "guess"
+
+    with pytest.raises(TechniqueError, match="no facts about guess"):
+        register(Guess)
+
+
+def test_a_second_technique_of_the_same_name_cannot_register() -> None:
+    class Again(PromptCache):
+        pass
+
+    with pytest.raises(TechniqueError, match="two techniques called prompt-cache"):
+        register(Again)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("schema = 1", "schema = 2", "schema must be 1"),
+        ("[technique.int8]", "[technique.int8", "line"),
+        ('risk = "high"', 'risk = "huge"', "risk 'huge'"),
+        ('risk = "high"', 'risk = "high"\ncolour = "red"', "colour"),
+        ('between = ["int8", "bf16"]', 'between = ["int8", "fp4"]', "must name two techniques"),
+        ("[[excludes]]", "[[exclude]]", "excludes"),
+        ('quality = "None."', "", "quality"),
+    ],
+)
+def test_a_damaged_knowledge_file_is_refused(old: str, new: str, words: str) -> None:
+    text = knowledge_file().read_text()
+    assert old in text
+    with pytest.raises(EngineError, match=words):
+        parse(text.replace(old, new))
