@@ -17,9 +17,14 @@ STEPS, BATCH = 3000, 16
 
 def new_autoencoder() -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(16, 48, 96, 128), layers_per_block=1, latent_channels=8, norm_num_groups=8,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        sample_size=64, scaling_factor=1.0,
+        block_out_channels=(16, 48, 96, 128),
+        layers_per_block=1,
+        latent_channels=8,
+        norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        sample_size=64,
+        scaling_factor=1.0,
     )
 
 
@@ -55,7 +60,10 @@ def main() -> None:
             posterior = model.encode(target).latent_dist
             decoded = model.decode(posterior.sample()).sample.float()
         divergence = posterior.kl().float().mean() / posterior.mean[0].numel()
-        return reconstruction(decoded, target) + 1e-4 * divergence, {"psnr": psnr(decoded.detach(), target), "kl": float(divergence.detach())}
+        return reconstruction(decoded, target) + 1e-4 * divergence, {
+            "psnr": psnr(decoded.detach(), target),
+            "kl": float(divergence.detach()),
+        }
 
     def evaluate() -> dict[str, float]:
         with torch.no_grad(), loop.autocast():

@@ -24,7 +24,9 @@ def _chunk(seed: int, split: grammar.Split, size: int, count: int) -> tuple[NDAr
     return np.stack([render.draw(scene, rng, size) for scene in scenes]), [s.caption for s in scenes]
 
 
-def scenes(count: int, *, split: grammar.Split, size: int = 64, seed: int = 0) -> tuple[NDArray[np.uint8], list[str]]:
+def scenes(
+    count: int, *, split: grammar.Split, size: int = 64, seed: int = 0
+) -> tuple[NDArray[np.uint8], list[str]]:
     """`count` pictures (N, size, size, 3) with captions, drawn or read from the cache."""
     folder = ROOT / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,8 +35,15 @@ def scenes(count: int, *, split: grammar.Split, size: int = 64, seed: int = 0) -
     if not texts.exists():
         parts = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
         with ProcessPoolExecutor() as pool:
-            drawn = list(pool.map(_chunk, [seed * 10_000 + i for i in range(len(parts))],
-                                  [split] * len(parts), [size] * len(parts), parts))
+            drawn = list(
+                pool.map(
+                    _chunk,
+                    [seed * 10_000 + i for i in range(len(parts))],
+                    [split] * len(parts),
+                    [size] * len(parts),
+                    parts,
+                )
+            )
         np.save(pictures, np.concatenate([images for images, _ in drawn]))
         texts.write_text(json.dumps([text for _, chunk in drawn for text in chunk]))
     return np.load(pictures, mmap_mode=None), json.loads(Path(texts).read_text())

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
@@ -34,20 +35,38 @@ def autocast() -> contextlib.AbstractContextManager[None]:
 
 def learning_rate(step: int, share: float, peak: float, warmup: int = 200) -> float:
     """Linear warm-up, then cosine to a fiftieth of the peak; `share` of the run is done."""
-    return peak * min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+    return (
+        peak * min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+    )
 
 
-class Run:
+M = TypeVar("M", bound=nn.Module)
+
+
+class Run(Generic[M]):
     """One training run: parameters, their moving average, optimiser, log."""
 
-    def __init__(self, name: str, module: nn.Module, *, steps: int, peak: float, ema: float = 0.999,
-                 weight_decay: float = 0.01, save_every: int = 200, budget: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: M,
+        *,
+        steps: int,
+        peak: float,
+        ema: float = 0.999,
+        weight_decay: float = 0.01,
+        save_every: int = 200,
+        budget: float | None = None,
+    ) -> None:
         """`budget`: seconds of training after which the run counts as done, whatever its steps."""
         self.name, self.steps, self.peak, self.ema_decay = name, steps, peak, ema
-        self.module = module.to(device())
-        self.average = copy.deepcopy(self.module).requires_grad_(False).eval()
+        self.module = module
+        module.to(device())
+        self.average = copy.deepcopy(module).requires_grad_(False).eval()
         trained = [p for p in module.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, lr=peak, betas=(0.9, 0.99), weight_decay=weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            trained, lr=peak, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
+        )
         self.folder = ROOT / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.save_every = save_every
@@ -76,8 +95,13 @@ class Run:
         print(f"{self.name}: goes on from step {self.step}", flush=True)
 
     def save(self) -> None:
-        state = {"module": self.module.state_dict(), "average": self.average.state_dict(),
-                 "optimiser": self.optimiser.state_dict(), "step": self.step, "seconds": self.seconds}
+        state = {
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.checkpoint)
@@ -85,14 +109,18 @@ class Run:
     def _average(self) -> None:
         decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            mine = [p for p in self.average.parameters()]
-            theirs = [p for p in self.module.parameters()]
+            mine: list[torch.Tensor] = list(self.average.parameters())
+            theirs: list[torch.Tensor] = list(self.module.parameters())
             torch._foreach_lerp_(mine, theirs, 1 - decay)
             for a, b in zip(self.average.buffers(), self.module.buffers(), strict=True):
                 a.copy_(b)
 
-    def train(self, loss: Callable[[], tuple[torch.Tensor, dict[str, float]]],
-              evaluate: Callable[[], dict[str, float]] | None = None, every: int = 500) -> None:
+    def train(
+        self,
+        loss: Callable[[], tuple[torch.Tensor, dict[str, float]]],
+        evaluate: Callable[[], dict[str, float]] | None = None,
+        every: int = 500,
+    ) -> None:
         """Take the remaining steps; `loss` draws its own batch."""
         self.module.train()
         started, since, shown = time.monotonic(), self.seconds, time.monotonic()
@@ -102,7 +130,7 @@ class Run:
                 group["lr"] = learning_rate(self.step, self.done, self.peak)
             value, numbers = loss()
             self.optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            torch.autograd.backward(value)
             norm = nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
             if bool(torch.isfinite(norm)):
                 self.optimiser.step()

@@ -35,7 +35,9 @@ def roughen(pictures: torch.Tensor) -> torch.Tensor:
     soft = pictures + (pooled - pictures) * share * 0.9
     soft = soft * (1 + 0.1 * torch.randn(count, 1, 1, 1, device=pictures.device))
     soft = soft + 0.06 * torch.randn(count, 3, 1, 1, device=pictures.device)
-    return (soft + 0.08 * torch.rand(count, 1, 1, 1, device=pictures.device) * torch.randn_like(soft)).clamp(-1, 1)
+    return (soft + 0.08 * torch.rand(count, 1, 1, 1, device=pictures.device) * torch.randn_like(soft)).clamp(
+        -1, 1
+    )
 
 
 def main() -> None:
@@ -49,7 +51,9 @@ def main() -> None:
     unseen_images, unseen_captions = scenes(1000, split="held_out", seed=8)
     unseen, unseen_truth = as_tensor(torch.from_numpy(unseen_images)), labels(unseen_captions)
     network = ReaderNetwork()
-    run = loop.Run("reader", network, steps=options.steps, peak=2e-3, weight_decay=0.02, budget=options.seconds)
+    run = loop.Run(
+        "reader", network, steps=options.steps, peak=2e-3, weight_decay=0.02, budget=options.seconds
+    )
     order = loop.batches(len(pictures), BATCH, seed=run.step)
 
     def loss() -> tuple[torch.Tensor, dict[str, float]]:

@@ -35,9 +35,9 @@ class LowRank(nn.Module):
             self.down = nn.Linear(layer.in_features, rank, bias=False)
             self.up = nn.Linear(rank, layer.out_features, bias=False)
         else:
-            self.down = nn.Conv2d(
-                layer.in_channels, rank, layer.kernel_size, layer.stride, layer.padding, bias=False  # type: ignore[arg-type]
-            )
+            self.down = copy.deepcopy(layer)
+            self.down.out_channels, self.down.bias = rank, None
+            self.down.weight = nn.Parameter(torch.empty(rank, *layer.weight.shape[1:]))
             self.up = nn.Conv2d(rank, layer.out_channels, 1, bias=False)
         nn.init.normal_(self.down.weight, std=1 / rank)
         nn.init.zeros_(self.up.weight)
@@ -53,7 +53,11 @@ def with_low_rank(unet: nn.Module, rank: int = RANK) -> nn.Module:
     for parent_name, parent in list(unet.named_modules()):
         for name, layer in list(parent.named_children()):
             path = f"{parent_name}.{name}"
-            if isinstance(layer, nn.Linear | nn.Conv2d) and "block" in path and not isinstance(parent, LowRank):
+            if (
+                isinstance(layer, nn.Linear | nn.Conv2d)
+                and "block" in path
+                and not isinstance(parent, LowRank)
+            ):
                 setattr(parent, name, LowRank(layer, rank))
     return unet
 
@@ -88,13 +92,17 @@ def main() -> None:
     device = loop.device()
     teacher = pair.requires_grad_(False).eval().to(device)
     student = with_low_rank(copy.deepcopy(teacher.unet))
-    run = loop.Run("student", student, steps=options.steps, peak=1e-3, weight_decay=0.0, budget=options.seconds, ema=0.99)
+    run = loop.Run(
+        "student", student, steps=options.steps, peak=1e-3, weight_decay=0.0, budget=options.seconds, ema=0.99
+    )
     order = loop.batches(len(clean), BATCH, seed=run.step)
     torch.manual_seed(2000 + run.step)
     with torch.no_grad():
         unguided = teacher.text_encoder(empty.to(device)).last_hidden_state
 
-    def predicted(noisy: torch.Tensor, timestep: torch.Tensor, velocity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def predicted(
+        noisy: torch.Tensor, timestep: torch.Tensor, velocity: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The clean latent and the noise that a velocity stands for."""
         signal, amount = noising.scales(timestep)
         return signal * noisy - amount * velocity, amount * noisy + signal * velocity
@@ -118,7 +126,9 @@ def main() -> None:
             with torch.no_grad():
                 text = teacher.text_encoder(ids[index].to(device)).last_hidden_state
                 both = torch.cat([text, unguided.to(text.dtype).expand(len(index), -1, -1)])
-                velocity = teacher.unet(noisy.repeat(2, 1, 1, 1), later.repeat(2), both, return_dict=False)[0].float()
+                velocity = teacher.unet(noisy.repeat(2, 1, 1, 1), later.repeat(2), both, return_dict=False)[
+                    0
+                ].float()
                 guided, plain = velocity.chunk(2)
                 ends, noise = predicted(noisy, later, plain + GUIDANCE * (guided - plain))
                 signal, amount = noising.scales(earlier)

@@ -38,7 +38,9 @@ def main() -> None:
     held_out = as_tensor(torch.from_numpy(scenes(256, split="held_out", seed=9)[0]))
     teacher = published_autoencoder().to(loop.device())
     model = new_tiny_autoencoder()
-    run = loop.Run("tiny_autoencoder", model, steps=options.steps, peak=2e-3, weight_decay=1e-4, budget=options.seconds)
+    run = loop.Run(
+        "tiny_autoencoder", model, steps=options.steps, peak=2e-3, weight_decay=1e-4, budget=options.seconds
+    )
     order = loop.batches(len(pictures), BATCH, seed=run.step)
 
     def loss() -> tuple[torch.Tensor, dict[str, float]]:

@@ -33,7 +33,11 @@ def make_tokenizer() -> Tokenizer:
             vocabulary.setdefault(symbols[0], len(vocabulary))
     tokenizer = Tokenizer(
         models.BPE(
-            vocab=vocabulary, merges=list(merges), unk_token=END, end_of_word_suffix="</w>", continuing_subword_prefix=""
+            vocab=vocabulary,
+            merges=list(merges),
+            unk_token=END,
+            end_of_word_suffix="</w>",
+            continuing_subword_prefix="",
         )
     )
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])

@@ -35,7 +35,9 @@ def main() -> None:
     large = torch.from_numpy(scenes(3000, split="train", size=256, seed=5)[0])
     held_out = as_tensor(torch.from_numpy(scenes(16, split="held_out", size=256, seed=6)[0])) / 2 + 0.5
     network = new_upscaler()
-    run = loop.Run("upscaler", network, steps=options.steps, peak=2e-3, weight_decay=0.0, budget=options.seconds)
+    run = loop.Run(
+        "upscaler", network, steps=options.steps, peak=2e-3, weight_decay=0.0, budget=options.seconds
+    )
     order = loop.batches(len(large), BATCH, seed=run.step)
 
     def crops() -> torch.Tensor:
