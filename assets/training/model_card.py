@@ -154,8 +154,8 @@ CARD = """# Tiny Scenes
 A small latent diffusion model that ships with Pareto Studio, so that the first minute needs no download.
 It draws 64 px scenes from captions of a fixed grammar (`engines/scenes/grammar.py`), for example
 *two red houses on the left and a blue tree on the right, grass, sunset, rainy, ink drawing*.
-Everything was trained from nothing on procedurally drawn pictures by the scripts in `assets/training`;
-no outside data or weights. Licence: Apache-2.0. Weights: {sizes} MiB in fp16.
+Everything was trained from nothing on procedurally drawn pictures by the scripts in
+`assets/training`; no outside data or weights. Licence: Apache-2.0. Weights: {sizes} MiB in fp16.
 
 | Part | What |
 |---|---|
@@ -169,8 +169,9 @@ no outside data or weights. Licence: Apache-2.0. Weights: {sizes} MiB in fp16.
 
 ## Measured
 
-Adherence: the share of a caption's attributes that the reader finds in the picture, on {count} held-out captions
-(half easy: one object; half hard: several objects, bound colours, counts), 95 % bootstrap interval over captions.
+Adherence: the share of a caption's attributes that the reader finds in the picture, on {count}
+held-out captions (half easy: one object; half hard: several objects, bound colours, counts), 95 % bootstrap interval
+over captions.
 
 | Model | all | easy | hard |
 |---|---|---|---|
@@ -198,10 +199,10 @@ Light (4 steps), the same captions and seeds:
 
 ![](training.png)
 
-Order: `data`, `autoencoder`, `reader`, `denoiser`, `student`, `tiny_autoencoder`, `upscaler`, `publish`,
-`model_card`, each `python -m assets.training.NAME`; each resumes where it stopped. Logs: `assets/training/logs`.
-Seeds are fixed in the scripts; a budget in seconds (`--seconds`) ends the learning-rate schedule by time, so a
-slower machine takes fewer steps and gets other weights.
+Order: `data`, `autoencoder`, `reader`, `denoiser`, `student`, `tiny_autoencoder`, `upscaler`,
+`publish`, `model_card`, each `python -m assets.training.NAME`; each resumes where it stopped. Logs: `assets/training/logs`.
+Seeds are fixed in the scripts; a budget in seconds (`--seconds`) ends the learning-rate schedule by time, so
+a slower machine takes fewer steps and gets other weights.
 """
 
 
