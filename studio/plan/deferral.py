@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -166,6 +165,9 @@ def failure_bound(failures: int, trials: int, confidence: float = CONFIDENCE) ->
     """
     if not 0 <= failures <= trials or trials < 0:
         raise ValueError(f"{failures} failures in {trials} trials cannot be.")
+    # Inside, because the window imports this module and must not wait for SciPy.
+    from scipy import stats
+
     return 1.0 if failures == trials else float(stats.beta.ppf(confidence, failures + 1, trials - failures))
 
 

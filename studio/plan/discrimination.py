@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from studio.plan.deferral import CONFIDENCE, RESAMPLES, Interval
 
@@ -23,6 +22,9 @@ class Bin:
 
 
 def _area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    # Inside, because the window imports this module and must not wait for SciPy.
+    from scipy import stats
+
     hits = int(positive.sum())
     misses = positive.size - hits
     ranks = stats.rankdata(scores)
