@@ -6,6 +6,8 @@
     │   └── RunLocked    a run that another process is writing
     ├── ProtocolError    a line that is no request and no event
     ├── ReportError      a report that cannot be written
+    ├── ExportError      a candidate that cannot become a package
+    ├── CascadeError     a pair from which no cascade can be made
     └── Cancelled        a job that the user gave up
 
 The text of each is one sentence for the user: what was wrong with which
@@ -37,6 +39,14 @@ class ProtocolError(StudioError):
 
 class ReportError(StudioError):
     """A report that cannot be written."""
+
+
+class ExportError(StudioError):
+    """A candidate that cannot become a package, or a package that did not prove itself."""
+
+
+class CascadeError(StudioError):
+    """A pair of candidates from which no cascade can be made."""
 
 
 class Cancelled(StudioError):

@@ -191,8 +191,10 @@ class Calibration(Part):
     """The data that quantisation was calibrated on."""
 
     id: str
-    sha256: str
-    count: int
+    """Digest of what decides the data: model, prompts, schedule."""
+    source: str
+    prompts: int
+    batches: int
 
 
 class Latency(Part):

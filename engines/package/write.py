@@ -112,7 +112,7 @@ def write(
         PackageError: it cannot be written there; what was there is as it was.
     """
     tell = on_progress or (lambda _share, _doing: None)
-    _check_place(folder, replace=replace)
+    check_place(folder, replace=replace)
     sources = [contents.tokenizer, *(path for part in contents.engines for path in part.files.values())]
     if gone := [path for path in sources if not path.is_file()]:
         raise PackageError(
@@ -127,7 +127,7 @@ def write(
         sums.write(partial)
         tell(0.9, "Verifying")
         verified = verify(partial)
-        _swap(partial, folder)
+        move(partial, folder)
     tell(1.0, "Written")
     return verified
 
@@ -148,7 +148,7 @@ def amend(folder: Path, change: Callable[[Facts], Facts]) -> Verified:
         (partial / sums.MANIFEST).write_bytes(manifest.to_json().encode())
         sums.write(partial)
         amended = verify(partial)
-        _swap(partial, folder)
+        move(partial, folder)
     return amended
 
 
@@ -258,7 +258,12 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _check_place(folder: Path, *, replace: bool) -> None:
+def check_place(folder: Path, *, replace: bool) -> None:
+    """Whether a package may be written there.
+
+    Raises:
+        PackageError: something is there that must not be replaced.
+    """
     if not folder.exists() and not folder.is_symlink():
         return
     if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
@@ -269,8 +274,8 @@ def _check_place(folder: Path, *, replace: bool) -> None:
         raise PackageError(f"{folder} exists and is no package; choose another place.")
 
 
-def _swap(partial: Path, folder: Path) -> None:
-    """Put the new folder in the old one's place; the old one goes last."""
+def move(partial: Path, folder: Path) -> None:
+    """Put a finished folder in its place; what lies there goes last."""
     if not folder.exists():
         partial.rename(folder)
         return

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "discriminator": Command("studio.work.discriminator:discriminator", heavy=True),
     "certify": Command("studio.work.certify:certify", heavy=True),
     "export": Command("studio.work.export:export", heavy=True),
+    "exportable": Command("studio.work.exportable:exportable"),
     "verify": Command("studio.work.export:verify", heavy=True),
 }
 """`pause`, `stop`, `cancel` and `shutdown` are the worker's own."""

@@ -1,0 +1,355 @@
+"""Export: from a candidate to a package that has proved itself.
+
+Checks, engines, writing under a temporary name, then the proof: the package
+makes its golden picture in a fresh environment, and the picture is compared
+with the one that the candidate's own script made.  Only what passed gets its
+name; until then what was there stays.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from engines.errors import PackageError
+from engines.package import sums
+from engines.package.likeness import EQUAL, Pixels, max_abs, psnr
+from engines.package.manifest import Facts, Verification
+from engines.package.runner import read_picture, write_picture
+from engines.package.verify import Verified
+from engines.package.verify import verify as verify_package
+from engines.package.write import amend, check_place, move, pack, sentences, write
+from studio.errors import ExportError
+from studio.record.journal import Journal
+from studio.record.state import CandidateState, RunState
+from studio.work.exportable import Check, Examination, examine
+from studio.work.job import Job
+from studio.work.package_contents import make_contents, package_name, target_of
+from studio.work.proof import Proof, prove, unchanged, unproved
+
+if TYPE_CHECKING:
+    from engines.backends.base import Artifact
+    from engines.plan import Plan
+
+LEAST_PSNR: Final = 40.0
+"""dB between the Studio's picture and the package's on the same machine; engines are deterministic there, so
+what is below is another picture."""
+STEPS: Final = 10
+
+Tell = Callable[[int, str], None]
+"""`(done of STEPS, doing)`."""
+
+
+def export(
+    job: Job, run: str, candidate: str = "winner", out: str = "", replace: bool = True
+) -> dict[str, Any]:
+    """Command `export`.
+
+    Args:
+        run: id or folder of a run.
+        candidate: id, `winner` or `knee`.
+        out: folder in which the package's folder and `.zip` are put; empty: `RUN/package`.
+        replace: put it in the place of an older package of the same candidate.
+
+    Returns:
+        `package` and `zip` (paths), `id`, `bytes` (of the folder), `zip_bytes`, `files`,
+        `checks`: [{`name`, `state` ("ok" | "warning" | "failed"), `text`}...],
+        `contents`: [{`path`, `bytes`}...],
+        `proof`: {`own`, `package`, `difference` (PNGs relative to the run folder), `prompt`, `seed`,
+        `psnr` (100: equal), `max_abs`, `seconds`, `fresh_environment`, `note`},
+        `verified_on` (a sentence), `command` (a line for a terminal).
+
+    Raises:
+        ExportError: the candidate is explore only, or the package did not prove itself.
+        RunError, JournalError: no such run or candidate.
+        PackageError: it cannot be written there.
+    """
+    folder = job.run_folder(run)
+    return export_candidate(
+        folder, candidate, Path(out).expanduser() if out else None, replace=replace, on_progress=job.progress
+    )
+
+
+def verify(_job: Job, package: str) -> dict[str, Any]:
+    """Command `verify`: `{"ok", "text", "id", "checks": [{"name", "ok", "text"}...], "info": {...}}`."""
+    try:
+        found = verify_package(Path(package).expanduser())
+    except PackageError as error:
+        check = {"name": "integrity", "ok": False, "text": str(error)}
+        return {"ok": False, "text": str(error), "id": "", "checks": [check], "info": {}}
+    facts = found.manifest.additional_metadata
+    checks = [
+        {
+            "name": "integrity",
+            "ok": True,
+            "text": f"All {found.files} files are as they were when the package was made.",
+        },
+        {
+            "name": "schema",
+            "ok": True,
+            "text": f"The manifest fits schema {found.manifest.schema_version}.",
+        },
+        *({"name": "note", "ok": True, "text": note} for note in found.notes),
+        *({"name": "verified", "ok": True, "text": _verified_sentence(check)} for check in facts.verified_on),
+    ]
+    info = {
+        "name": found.manifest.package_name,
+        "title": facts.title,
+        "model": facts.source_model.name,
+        "licence": facts.source_model.licence,
+        "engine": f"{facts.built_for.engine} {facts.built_for.engine_version}",
+        "created": facts.created.isoformat(),
+        "bytes": found.bytes,
+        "files": found.files,
+    }
+    text = f"{found.manifest.package_name} is as it was when it was made ({found.id[:19]})."
+    return {"ok": True, "text": text, "id": found.id, "checks": checks, "info": info}
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """The Studio's own picture, made by the candidate's script."""
+
+    prompt: str
+    seed: int
+    picture: Pixels
+
+
+def export_candidate(
+    folder: Path,
+    candidate: str,
+    out: Path | None = None,
+    *,
+    replace: bool = True,
+    on_progress: Callable[[int, int, str], None] = lambda _done, _total, _doing: None,
+) -> dict[str, Any]:
+    """See `export`; `folder` is the run's."""
+
+    def tell(done: int, doing: str) -> None:
+        on_progress(done, STEPS, doing)
+
+    tell(0, "Checking")
+    state = RunState.replay(Journal.read(folder))
+    examination = examine(folder, state, candidate)
+    if (failed := examination.failed) is not None:
+        raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
+    chosen = examination.candidate
+    place = (out or folder / "package") / package_name(state, chosen)
+    check_place(place, replace=replace)
+    with sentences(place.parent, 0):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    plan, artifacts = _engines(state, chosen, tell)
+    tell(4, "Making the Studio's own picture")
+    own = own_picture(folder, state, chosen)
+    contents = make_contents(state, chosen, plan, artifacts, own.prompt, own.seed, own.picture)
+    with unproved(place) as partial:
+        tell(5, "Writing the package")
+        written = write(contents, partial)
+        proof = prove(partial, own.prompt, own.seed, lambda doing: tell(7, doing))
+        unchanged(partial, written.id)
+        alike = compare(own.picture, proof)
+        tell(8, "Recording the proof")
+        verified = amend(partial, lambda facts: _with(facts, _verification(proof, alike)))
+        with sentences(place.parent, verified.bytes):
+            move(partial, place)
+    tell(9, "Packing the .zip")
+    archive = pack(place)
+    tell(STEPS, "Done")
+    return _result(folder, examination, verified, place, archive, own, proof, alike)
+
+
+def _engines(state: RunState, chosen: CandidateState, tell: Tell) -> tuple[Plan, tuple[Artifact, ...]]:
+    """Build, or take from the cache, every engine of the recipe.
+
+    Raises:
+        ExportError: one of them fell back to torch.
+    """
+    from engines.pipeline import plan, prepare
+    from engines.techniques import from_step
+    from engines.workload import Workload
+
+    assert state.started is not None
+    tell(1, "Looking for the engines")
+    wanted = plan(
+        state.started.model.source,
+        state.started.target,
+        Workload.model_validate(state.started.workload),
+        [from_step(step) for step in chosen.proposal.recipe],
+    )
+    artifacts = prepare(wanted, lambda _done, _total, doing: tell(2, f"Building {doing}"))
+    for artifact in artifacts:
+        if artifact.backend != wanted.backend:
+            reason = " ".join(artifact.fallbacks)
+            raise ExportError(
+                f"{chosen.id} is for exploring only: part of it fell back to {artifact.backend} ({reason})"
+            )
+    return wanted, artifacts
+
+
+def own_picture(folder: Path, state: RunState, chosen: CandidateState) -> Own:
+    """The first gate picture of the candidate; where there is none, its script makes one now.
+
+    Raises:
+        ExportError: its script cannot make one any more.
+    """
+    assert state.started is not None
+    for sample in chosen.verdict.samples if chosen.verdict else ():
+        try:
+            picture = read_picture(folder / sample.image)
+        except OSError:
+            continue
+        if picture.shape[0] == (state.started.workload.get("size") or state.started.model.size):
+            return Own(sample.prompt, sample.seed, picture)
+    prompts = state.started.workload.get("prompts") or _prompts(state)
+    return Own(prompts[0], 7, _by_script(folder, state, chosen, prompts[0], 7))
+
+
+def _prompts(state: RunState) -> list[str]:
+    from engines.models.load import open_model
+    from engines.scenes.grammar import captions
+
+    assert state.started is not None
+    if open_model(state.started.model.source).prompt_source == "scenes":
+        return captions(1, 7)
+    return ["a photograph of a mountain lake at dawn"]
+
+
+def _by_script(folder: Path, state: RunState, chosen: CandidateState, prompt: str, seed: int) -> Pixels:
+    import json
+    import tempfile
+
+    assert state.started is not None
+    with tempfile.TemporaryDirectory(prefix="pareto-own-") as room:
+        out = Path(room) / "own.png"
+        command = [sys.executable, "-m", "engines.harness", str(folder / chosen.proposal.script)]
+        command += ["--model", state.started.model.source, "--device", state.started.target]
+        command += ["--workload", json.dumps(state.started.workload)]
+        command += ["--prompt", prompt, "--seed", str(seed), "--out", str(out)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        except subprocess.TimeoutExpired:
+            raise ExportError(f"The script of {chosen.id} does not end any more; judge it again.") from None
+        if done.returncode or not out.is_file():
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise ExportError(
+                f"The script of {chosen.id} makes no picture any more ({last}); judge it again."
+            )
+        return read_picture(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """The package's picture against the Studio's own."""
+
+    psnr: float
+    max_abs: int
+
+
+def compare(own: Pixels, proof: Proof) -> Alike:
+    """Raises `ExportError` where the package's picture is another one."""
+    if proof.picture.shape != own.shape:
+        raise ExportError(
+            f"The package makes pictures of {proof.picture.shape[1]} px where the Studio makes "
+            f"{own.shape[1]} px; report this."
+        )
+    found = Alike(psnr(own, proof.picture), max_abs(own, proof.picture))
+    if found.psnr < LEAST_PSNR:
+        raise ExportError(
+            f"The package's picture is not the Studio's own ({found.psnr:.1f} dB, wanted {LEAST_PSNR:.0f}); "
+            " nothing was exported, judge the candidate again."
+        )
+    return found
+
+
+def _verification(proof: Proof, alike: Alike) -> Verification:
+    return Verification(
+        time=datetime.now(UTC).replace(microsecond=0),
+        target=target_of("", ""),
+        python=platform.python_version(),
+        fresh_environment=proof.environment.fresh,
+        psnr=alike.psnr,
+        max_abs=alike.max_abs,
+        seconds=round(proof.seconds, 4),
+        note=proof.environment.note,
+    )
+
+
+def _with(facts: Facts, check: Verification) -> Facts:
+    target = check.target.model_copy(
+        update={
+            "device": facts.built_for.device,
+            "engine": facts.built_for.engine,
+            "engine_version": facts.built_for.engine_version,
+        }
+    )
+    proved = check.model_copy(update={"target": target})
+    return facts.model_copy(update={"verified_on": (*facts.verified_on, proved)})
+
+
+def _verified_sentence(check: Verification) -> str:
+    where = check.target.processor or check.target.machine
+    equal = "equal" if check.psnr >= EQUAL else f"alike ({check.psnr:.1f} dB)"
+    how = "in a fresh environment" if check.fresh_environment else "not in a fresh environment"
+    return (
+        f"Verified on {where} with {check.target.engine} {check.target.engine_version}, {how}: "
+        f"its picture and the Studio's own are {equal}."
+    )
+
+
+def _result(
+    folder: Path,
+    examination: Examination,
+    verified: Verified,
+    place: Path,
+    archive: Path,
+    own: Own,
+    proof: Proof,
+    alike: Alike,
+) -> dict[str, Any]:
+    kept = folder / "export" / examination.candidate.id
+    with sentences(kept, 0):
+        kept.mkdir(parents=True, exist_ok=True)
+    difference = np.abs(own.picture.astype(np.int16) - proof.picture.astype(np.int16))
+    pictures = {"own": own.picture, "package": proof.picture, "difference": difference.astype(np.uint8)}
+    for name, picture in pictures.items():
+        write_picture(picture, kept / f"{name}.png")
+    check = verified.manifest.additional_metadata.verified_on[-1]
+    fallbacks = [Check("fallback", "warning", text) for text in proof.fallbacks]
+    checks = [
+        *examination.checks,
+        Check("integrity", "ok", f"All {verified.files} files have their digests."),
+        Check("proof", "ok" if check.fresh_environment else "warning", _verified_sentence(check)),
+        *fallbacks,
+    ]
+    return {
+        "package": str(place),
+        "zip": str(archive),
+        "id": verified.id,
+        "candidate": examination.candidate.id,
+        "bytes": verified.bytes,
+        "zip_bytes": archive.stat().st_size,
+        "files": verified.files,
+        "checks": [asdict(one) for one in checks],
+        "contents": [{"path": name, "bytes": (place / name).stat().st_size} for name in sums.walk(place)],
+        "proof": {
+            **{name: (kept / f"{name}.png").relative_to(folder).as_posix() for name in pictures},
+            "prompt": own.prompt,
+            "seed": own.seed,
+            "psnr": alike.psnr,
+            "max_abs": alike.max_abs,
+            "seconds": proof.seconds,
+            "whole_seconds": proof.whole_seconds,
+            "fresh_environment": proof.environment.fresh,
+            "note": proof.environment.note,
+        },
+        "verified_on": _verified_sentence(check),
+        "command": f'python run.py --prompt "{own.prompt}" --seed {own.seed} --out picture.png',
+    }

@@ -1,0 +1,292 @@
+"""What goes into a candidate's package: engines, facts, texts."""
+
+from __future__ import annotations
+
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from engines.errors import PackageError
+from engines.package.likeness import Pixels, dhash
+from engines.package.manifest import (
+    Calibration,
+    Engine,
+    Evidence,
+    Facts,
+    Golden,
+    Interval,
+    Latency,
+    Output,
+    Parity,
+    Quality,
+    SourceModel,
+    Target,
+    Technique,
+    Tensor,
+    Tool,
+)
+from engines.package.wheels import needed
+from engines.package.write import GOLDEN, Contents, EngineFiles
+from studio import __version__
+from studio.errors import ExportError
+from studio.record import events
+from studio.record.state import CandidateState, RunState
+from studio.work.machine import processor
+
+if TYPE_CHECKING:
+    from engines.backends.base import Artifact
+    from engines.models.model import Model
+    from engines.plan import Plan
+
+TOLERANCE: Final[dict[str, tuple[int, float]]] = {"fp32": (6, 35.0), "bf16": (12, 22.0), "int8": (14, 20.0)}
+"""Bits of the difference hash, and dB, that the golden picture may be off on another machine.  Other
+instruction sets round otherwise; what that moves grows as precision falls."""
+_MODEL_FILES: Final = (".xml", ".onnx")
+_LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
+
+
+def package_name(state: RunState, candidate: CandidateState) -> str:
+    """For example `tiny-scenes-c012`."""
+    name = state.model.name if state.model is not None else "model"
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
+    return f"{slug}-{candidate.id}"
+
+
+def target_of(engine: str, version: str) -> Target:
+    """This machine."""
+    return Target(
+        device="cpu",
+        engine=engine,
+        engine_version=version,
+        system=platform.system(),
+        machine=platform.machine(),
+        processor=processor(),
+    )
+
+
+def make_contents(
+    state: RunState,
+    candidate: CandidateState,
+    plan: Plan,
+    artifacts: tuple[Artifact, ...],
+    prompt: str,
+    seed: int,
+    picture: Pixels,
+) -> Contents:
+    """Everything that the package of a candidate holds.
+
+    Raises:
+        ExportError: an engine has no files to ship.
+        PackageError: a wheel that it needs is not installed here.
+    """
+    started = state.started
+    assert started is not None
+    model = artifacts[0].capture.model
+    engines = tuple(_engine_files(artifact) for artifact in artifacts)
+    wheels = needed(plan.backend)
+    built_for = target_of(plan.backend, str(artifacts[0].metadata["version"]))
+    bits, least = TOLERANCE[plan.precision]
+    channels, height, width = plan.loop.latent_shape
+    source = SourceModel(
+        name=started.model.name,
+        source=_public(started.model.source),
+        hash=started.model.hash,
+        licence=started.model.licence,
+        family=started.model.family,
+    )
+    golden = Golden(
+        prompt=prompt,
+        seed=seed,
+        image=GOLDEN,
+        dhash=dhash(picture),
+        dhash_tolerance=bits,
+        minimum_psnr=least,
+    )
+
+    def facts(tokenizer: str) -> Facts:
+        return Facts(
+            created=datetime.now(UTC).replace(microsecond=0),
+            tool=Tool(name="Pareto Studio", version=__version__),
+            source_model=source,
+            task="text-to-image",
+            output=Output(
+                height=height * model.scale,
+                width=width * model.scale,
+                max_batch=plan.loop.batch,
+                latent_shape=(channels, height, width),
+                prompt_tokens=plan.loop.token_length,
+            ),
+            host_loop=_json(plan.loop.to_json()),
+            tokenizer=tokenizer,
+            techniques=tuple(
+                Technique(technique=step.technique, parameters=step.parameters)
+                for step in candidate.proposal.recipe
+            ),
+            title=candidate.proposal.title,
+            seed=started.seed,
+            calibration=_calibration(artifacts),
+            built_for=built_for,
+            evidence=_evidence(state, candidate),
+            golden=golden,
+            wheels=wheels,
+            python=">=3.11",
+        )
+
+    return Contents(
+        name=package_name(state, candidate),
+        description=f"{started.model.name}: {candidate.proposal.title}",
+        engines=engines,
+        tokenizer=_tokenizer(model),
+        facts=facts,
+        golden=picture,
+        readme=_readme(state, candidate, prompt, seed),
+        licence=_licence(model),
+    )
+
+
+def _json(value: Any) -> Any:
+    """Numbers of numpy and tuples as JSON has them."""
+    import json
+
+    return json.loads(json.dumps(value, default=lambda one: one.item()))
+
+
+def _public(source: str) -> str:
+    """A model's source without this machine's folders."""
+    path = Path(source).expanduser()
+    return path.name if path.exists() or path.is_absolute() else source
+
+
+def _engine_files(artifact: Artifact) -> EngineFiles:
+    facts = artifact.metadata
+    files = {path.name: path for path in artifact.files}
+    models = [name for name in files if name.endswith(_MODEL_FILES)]
+    if len(models) != 1 or artifact.backend not in get_args(Engine.model_fields["engine"].annotation):
+        raise ExportError(
+            f"The {artifact.capture.component} on {artifact.backend} has no files to ship; "
+            "choose a candidate on openvino or onnxruntime."
+        )
+    engine = {
+        "engine": artifact.backend,
+        "model_file": models[0],
+        "precision": artifact.precision,
+        "options": {str(key): str(value) for key, value in facts.get("options", {}).items()},
+    }
+    measured = facts["parity"]
+    return EngineFiles(
+        component=artifact.capture.component,
+        engine=Engine.model_validate(engine),
+        files=files,
+        inputs=_tensors(artifact.capture.inputs),
+        outputs=_tensors(artifact.capture.outputs),
+        built_for=target_of(artifact.backend, str(facts["version"])),
+        parity=Parity(max_abs=float(measured["max_abs"]), psnr=float(measured["psnr"]), passed=True),
+        fallbacks=artifact.fallbacks,
+        excluded_layers=tuple(str(name) for name in facts.get("excluded", ())),
+    )
+
+
+def _tensors(specs: Any) -> tuple[Tensor, ...]:
+    return tuple(Tensor(name=spec.name, dtype=spec.dtype, shape=("batch", *spec.shape)) for spec in specs)
+
+
+def _calibration(artifacts: tuple[Artifact, ...]) -> Calibration | None:
+    for artifact in artifacts:
+        if found := artifact.metadata.get("calibration"):
+            return Calibration(
+                id=str(found["id"]),
+                source=str(found["source"]),
+                prompts=int(found["prompts"]),
+                batches=int(found["batches"]),
+            )
+    return None
+
+
+def _interval(found: events.Interval | None) -> Interval | None:
+    return None if found is None else Interval(value=found.value, low=found.low, high=found.high)
+
+
+def _evidence(state: RunState, candidate: CandidateState) -> Evidence:
+    verdict, started = candidate.verdict, state.started
+    assert started is not None
+    latency = quality = None
+    if verdict is not None and verdict.latency is not None:
+        latency = Latency(
+            seconds=Interval(**verdict.latency.model_dump()),
+            p90=verdict.latency_p90,
+            speedup=_interval(verdict.speedup),
+            memory=verdict.memory,
+            measured_on=str(started.machine.get("processor") or processor()),
+            baseline="the model as its authors ship it, torch eager fp32",
+        )
+    if verdict is not None:
+        quality = Quality(
+            metrics={name: Interval(**found.model_dump()) for name, found in verdict.metrics.items()},
+            loss=_interval(verdict.loss),
+            prompts=len(verdict.samples),
+            claims=tuple(
+                f"{one.claim} ({one.prompts} fresh prompts)"
+                for one in state.certified
+                if one.id == candidate.id and one.held
+            ),
+        )
+    return Evidence(run=state.run, candidate=candidate.id, latency=latency, quality=quality)
+
+
+def _tokenizer(model: Model) -> Path:
+    """The model's `tokenizer.json`; models that have none get one, made from their older files."""
+    path = model.path / "tokenizer" / "tokenizer.json"
+    if path.is_file():
+        return path
+    from engines.paths import cache_folder
+
+    made = cache_folder("tokenizers") / f"{model.hash}.json"
+    if not made.is_file():
+        partial = made.with_suffix(".partial")
+        model.tokenizer.save(str(partial))
+        partial.replace(made)
+    return made
+
+
+def _licence(model: Model) -> str:
+    for name in _LICENCES:
+        if (model.path / name).is_file():
+            try:
+                return (model.path / name).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise PackageError(f"The licence {model.path / name} cannot be read ({error}).") from error
+    return (
+        f"The weights in shared_assets come from the model {model.name}, licence: {model.licence}.\n"
+        "run.py and the folder engines come from Pareto Studio: Apache-2.0.\n"
+    )
+
+
+def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) -> str:
+    verdict, started = candidate.verdict, state.started
+    assert started is not None
+    lines = [f"# {started.model.name}, {candidate.proposal.title}", ""]
+    if verdict is not None and verdict.speedup is not None and verdict.latency is not None:
+        on = started.machine.get("processor") or processor()
+        ratio = verdict.speedup
+        lines += [
+            f"{ratio.value:.1f} times as fast ({ratio.low:.1f} to {ratio.high:.1f}) as the model as its",
+            f"authors ship it, {verdict.latency.value:.3f} s a picture, measured on {on}.",
+            "",
+        ]
+    lines += [
+        "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
+        "",
+        "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
+        f'    env/bin/python run.py --prompt "{prompt}" --seed {seed} --out picture.png',
+        "    env/bin/python run.py --self-test     # the golden picture, made here and compared",
+        "    env/bin/python run.py --info",
+        "    env/bin/python run.py --serve         # JSON lines in, JSON lines and raw pictures out",
+        "",
+        "Every byte is checked against `SHA256SUMS` before anything is loaded. `manifest.json` says where",
+        "the model comes from, what was done to it, what was measured, and where it was verified.",
+        f"The weights keep the licence of {started.model.name}: {started.model.licence}.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,204 @@
+"""Proof of a package: it makes its golden picture in an environment of its own.
+
+The environment is made from the package's `requirements.txt` by `uv`, or by
+`venv` and `pip` where there is no `uv`; wheels come from the user's own cache
+or index.  Where neither has them, the installed wheels are lent to an isolated
+process, and the evidence says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from engines.errors import PackageError
+from engines.package import sums
+from engines.package.likeness import Pixels
+from engines.package.runner import read_picture
+from studio.errors import ExportError
+
+INSTALL_SECONDS: Final = 600
+RUN_SECONDS: Final = 600
+
+_LENT: Final = (
+    "import runpy, sys; sys.path.append(sys.argv[1]); sys.argv = sys.argv[2:]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A Python that sees a package's wheels and nothing else of the Studio's."""
+
+    command: tuple[str, ...]
+    """To which the path of `run.py` and its arguments are added."""
+    fresh: bool
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    picture: Pixels
+    seconds: float
+    """For the picture, as the package says; loading aside."""
+    whole_seconds: float
+    """From the start of the process to its end."""
+    fallbacks: tuple[str, ...]
+    environment: Environment
+
+
+def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = lambda _doing: None) -> Proof:
+    """Let the package make a picture on its own.
+
+    Raises:
+        ExportError: it cannot, with its own words.
+    """
+    with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
+        room = Path(name)
+        environment = make_environment(package / "requirements.txt", room, tell)
+        tell("Making a picture in the new environment" if environment.fresh else "Making a picture, isolated")
+        out = room / "picture.png"
+        command = [*environment.command, str(package / "run.py"), "--prompt", prompt, "--seed", str(seed)]
+        start = time.perf_counter()
+        done = _call([*command, "--out", str(out), "--json"], RUN_SECONDS, room)
+        whole = time.perf_counter() - start
+        if done is None or done.returncode != 0 or not out.is_file():
+            raise ExportError(f"The package cannot make a picture on its own ({_last(done)}).")
+        said = json.loads(done.stdout.splitlines()[-1])
+        # Windows keeps files open that are being read; the picture is in memory before the room goes.
+        return Proof(
+            picture=read_picture(out),
+            seconds=float(sum(said["seconds"].values())),
+            whole_seconds=whole,
+            fallbacks=tuple(line for line in done.stderr.splitlines() if line.startswith("Fell back")),
+            environment=environment,
+        )
+
+
+def make_environment(requirements: Path, room: Path, tell: Callable[[str], None]) -> Environment:
+    """A fresh environment, or a lent one where no wheels can be had."""
+    tell("Making a fresh environment")
+    python = room / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    isolated = (str(python), "-I")
+    reason = "there is neither uv nor venv here"
+    for tool, steps in _recipes(requirements, room / "env", python):
+        shutil.rmtree(room / "env", ignore_errors=True)
+        for step in steps:
+            done = _call(step, INSTALL_SECONDS, room)
+            if done is None or done.returncode != 0:
+                reason = _last(done)
+                break
+        else:
+            return Environment(isolated, fresh=True, note=f"Fresh environment, made by {tool}.")
+    tell("No wheels to be had; borrowing the installed ones")
+    lent = room / "wheels"
+    _lend(requirements, lent)
+    note = (
+        "Not verified in a fresh environment: its wheels could not be installed "
+        f"({reason}), so the installed ones were lent to an isolated process."
+    )
+    return Environment((sys.executable, "-I", "-S", "-c", _LENT, str(lent)), fresh=False, note=note)
+
+
+def _recipes(requirements: Path, env: Path, python: Path) -> Iterator[tuple[str, list[list[str]]]]:
+    """Ways to make the environment, best first; without a network the caches alone are asked."""
+    wanted = ["-r", str(requirements)]
+    if uv := shutil.which("uv"):
+        make = [uv, "venv", "--python", sys.executable, str(env)]
+        install = [uv, "pip", "install", "--python", str(python)]
+        yield "uv", [make, [*install, *wanted]]
+        yield "uv, from its cache", [make, [*install, "--offline", *wanted]]
+        return
+    make = [sys.executable, "-m", "venv", str(env)]
+    quiet = ["--disable-pip-version-check", "--no-input", "--quiet"]
+    yield "venv and pip", [make, [str(python), "-m", "pip", "install", *quiet, *wanted]]
+
+
+def _lend(requirements: Path, folder: Path) -> None:
+    """Link the installed files of the required wheels, and no others, into a folder."""
+    folder.mkdir()
+    places = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        wheel = metadata.distribution(line.partition("==")[0])
+        base = Path(str(wheel.locate_file(""))).resolve()
+        if base not in places:
+            continue
+        tops = {file.parts[0] for file in wheel.files or ()} - {"..", "__pycache__"}
+        for top in sorted(tops):
+            if (base / top).exists() and not (folder / top).exists():
+                _link(base / top, folder / top)
+
+
+def _link(there: Path, here: Path) -> None:
+    try:
+        here.symlink_to(there)
+    except OSError:  # Windows lets few users make links.
+        if there.is_dir():
+            shutil.copytree(there, here)
+        else:
+            shutil.copyfile(there, here)
+
+
+def _call(command: list[str], seconds: float, room: Path) -> subprocess.CompletedProcess[str] | None:
+    """Run to the end in a clean surrounding; `None` where it did not end in time or could not start."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA"))
+    }
+    try:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            cwd=room,
+            env=kept,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (subprocess.TimeoutExpired, OSError):
+        return None
+
+
+def _last(done: subprocess.CompletedProcess[str] | None) -> str:
+    if done is None:
+        return "it did not end in time"
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return (lines[-1] if lines else f"exit status {done.returncode}")[:300].rstrip(".")
+
+
+@contextmanager
+def unproved(folder: Path) -> Iterator[Path]:
+    """A place beside `folder` for a package that has still to prove itself; gone afterwards."""
+    place = folder.with_name(f".{folder.name}.{os.getpid()}.unproved")
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def unchanged(package: Path, before: str) -> None:
+    """Raises `ExportError` where running the package altered it."""
+    try:
+        after = sums.check_folder(package)
+    except PackageError as error:
+        raise ExportError(f"The package does not stay as it is when it runs ({error}).") from error
+    if after != before:
+        raise ExportError("The package does not stay as it is when it runs; report this.")
