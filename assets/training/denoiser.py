@@ -39,7 +39,8 @@ def new_text_encoder() -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary, hidden_size=128, intermediate_size=512, num_hidden_layers=3,
-            num_attention_heads=4, max_position_embeddings=tokenizer.LENGTH, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+            num_attention_heads=4, max_position_embeddings=tokenizer.LENGTH,
+            bos_token_id=0, eos_token_id=1, pad_token_id=1,
         )
     )  # fmt: skip
 

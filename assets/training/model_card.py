@@ -170,8 +170,8 @@ Everything was trained from nothing on procedurally drawn pictures by the script
 ## Measured
 
 Adherence: the share of a caption's attributes that the reader finds in the picture, on {count}
-held-out captions (half easy: one object; half hard: several objects, bound colours, counts), 95 % bootstrap interval
-over captions.
+held-out captions (half easy: one object; half hard: several objects, bound colours, counts), 95 %
+bootstrap interval over captions.
 
 | Model | all | easy | hard |
 |---|---|---|---|
@@ -200,7 +200,8 @@ Light (4 steps), the same captions and seeds:
 ![](training.png)
 
 Order: `data`, `autoencoder`, `reader`, `denoiser`, `student`, `tiny_autoencoder`, `upscaler`,
-`publish`, `model_card`, each `python -m assets.training.NAME`; each resumes where it stopped. Logs: `assets/training/logs`.
+`publish`, `model_card`, each `python -m assets.training.NAME`; each resumes where it stopped.
+Logs: `assets/training/logs`.
 Seeds are fixed in the scripts; a budget in seconds (`--seconds`) ends the learning-rate schedule by time, so
 a slower machine takes fewer steps and gets other weights.
 """

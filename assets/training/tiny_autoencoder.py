@@ -20,8 +20,10 @@ BATCH = 16
 def new_tiny_autoencoder() -> AutoencoderTiny:
     return AutoencoderTiny(
         latent_channels=8, scaling_factor=1.0,
-        encoder_block_out_channels=(16, 32, 48, 64), decoder_block_out_channels=(48, 32, 24, 16),
-        num_encoder_blocks=(1, 1, 1, 2), num_decoder_blocks=(2, 1, 1, 1),
+        encoder_block_out_channels=(24,) * 4,
+        decoder_block_out_channels=(24,) * 4,
+        num_encoder_blocks=(1, 1, 1, 2),
+        num_decoder_blocks=(2, 2, 2, 1),
     )  # fmt: skip
 
 
