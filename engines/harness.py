@@ -147,7 +147,7 @@ def evidence(pipeline: Any) -> Evidence:
         "calls": numbers("calls"),
         "rows": numbers("rows"),
         "broken": list(getattr(last, "broken", ())),
-        "fallbacks": [str(fallback) for fallback in fallbacks] if isinstance(fallbacks, list | tuple) else [],
+        "fallbacks": [str(text) for text in fallbacks] if isinstance(fallbacks, list | tuple) else [],
     }
 
 

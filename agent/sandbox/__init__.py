@@ -1,0 +1,9 @@
+"""Where generated code runs: a process with limits, and the nursery it comes from."""
+
+from __future__ import annotations
+
+from agent.sandbox.limits import ISOLATION, Isolation, Limits
+from agent.sandbox.nursery import Nursery
+from agent.sandbox.process import Answer, CandidateFailure, Process
+
+__all__ = ["ISOLATION", "Answer", "CandidateFailure", "Isolation", "Limits", "Nursery", "Process"]

@@ -1,0 +1,75 @@
+"""What a candidate's process may use, and the surroundings it gets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+Isolation = Literal["isolated", "limited", "none"]
+"""`isolated`: files and network are walled off by the operating system; `limited`: an own
+process with limits and an empty environment; `none`: the process could not be limited."""
+
+ISOLATION: Final[dict[Isolation, str]] = {
+    "isolated": "Candidates run in processes of their own that reach neither your files nor the network.",
+    "limited": "Candidates run in processes of their own with limits on time, memory and files, "
+    "but this system does not wall off files and network.",
+    "none": "Candidates run in processes of their own that this system does not limit; "
+    "run only scripts that you have read.",
+}
+
+_KEPT: Final = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "WINDIR", "COMSPEC", "NUMBER_OF_PROCESSORS",
+                "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
+                "CUDA_PATH", "HF_HOME")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Memory in MiB, seconds of wall time per request; defaults suit a model of some hundred MiB."""
+
+    memory: int = 8192
+    """Resident memory of the process and all its children."""
+    load_seconds: float = 120.0
+    generate_seconds: float = 120.0
+    file: int = 1024
+    """The largest file that may be written, in MiB."""
+    processes: int = 256
+    """Processes and threads beyond those that the user already has (Linux; not for root)."""
+    output: int = 16
+    """What may be printed, in MiB."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment of a sandboxed process: no keys, no hub, waiting threads asleep.
+
+    `home` stands in for the home and the temporary folder.
+    """
+    from engines.paths import cache_folder
+
+    kept = {name: value for name in _KEPT if (value := os.environ.get(name)) is not None}
+    folder = str(home)
+    return kept | {
+        "HOME": folder,
+        "USERPROFILE": folder,
+        "TMPDIR": folder,
+        "TEMP": folder,
+        "TMP": folder,
+        "PARETO_STUDIO_CACHE": str(cache_folder()),
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DISABLE_TELEMETRY": "1",
+        # Threads that spin while they wait would take time from the other side of a comparison.
+        "OMP_WAIT_POLICY": "passive",
+        "KMP_BLOCKTIME": "0",
+    }

@@ -1,0 +1,250 @@
+"""Where candidates' processes come from: the heavy imports are done before they are needed.
+
+On Linux a server that has imported everything and run nothing forks a process
+in milliseconds.  Elsewhere one process is always spawned ahead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Literal
+
+import psutil
+
+from agent.errors import SandboxError
+from agent.sandbox.child import Order
+from agent.sandbox.forkserver import MESSAGE_BYTES
+from agent.sandbox.limits import ISOLATION, Isolation, Limits, environment
+from agent.sandbox.process import CandidateFailure, Process
+
+Method = Literal["fork", "spawn"]
+
+
+class Nursery:
+    """Starts candidates' processes; close it to end them all.
+
+    `readable` and `writable` are paths that they may use beside their own
+    folder and the installation (where the system can wall off the rest).
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        readable: Sequence[str | Path] = (),
+        writable: Sequence[str | Path] = (),
+        method: Method | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.isolation: Isolation | None = None
+        """Known after the first process."""
+        self._readable = tuple(str(path) for path in readable)
+        self._writable = tuple(str(path) for path in writable)
+        self._root = Path(tempfile.mkdtemp(prefix="pareto-candidates-"))
+        self._live: list[Process] = []
+        self._lock = threading.Lock()
+        method = method or ("fork" if sys.platform.startswith("linux") else "spawn")
+        self._source: _Forks | _Spawns
+        try:
+            self._source = _Forks(self._root) if method == "fork" else _Spawns(self._root, self._order)
+        except OSError as error:
+            shutil.rmtree(self._root, ignore_errors=True)
+            raise SandboxError(
+                f"The process that candidates come from cannot be started ({error})."
+            ) from error
+
+    def _order(self, folder: Path) -> Order:
+        return Order(str(folder), self.limits.to_json(), self._readable, self._writable)
+
+    def start(self) -> Process:
+        """A fresh process with a private folder, ready for `load`.
+
+        Raises:
+            SandboxError: none can be started.
+        """
+        with self._lock:
+            self._live = [process for process in self._live if process.alive]
+            process = self._source.start(self._order, self.limits)
+            self._live.append(process)
+        try:
+            process.wait_ready()
+        except CandidateFailure as failure:
+            process.close()
+            raise SandboxError(
+                f"A candidate's process cannot be started: {failure} {failure.evidence[-2000:]}"
+            ) from None
+        self.isolation = process.isolation
+        return process
+
+    @property
+    def level(self) -> str:
+        """The walls reached, as a sentence; empty before the first process."""
+        return ISOLATION[self.isolation] if self.isolation else ""
+
+    def sweep(self) -> None:
+        """End what closed candidates may have left behind."""
+        with self._lock:
+            self._source.sweep([process.pid for process in self._live if process.alive])
+
+    def close(self) -> None:
+        """End every process and delete all private folders."""
+        with self._lock:
+            for process in self._live:
+                process.close()
+            self._live = []
+            self._source.close()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Forks:
+    """Processes forked by `agent.sandbox.forkserver`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._log = (root / "forkserver.log").open("w+b")
+        self._server = subprocess.Popen(
+            [sys.executable, "-P", "-m", "agent.sandbox.forkserver", str(theirs.fileno())],
+            env=environment(root),
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        self._ready = False
+        self._lock = threading.Lock()
+
+    def _await_ready(self) -> None:
+        if not self._ready:
+            self._channel.settimeout(600)
+            self._read()
+            self._ready = True
+            self._channel.settimeout(30)
+
+    def _read(self) -> dict[str, object]:
+        try:
+            message = self._channel.recv(MESSAGE_BYTES)
+        except (TimeoutError, OSError) as error:
+            raise SandboxError(f"The process that candidates come from does not answer ({error}).") from error
+        if not message:
+            self._log.seek(0)
+            said = self._log.read()[-2000:].decode("utf-8", "replace")
+            raise SandboxError(f"The process that candidates come from has ended: {said}")
+        answer: dict[str, object] = json.loads(message)
+        return answer
+
+    def _ask(self, request: dict[str, object], descriptors: Sequence[int] = ()) -> dict[str, object]:
+        with self._lock:
+            self._await_ready()
+            try:
+                socket.send_fds(self._channel, [json.dumps(request).encode()], list(descriptors))
+            except OSError as error:
+                raise SandboxError(f"The process that candidates come from has ended ({error}).") from error
+            return self._read()
+
+    def start(self, order: Callable[[Path], Order], limits: Limits) -> Process:
+        folder = Path(tempfile.mkdtemp(dir=self._root))
+        requests, answers, errors = os.pipe(), os.pipe(), os.pipe()
+        theirs = (requests[0], answers[1], errors[1])
+        try:
+            pid = self._ask({"op": "start", "order": order(folder).to_json()}, theirs)["pid"]
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        assert isinstance(pid, int)
+        streams = (os.fdopen(requests[1], "wb"), os.fdopen(answers[0], "rb"), os.fdopen(errors[0], "rb"))
+        return Process(pid, streams, folder, limits, _kill_group, lambda: self._code(pid))
+
+    def _code(self, pid: int) -> int | None:
+        with suppress(SandboxError):
+            code = self._ask({"op": "status", "pid": pid})["code"]
+            return code if isinstance(code, int) else None
+        return None
+
+    def sweep(self, keep: list[int]) -> None:
+        with suppress(SandboxError):
+            self._ask({"op": "sweep", "pids": keep})
+
+    def close(self) -> None:
+        self._channel.close()
+        try:
+            self._server.wait(5)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._log.close()
+
+
+class _Spawns:
+    """Processes spawned ahead: there is always one more than is used."""
+
+    def __init__(self, root: Path, order: Callable[[Path], Order]) -> None:
+        self._root = root
+        self._spare = self._spawn(order)
+
+    def _spawn(self, order: Callable[[Path], Order]) -> tuple[subprocess.Popen[bytes], Path]:
+        folder = Path(tempfile.mkdtemp(dir=self._root))
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "agent.sandbox.child"],
+            env=environment(folder),
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=os.name == "posix",
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(order(folder).to_json()).encode() + b"\n")
+        process.stdin.flush()
+        return process, folder
+
+    def start(self, order: Callable[[Path], Order], limits: Limits) -> Process:
+        (process, folder), self._spare = self._spare, self._spawn(order)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        streams: tuple[IO[bytes], IO[bytes], IO[bytes]] = (process.stdin, process.stdout, process.stderr)
+
+        def kill(pid: int) -> None:
+            process.kill()
+            _kill_group(pid)
+
+        return Process(process.pid, streams, folder, limits, kill, process.poll)
+
+    def sweep(self, keep: list[int]) -> None:
+        """Nothing is left to this side: orphans of spawned processes belong to the system."""
+
+    def close(self) -> None:
+        process, folder = self._spare
+        process.kill()
+        process.communicate()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_group(pid: int) -> None:
+    """Kill the session that the process leads (POSIX)."""
+    if os.name != "posix":
+        return
+    import signal
+
+    with suppress(ProcessLookupError, PermissionError, psutil.Error):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,350 @@
+"""A candidate's process, seen from outside: requests, limits, memory, its end."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from agent.sandbox.limits import Isolation, Limits
+from engines.workload import Workload
+
+Pixels = NDArray[np.uint8]
+
+_HEADER_BYTES: Final = 1 << 20
+_PICTURE_BYTES: Final = 3 * 4096 * 4096
+_SHOWN: Final = 12_000
+"""Characters of output that are kept: the first half and the last."""
+_WATCH_SECONDS: Final = 0.02
+_CHILDREN_SECONDS: Final = 0.5
+
+
+class CandidateFailure(Exception):
+    """A candidate did not do what was asked; the text is one sentence, `evidence` its own output."""
+
+    def __init__(self, text: str, evidence: str = "") -> None:
+        super().__init__(text)
+        self.evidence = evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Pictures (N, H, W, 3), their cost on the caller's clock, and what the pipeline says of itself."""
+
+    images: Pixels
+    seconds: float
+    stages: Mapping[str, float] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    broken: tuple[int, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+
+
+class Process:
+    """Talks to one candidate's process and ends it when it breaks a limit.
+
+    `kill` is called with the process's id to end it and all it started, `code`
+    tells its exit code once it has ended; both differ between a forked and a
+    spawned process.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
+        folder: Path,
+        limits: Limits,
+        kill: Callable[[int], None],
+        code: Callable[[], int | None],
+    ) -> None:
+        self.pid = pid
+        self.folder = folder
+        self.limits = limits
+        self.isolation: Isolation = "none"
+        self.peak = 0.0
+        """Most resident memory seen, MiB, all its processes together."""
+        self._requests, self._answers, self._errors = streams
+        self._kill, self._code = kill, code
+        self._handle: psutil.Process | None = None
+        with suppress(psutil.Error):
+            self._handle = psutil.Process(pid)
+        self._inbox: queue.SimpleQueue[tuple[dict[str, Any], bytes, float] | None] = queue.SimpleQueue()
+        self._ticket = 0
+        self._head, self._tail, self._printed = "", deque[str](), 0
+        self._broke = ""
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=task, name=f"candidate-{pid}-{task.__name__}", daemon=True)
+            for task in (self._read_answers, self._read_errors, self._watch)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def wait_ready(self, timeout: float = 120.0) -> None:
+        """Wait for the first line; raises `CandidateFailure` where none comes."""
+        answer, _, _ = self._receive(timeout, "start")
+        self.isolation = answer.get("isolation", "none")
+
+    def load(self, script: Path, model: str, device: str, workload: Workload) -> float:
+        """Load a script; returns the seconds it took, on this side's clock."""
+        started = time.perf_counter()
+        self._ask(
+            {
+                "op": "load",
+                "script": str(script),
+                "model": model,
+                "device": device,
+                "workload": workload.model_dump(mode="json"),
+            },
+            self.limits.load_seconds,
+            "load",
+        )
+        return time.perf_counter() - started
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Answer:
+        """Pictures for prompts and seeds; the time is from the request to the last byte."""
+        seeds = [int(seed) for seed in seeds]
+        answer, payload, seconds = self._ask(
+            {"op": "generate", "prompts": list(prompts), "seeds": seeds},
+            self.limits.generate_seconds,
+            "generate",
+        )
+        shape = answer.get("shape")
+        if (
+            not isinstance(shape, list)
+            or not all(isinstance(side, int) and side > 0 for side in shape)
+            or len(shape) != 4
+            or shape[0] != len(prompts)
+            or shape[-1] != 3
+            or len(payload) != int(np.prod(shape))
+        ):
+            self.kill("The answer's shape does not fit its pictures")
+            raise self._failure(
+                "The script answered with pictures that do not fit the request; return (N, H, W, 3)."
+            )
+        return Answer(
+            np.frombuffer(payload, dtype=np.uint8).reshape(shape),
+            seconds,
+            _numbers(answer.get("stages"), float),
+            _numbers(answer.get("calls"), int),
+            _numbers(answer.get("rows"), int),
+            tuple(index for index in answer.get("broken") or () if isinstance(index, int)),
+            tuple(str(text) for text in answer.get("fallbacks") or ()),
+        )
+
+    def _ask(self, request: dict[str, Any], timeout: float, what: str) -> tuple[dict[str, Any], bytes, float]:
+        self._ticket += 1
+        line = json.dumps(request | {"ticket": self._ticket}).encode() + b"\n"
+        started = time.perf_counter()
+        try:
+            self._requests.write(line)
+            self._requests.flush()
+        except (OSError, ValueError):
+            raise self._failure(self._ending(what)) from None
+        answer, payload, arrived = self._receive(timeout, what)
+        if answer.get("ticket") != self._ticket:
+            self.kill("answered out of turn")
+            raise self._failure(
+                "The script wrote an answer of its own into the protocol; only return pictures."
+            )
+        if not answer.get("ok"):
+            raise CandidateFailure(
+                str(answer.get("error", "The script failed without a word.")),
+                _shortened(
+                    "\n".join(part for part in (str(answer.get("traceback", "")), self.output) if part)
+                ),
+            )
+        return answer, payload, arrived - started
+
+    def _receive(self, timeout: float, what: str) -> tuple[dict[str, Any], bytes, float]:
+        try:
+            found = self._inbox.get(timeout=timeout)
+        except queue.Empty:
+            self.kill(f"The script did not return from {what} within {timeout:.0f} s; make it faster.")
+            raise self._failure(self._broke) from None
+        if found is None:
+            raise self._failure(self._ending(what))
+        return found
+
+    def _failure(self, text: str) -> CandidateFailure:
+        self._threads[1].join(1.0)
+        return CandidateFailure(text, self.output)
+
+    def _ending(self, what: str) -> str:
+        """Why the process is no longer there."""
+        if self._broke:
+            return self._broke
+        code = None
+        for _ in range(50):
+            code = self._code()
+            if code is not None:
+                break
+            time.sleep(0.02)
+        if self._broke:
+            return self._broke
+        if code is not None and code < 0:
+            with suppress(ValueError):
+                name = signal.Signals(-code).name
+                return f"The script's process crashed in {what} ({name}); see its output."
+        return f"The script's process ended in {what} (exit code {code}); it must return instead."
+
+    # -- the watch -------------------------------------------------------------------------------
+
+    @property
+    def output(self) -> str:
+        """What the process printed, shortened in the middle."""
+        tail = "".join(self._tail)
+        left_out = self._printed - len(self._head) - len(tail)
+        middle = f"\n... {left_out} characters left out ...\n" if left_out > 0 else ""
+        return self._head + middle + tail
+
+    def processes(self) -> list[psutil.Process]:
+        """This process and all that it started."""
+        if self._handle is None:
+            return []
+        with suppress(psutil.Error):
+            return [self._handle, *self._handle.children(recursive=True)]
+        return []
+
+    def _read_answers(self) -> None:
+        try:
+            while True:
+                line = self._answers.readline(_HEADER_BYTES)
+                if not line:
+                    break
+                answer = json.loads(line)
+                size = answer.get("bytes", 0)
+                if not isinstance(size, int) or not 0 <= size <= 64 * _PICTURE_BYTES:
+                    raise ValueError(size)
+                payload = self._answers.read(size) if size else b""
+                self._inbox.put((answer, payload, time.perf_counter()))
+        except (OSError, ValueError, AttributeError, RecursionError):
+            if not self._closed.is_set():
+                self.kill("The script wrote something of its own into the protocol; print to stdout instead.")
+        self._inbox.put(None)
+
+    def _read_errors(self) -> None:
+        half = _SHOWN // 2
+        kept = 0
+        with suppress(OSError, ValueError):
+            while chunk := self._errors.read1(1 << 16):  # type: ignore[attr-defined]
+                text = chunk.decode("utf-8", "replace")
+                self._printed += len(text)
+                if len(self._head) < half:
+                    taken = half - len(self._head)
+                    self._head, text = self._head + text[:taken], text[taken:]
+                text = text[-half:]
+                if text:
+                    self._tail.append(text)
+                    kept += len(text)
+                while self._tail and kept - len(self._tail[0]) >= half:
+                    kept -= len(self._tail.popleft())
+                if self._printed > self.limits.output * 2**20 and not self._broke:
+                    self.kill(f"The script printed more than {self.limits.output} MiB; print less.")
+
+    def _watch(self) -> None:
+        """Follow memory; only polling sees what engines really touch.
+
+        Looking for children walks all processes of the machine, so it is done seldom.
+        """
+        handle, children, looked = self._handle, list[psutil.Process](), 0.0
+        if handle is None:
+            return
+        while not self._closed.wait(_WATCH_SECONDS):
+            total = 0
+            try:
+                if time.monotonic() - looked > _CHILDREN_SECONDS:
+                    children, looked = handle.children(recursive=True), time.monotonic()
+                total = handle.memory_info().rss
+            except psutil.Error:
+                return
+            for process in children:
+                with suppress(psutil.Error):
+                    total += process.memory_info().rss
+            self.peak = max(self.peak, total / 2**20)
+            if self.peak > self.limits.memory:
+                self.kill(f"The script used more than {self.limits.memory} MiB of memory; make it use less.")
+                return
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop the process and its children, so that they take no time from others."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.suspend()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.resume()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        with suppress(psutil.Error):
+            return (
+                self._handle is not None
+                and self._handle.is_running()
+                and self._handle.status() != psutil.STATUS_ZOMBIE
+            )
+        return False
+
+    def kill(self, why: str = "") -> None:
+        """End it and all that it started, at once."""
+        self._broke = self._broke or why
+        for process in reversed(self.processes()):
+            with suppress(psutil.Error):
+                process.kill()
+        self._kill(self.pid)
+
+    def close(self) -> None:
+        """Kill it and delete its folder."""
+        import shutil
+
+        self._closed.set()
+        self.kill("It was closed.")
+        for stream in (self._requests,):
+            with suppress(OSError, ValueError):
+                stream.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(5.0)
+        for stream in (self._answers, self._errors):
+            with suppress(OSError, ValueError):
+                stream.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _numbers(found: object, kind: type) -> dict[str, Any]:
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): kind(value) for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _SHOWN:
+        return text
+    half = _SHOWN // 2
+    return f"{text[:half]}\n... {len(text) - _SHOWN} characters left out ...\n{text[-half:]}"

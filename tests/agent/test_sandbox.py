@@ -1,0 +1,218 @@
+"""The sandbox against scripts that misbehave: each costs only itself, with one clear sentence."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from agent.sandbox import CandidateFailure, Limits, Nursery, Process
+from agent.sandbox import landlock
+from engines.workload import Workload
+
+LIMITS = Limits(memory=1000, load_seconds=60, generate_seconds=60, output=4, file=8)
+GOOD = """
+import numpy as np
+def load(model, device, workload):
+    return np.float32(7)
+def generate(pipeline, prompts, seeds):
+    out = np.zeros((len(prompts), 8, 8, 3), np.uint8)
+    out[:] = np.array(seeds, np.uint8)[:, None, None, None]
+    return out
+"""
+
+
+@pytest.fixture(scope="module", params=["fork", "spawn"])
+def nursery(request: pytest.FixtureRequest) -> Iterator[Nursery]:
+    if request.param == "fork" and not hasattr(os, "fork"):
+        pytest.skip("no fork on this system")
+    with Nursery(LIMITS, method=request.param) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Nursery]:
+    if not os.uname().sysname.startswith("Linux"):
+        pytest.skip("the forkserver is for Linux")
+    with Nursery(LIMITS, method="fork") as made:
+        yield made
+
+
+def run(nursery: Nursery, source: str, prompts: int = 1) -> tuple[Process, np.ndarray]:
+    process = nursery.start()
+    try:
+        script = process.folder / "script.py"
+        script.write_text(source)
+        process.load(script, "tiny-scenes", "cpu", Workload())
+        return process, process.generate(["a red ball"] * prompts, list(range(prompts))).images
+    except BaseException:
+        process.close()
+        raise
+
+
+def failure(nursery: Nursery, source: str) -> CandidateFailure:
+    with pytest.raises(CandidateFailure) as caught:
+        process, _ = run(nursery, source)
+        process.close()
+    text = str(caught.value)
+    assert text.endswith("."), text
+    assert "\n" not in text
+    assert len(text) < 250
+    process, images = run(nursery, GOOD)  # the next candidate is unharmed
+    assert images.shape == (1, 8, 8, 3)
+    process.close()
+    return caught.value
+
+
+def test_a_good_script_answers_with_its_pictures_and_says_its_isolation(nursery: Nursery) -> None:
+    process, images = run(nursery, GOOD, prompts=3)
+    with process:
+        assert images[:, 0, 0, 0].tolist() == [0, 1, 2]
+        assert process.isolation == ("isolated" if landlock.version() >= 4 else "limited")
+        assert nursery.level.startswith("Candidates run in processes of their own")
+        assert process.peak > 20
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def load(:", "does not parse"),
+        ("x = 1", "no function load"),
+        ("import no_such_module", "fails while it is imported"),
+        ("import sys; sys.exit(3)", "sys.exit"),
+        ("import os; os._exit(3)", "exit code 3"),
+        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
+        (GOOD.replace("return out", "return out[:0]"), "0 pictures for 1 prompt"),
+        (GOOD.replace("return out", "return out.astype('float32')"), "uint8"),
+        (GOOD.replace("return out", "return out[..., 0]"), "shape"),
+        (GOOD.replace("return out", "return [out]"), "list"),
+        (GOOD.replace("return out", "raise ValueError('too\\nbad')"), "ValueError: too"),
+        (GOOD.replace("return out", "while True: print('x' * 100000)"), "printed more than 4 MiB"),
+        (GOOD.replace("return out", "keep = [np.ones(10_000_000) for _ in range(1000)]"), "1000 MiB of memory"),
+        (GOOD.replace("return out", "import os\n    for n in range(3, 40):\n        "
+                      "try: os.write(n, b'{}\\n' * 9)\n        except OSError: pass\n    return out"), "protocol"),
+    ],
+)  # fmt: skip
+def test_a_script_that_breaks_its_contract_costs_only_itself(nursery: Nursery, source: str, said: str) -> None:
+    assert said in str(failure(nursery, source))
+
+
+def test_a_script_that_hangs_is_ended_at_its_limit(forks: Nursery) -> None:
+    process = forks.start()
+    with process:
+        script = process.folder / "script.py"
+        script.write_text(GOOD.replace("return out", "while True: pass"))
+        process.load(script, "tiny-scenes", "cpu", Workload())
+        object.__setattr__(process.limits, "generate_seconds", 1.0)
+        started = time.monotonic()
+        try:
+            with pytest.raises(CandidateFailure, match="did not return from generate within 1 s"):
+                process.generate(["a"], [1])
+        finally:
+            object.__setattr__(process.limits, "generate_seconds", 60.0)
+        assert time.monotonic() - started < 5
+        assert not process.alive
+
+
+def test_the_failure_keeps_the_scripts_own_words(forks: Nursery) -> None:
+    caught = failure(forks, "print('last words')\nraise KeyError('gone')")
+    assert "last words" in caught.evidence
+    assert "KeyError: 'gone'" in caught.evidence
+
+
+def test_children_that_a_script_leaves_behind_are_ended(forks: Nursery) -> None:
+    source = (
+        "import os, time\n" + GOOD.replace("return out", "pid = os.fork()\n    if not pid:\n        os.setsid()\n"
+        "        if os.fork(): os._exit(0)\n        time.sleep(600)\n    os.wait()\n    return out")
+    )  # fmt: skip
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    process, _ = run(forks, source)
+    process.close()
+    forks.sweep()
+    time.sleep(0.2)
+    left = [p for p in psutil.Process().children(recursive=True) if p.pid not in before and p.status() != "zombie"]
+    assert left == []
+
+
+@pytest.mark.skipif(landlock.version() < 4, reason="this kernel cannot wall off files and network")
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "open({secret!r}).read()",
+        "open({secret!r}, 'a')",
+        "__import__('os').listdir({folder!r})",
+        "__import__('socket').create_connection(('127.0.0.1', 9), 1)",
+        "__import__('os').kill({pid}, 0)",
+    ],
+)
+def test_files_network_and_other_processes_are_out_of_reach(forks: Nursery, tmp_path: Path, attempt: str) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("reference")
+    code = attempt.format(secret=str(secret), folder=str(tmp_path), pid=os.getpid())
+    assert "PermissionError" in str(failure(forks, code))
+
+
+def test_no_key_of_the_user_is_in_the_environment(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "secret")
+    with Nursery(LIMITS, method="fork" if os.name == "posix" else "spawn") as fresh:
+        source = "import os\n" + GOOD.replace("return out", "raise ValueError(sorted(os.environ))")
+        text = str(failure(fresh, source))
+    assert "HF_HUB_OFFLINE" in text
+    assert "SOME_API_KEY" not in text
+
+
+def test_a_forked_process_runs_torch_openvino_and_onnxruntime(nursery: Nursery) -> None:
+    source = """
+import numpy as np
+def load(model, device, workload):
+    import io, torch, openvino, onnxruntime
+    from torch import nn
+    net = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 3, 3, padding=1)).eval()
+    return torch, openvino, onnxruntime, net
+def generate(pipeline, prompts, seeds):
+    torch, openvino, onnxruntime, net = pipeline
+    x = torch.randn(2, 3, 256, 256)
+    with torch.inference_mode():
+        expected = net(x).numpy()
+    from openvino import opset13 as ops
+    p = ops.parameter([2, 3, 256, 256], np.float32)
+    k = ops.constant(net[0].weight.detach().numpy())
+    model = openvino.Model([ops.relu(ops.convolution(p, k, [1, 1], [1, 1], [1, 1], [1, 1]))], [p])
+    compiled = openvino.Core().compile_model(model, "CPU")
+    assert compiled(x.numpy())[0].shape == (2, 32, 256, 256)
+    import onnx
+    from onnx import helper, TensorProto
+    graph = helper.make_graph([helper.make_node("MatMul", ["a", "a"], ["b"])], "g",
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, [512, 512])],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, [512, 512])])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    session.run(None, {"a": np.ones((512, 512), np.float32)})
+    assert torch.get_num_threads() >= 1 and expected.shape == (2, 3, 256, 256)
+    return np.full((1, 8, 8, 3), 9, np.uint8)
+"""
+    for _ in range(2):
+        process, images = run(nursery, source)
+        process.close()
+        assert images.mean() == 9
+
+
+def test_a_forked_process_is_there_within_a_second(forks: Nursery) -> None:
+    forks.start().close()
+    started = time.monotonic()
+    forks.start().close()
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_paused_process_takes_no_time_and_goes_on(forks: Nursery) -> None:
+    process, _ = run(forks, GOOD)
+    with process:
+        process.pause()
+        assert process.alive
+        process.resume()
+        assert process.generate(["a"], [3]).images.mean() == 3
