@@ -1,0 +1,202 @@
+"""Every technique on the bundled model, end to end: it runs, and it changes what it says and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.hostloop import Result, latent_noise
+from engines.paths import bundled_model
+from engines.pipeline import Pipeline, build, plan
+from engines.scenes.grammar import captions
+from engines.techniques import (
+    BFloat16,
+    ChannelsLast,
+    Engine,
+    FeatureCache,
+    FewerSteps,
+    FusedQKV,
+    GuidanceCutoff,
+    Int8,
+    PromptCache,
+    Scheduler,
+    SequentialGuidance,
+    Student,
+    Technique,
+    TinyDecoder,
+    TokenMerging,
+    all_techniques,
+)
+from engines.workload import Workload
+
+torch = pytest.importorskip("torch")
+
+STEPS = 8
+WORKLOAD = Workload(steps=STEPS)
+PROMPTS = captions(2, seed=77)
+SEEDS = [11, 12]
+SAME, CLOSE, ALIKE = 45.0, 25.0, 8.0
+"""Least PSNR in dB: rounding only; hardly visible; still a picture."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of its own, and one thread: the network is tiny."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARETO_STUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+    torch.set_num_threads(before)
+
+
+def pipeline(*techniques: Technique, workload: Workload = WORKLOAD) -> Pipeline:
+    made = build(plan("tiny-scenes", "cpu", workload, techniques))
+    assert made.fallbacks == ()
+    return made
+
+
+@pytest.fixture(scope="module")
+def baseline(own_cache: None) -> Result:
+    return pipeline().generate(PROMPTS, SEEDS)
+
+
+def psnr(found: Any, reference: Any) -> float:
+    error = np.mean((found.astype(np.float64) - reference) ** 2)
+    return 99.0 if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one technique does to the work of two pictures in eight guided steps."""
+
+    recipe: tuple[Technique, ...]
+    calls: dict[str, int]
+    rows: dict[str, int]
+    least: float
+    most: float
+    """PSNR in dB against the baseline: at least, and below."""
+
+
+ENCODE, DECODE = {"text_encoder": 1}, {"decoder": 1}
+ENCODE_ROWS, DECODE_ROWS = {"text_encoder": 3}, {"decoder": 2}
+USUAL = ENCODE | DECODE | {"denoiser": STEPS}
+USUAL_ROWS = ENCODE_ROWS | DECODE_ROWS | {"denoiser": 4 * STEPS}
+
+EXPECTED = (
+    Expected((FewerSteps(4),), USUAL | {"denoiser": 4}, USUAL_ROWS | {"denoiser": 16}, ALIKE, 60),
+    Expected((Scheduler("dpm++2m"),), USUAL, USUAL_ROWS, ALIKE, 60),
+    Expected((Scheduler("unipc"),), USUAL, USUAL_ROWS, ALIKE, 60),
+    Expected((Scheduler("euler"),), USUAL, USUAL_ROWS, ALIKE, 60),
+    Expected((Student(2),), USUAL | {"denoiser": 2}, {"text_encoder": 2, "denoiser": 4, "decoder": 2}, 5, 60),
+    Expected((GuidanceCutoff(0.5),), USUAL, USUAL_ROWS | {"denoiser": 4 * 4 + 4 * 2}, ALIKE, 70),
+    Expected(
+        (FeatureCache(2),),
+        ENCODE | DECODE | {"denoiser_full": 4, "denoiser_shallow": 4},
+        ENCODE_ROWS | DECODE_ROWS | {"denoiser_full": 16, "denoiser_shallow": 16},
+        ALIKE,
+        70,
+    ),
+    Expected((TokenMerging(0.5),), USUAL, USUAL_ROWS, ALIKE, 70),
+    Expected((BFloat16(),), USUAL, USUAL_ROWS, CLOSE, 70),
+    Expected((PromptCache(),), USUAL, USUAL_ROWS, 90, 100),
+    Expected((TinyDecoder(),), USUAL, USUAL_ROWS, 5, 60),
+    Expected((FusedQKV(),), USUAL, USUAL_ROWS, SAME, 100),
+    Expected((ChannelsLast(),), USUAL, USUAL_ROWS, SAME, 100),
+    Expected((SequentialGuidance(),), USUAL | {"denoiser": 2 * STEPS}, USUAL_ROWS, SAME, 100),
+    Expected((Engine("torch"),), USUAL, USUAL_ROWS, 90, 100),
+    Expected(
+        (
+            FewerSteps(6),
+            Scheduler("dpm++2m"),
+            GuidanceCutoff(0.5),
+            FeatureCache(3),
+            TokenMerging(0.35),
+            FusedQKV(),
+        ),
+        ENCODE | DECODE | {"denoiser_full": 2, "denoiser_shallow": 4},
+        ENCODE_ROWS | DECODE_ROWS | {"denoiser_full": 4 + 2, "denoiser_shallow": 2 * 4 + 2 * 2},
+        5,
+        60,
+    ),
+)
+
+
+def names(expected: Expected) -> str:
+    return "+".join(one.label() for one in expected.recipe)
+
+
+@pytest.mark.parametrize("expected", EXPECTED, ids=names)
+def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
+    expected: Expected, baseline: Result
+) -> None:
+    result = pipeline(*expected.recipe).generate(PROMPTS, SEEDS)
+    assert result.calls == expected.calls
+    assert result.rows == expected.rows
+    assert result.broken == ()
+    assert result.images.shape == baseline.images.shape
+    assert expected.least <= psnr(result.images, baseline.images) < expected.most
+
+
+def test_every_technique_is_tried() -> None:
+    tried = {type(one) for expected in EXPECTED for one in expected.recipe}
+    assert tried == set(all_techniques()) - {Int8}
+
+
+def test_the_prompt_cache_saves_what_comes_again() -> None:
+    made = pipeline(PromptCache())
+    first = made.generate(PROMPTS, SEEDS)
+    again = made.generate(PROMPTS[:1], SEEDS[:1])
+    other = made.generate(captions(1, seed=5), [3])
+    assert first.rows["text_encoder"] == 3
+    assert "text_encoder" not in again.calls
+    assert other.rows["text_encoder"] == 1
+    np.testing.assert_allclose(again.images[0].astype(int), first.images[0].astype(int), atol=1)
+
+
+def test_the_host_loop_draws_what_diffusers_draws(baseline: Result) -> None:
+    from diffusers import StableDiffusionPipeline
+
+    theirs = StableDiffusionPipeline.from_pretrained(bundled_model(), torch_dtype=torch.float32)
+    theirs.set_progress_bar_config(disable=True)
+    latents = torch.from_numpy(np.stack([latent_noise(seed, (8, 8, 8)) for seed in SEEDS]))
+    found = theirs(PROMPTS, latents=latents, num_inference_steps=STEPS, guidance_scale=4.0, output_type="np")
+    assert psnr(baseline.images, (found.images * 255).round()) > 60
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_picture_does_not_depend_on_its_batch(batch: int, baseline: Result) -> None:
+    from dataclasses import replace
+
+    wanted = plan("tiny-scenes", "cpu", WORKLOAD)
+    made = build(replace(wanted, loop=replace(wanted.loop, batch=batch)))
+    images = made.generate([*PROMPTS, *PROMPTS], [*SEEDS, *SEEDS]).images
+    assert psnr(images[:2], baseline.images) > SAME
+    assert psnr(images[2:], baseline.images) > SAME
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("recipe", "least"),
+    [
+        ((Engine("openvino"),), SAME),
+        ((Engine("onnxruntime"),), SAME),
+        ((Engine("compile"),), SAME),
+        ((Engine("compile"), ChannelsLast()), SAME),
+        ((Engine("openvino"), Int8()), 12.0),
+        ((Engine("onnxruntime"), Int8()), 12.0),
+        ((Engine("openvino"), Int8(), FusedQKV(), FeatureCache(2)), 8.0),
+        ((Engine("openvino"), Student(4), TinyDecoder(), PromptCache()), 5.0),
+        ((Engine("onnxruntime"), TokenMerging(0.35), FusedQKV()), ALIKE),
+    ],
+    ids=lambda value: "+".join(one.label() for one in value) if isinstance(value, tuple) else "",
+)
+def test_an_engine_draws_nearly_the_same(
+    recipe: tuple[Technique, ...], least: float, baseline: Result
+) -> None:
+    found = pipeline(*recipe).generate(PROMPTS, SEEDS).images
+    assert psnr(found, baseline.images) >= least
