@@ -34,39 +34,144 @@ STEPS: Final = ("model", "device", "evolve", "compare", "cascade", "export")
 COMMANDS: Final[tuple[Command, ...]] = (
     Command("file.folder", "File", "Open model folder…", "Open a model in the diffusers layout", ("Ctrl+O",)),
     Command("file.file", "File", "Open model file…", "Open one .safetensors file", ("Ctrl+Shift+O",)),
-    Command("file.bundled", "File", "Open the bundled model", "Open Tiny Scenes, which ships with the Studio", ("Ctrl+B",)),
+    Command(
+        "file.bundled",
+        "File",
+        "Open the bundled model",
+        "Open Tiny Scenes, which ships with the Studio",
+        ("Ctrl+B",),
+    ),
     Command("file.run", "File", "Open run…", "Show a run of an earlier day", ("Ctrl+R",)),
-    Command("file.report", "File", "Write report", "Write one HTML file with plots and pictures of this run", ("Ctrl+Shift+R",)),
-    Command("file.quit", "File", "Quit", "Close the window; a run continues from where it stopped", ("Ctrl+Q",)),
-    Command("run.whole", "Run", "Do the whole job", "Evolve, certify, export the winner and prove the package", ("Ctrl+Shift+Return",)),
-    Command("run.start", "Run", "Start or resume", "Start evolving the model, or go on with a paused run", ("Ctrl+Return",)),
+    Command(
+        "file.report",
+        "File",
+        "Write report",
+        "Write one HTML file with plots and pictures of this run",
+        ("Ctrl+Shift+R",),
+    ),
+    Command(
+        "file.quit", "File", "Quit", "Close the window; a run continues from where it stopped", ("Ctrl+Q",)
+    ),
+    Command(
+        "run.whole",
+        "Run",
+        "Do the whole job",
+        "Evolve, certify, export the winner and prove the package",
+        ("Ctrl+Shift+Return",),
+    ),
+    Command(
+        "run.start",
+        "Run",
+        "Start or resume",
+        "Start evolving the model, or go on with a paused run",
+        ("Ctrl+Return",),
+    ),
     Command("run.pause", "Run", "Pause", "Pause after the candidate in flight", ("Ctrl+P",)),
     Command("run.stop", "Run", "Stop", "Give up the candidate in flight and end the run", ("Ctrl+.",)),
-    Command("run.certify", "Run", "Certify the selected candidate", "Check its quality claim on fresh prompts", ("Ctrl+T",)),
-    Command("run.worker", "Run", "Restart the worker", "Start the process that runs the models again", ("Ctrl+Shift+W",)),
-    Command("evolve.previous", "Front", "Previous on the front", "Select the next faster candidate of the front", ("Left",), "plot"),
-    Command("evolve.next", "Front", "Next on the front", "Select the next better candidate of the front", ("Right",), "plot"),
-    Command("evolve.knee", "Front", "Select the knee", "Select the candidate where the front bends most", ("K",), "plot"),
-    Command("evolve.compare", "Front", "Compare with the baseline", "Show the selected candidate beside the baseline", ("Return",), "plot"),
-    Command("evolve.reset", "Front", "Show all of the plot", "Undo zoom and pan of the plot", ("Home",), "plot"),
+    Command(
+        "run.certify",
+        "Run",
+        "Certify the selected candidate",
+        "Check its quality claim on fresh prompts",
+        ("Ctrl+T",),
+    ),
+    Command(
+        "run.worker",
+        "Run",
+        "Restart the worker",
+        "Start the process that runs the models again",
+        ("Ctrl+Shift+W",),
+    ),
+    Command(
+        "evolve.previous",
+        "Front",
+        "Previous on the front",
+        "Select the next faster candidate of the front",
+        ("Left",),
+        "plot",
+    ),
+    Command(
+        "evolve.next",
+        "Front",
+        "Next on the front",
+        "Select the next better candidate of the front",
+        ("Right",),
+        "plot",
+    ),
+    Command(
+        "evolve.knee",
+        "Front",
+        "Select the knee",
+        "Select the candidate where the front bends most",
+        ("K",),
+        "plot",
+    ),
+    Command(
+        "evolve.compare",
+        "Front",
+        "Compare with the baseline",
+        "Show the selected candidate beside the baseline",
+        ("Return",),
+        "plot",
+    ),
+    Command(
+        "evolve.reset", "Plot", "Show all of the plot", "Undo zoom and pan of the plot", ("Home",), "plot"
+    ),
     Command("compare.side", "Compare", "Side by side", "A at the left, B at the right", ("1",), "compare"),
     Command("compare.wipe", "Compare", "Wipe", "A and B meet at a line that you drag", ("2",), "compare"),
     Command("compare.swap", "Compare", "Swap", "One picture; Space shows the other", ("3",), "compare"),
     Command("compare.blink", "Compare", "Blink", "A and B alternate twice a second", ("4",), "compare"),
-    Command("compare.difference", "Compare", "Difference", "Amount of difference of each colour", ("5",), "compare"),
-    Command("compare.heat", "Compare", "Heat map", "Largest difference of a pixel as a colour", ("6",), "compare"),
-    Command("compare.flip", "Compare", "Exchange A and B", "Show the other picture, or exchange the sides", ("Space",), "canvas"),
-    Command("compare.zoom", "Compare", "Fit, 100 %, 200 %", "Change the zoom of both pictures", ("Z",), "compare"),
-    Command("compare.next", "Compare", "Next prompt", "Go to the next prompt of the strip", ("N",), "compare"),
+    Command(
+        "compare.difference",
+        "Compare",
+        "Difference",
+        "Amount of difference of each colour",
+        ("5",),
+        "compare",
+    ),
+    Command(
+        "compare.heat", "Compare", "Heat map", "Largest difference of a pixel as a colour", ("6",), "compare"
+    ),
+    Command(
+        "compare.flip",
+        "Compare",
+        "Exchange A and B",
+        "Show the other picture, or exchange the sides",
+        ("Space",),
+        "canvas",
+    ),
+    Command(
+        "compare.zoom", "Compare", "Fit, 100 %, 200 %", "Change the zoom of both pictures", ("Z",), "compare"
+    ),
+    Command(
+        "compare.next", "Compare", "Next prompt", "Go to the next prompt of the strip", ("N",), "compare"
+    ),
     Command("compare.previous", "Compare", "Previous prompt", "Go to the prompt before", ("P",), "compare"),
-    Command("compare.numbers", "Compare", "Show or hide numbers", "Hide labels and numbers to judge by eye alone", ("H",), "compare"),
-    Command("compare.sheet", "Compare", "Contact sheet", "All prompts at once, worst first", ("C",), "compare"),
-    Command("compare.blind", "Compare", "Blind choice", "Choose without knowing which is which", ("B",), "compare"),
+    Command(
+        "compare.numbers",
+        "Compare",
+        "Show or hide numbers",
+        "Hide labels and numbers to judge by eye alone",
+        ("H",),
+        "compare",
+    ),
+    Command(
+        "compare.sheet", "Compare", "Contact sheet", "All prompts at once, worst first", ("C",), "compare"
+    ),
+    Command(
+        "compare.blind", "Compare", "Blind choice", "Choose without knowing which is which", ("B",), "compare"
+    ),
     *(
         Command(f"go.{step}", "Go", step.capitalize(), f"Open the step {step.capitalize()}", (f"Ctrl+{at}",))
         for at, step in enumerate(STEPS, 1)
     ),
-    Command("view.theme", "View", "Dark or light", "Change between the dark and the light theme", ("Ctrl+Shift+L",)),
+    Command(
+        "view.theme",
+        "View",
+        "Dark or light",
+        "Change between the dark and the light theme",
+        ("Ctrl+Shift+L",),
+    ),
     Command("view.system", "View", "Theme of the system", "Follow the system's choice of dark or light"),
     Command("view.larger", "View", "Larger text", "Make text larger, up to 200 %", ("Ctrl+=", "Ctrl++")),
     Command("view.smaller", "View", "Smaller text", "Make text smaller", ("Ctrl+-",)),
@@ -99,7 +204,9 @@ class Commands(QObject):
                 if command.scope == WINDOW
                 else Qt.ShortcutContext.WidgetWithChildrenShortcut
             )
-            action.setMenuRole(QAction.MenuRole.QuitRole if command.id == "file.quit" else QAction.MenuRole.NoRole)
+            action.setMenuRole(
+                QAction.MenuRole.QuitRole if command.id == "file.quit" else QAction.MenuRole.NoRole
+            )
             action.setEnabled(False)
             self._actions[command.id] = action
 
@@ -122,7 +229,7 @@ class Commands(QObject):
     def fill(self, bar: QMenuBar) -> None:
         """One menu for each menu name, in the order of the table."""
         for name in dict.fromkeys(command.menu for command in COMMANDS):
-            menu = bar.addMenu(f"&{name}" if name != "Compare" else "&Compare")
+            menu = bar.addMenu(f"&{name}")
             menu.setToolTipsVisible(True)
             menu.setAccessibleName(name)
             self._menus.append(menu)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from studio.errors import ProtocolError
-from studio.record import events
+from studio.record import events as ev
 from studio.record.protocol import PROTOCOL, Request, decode_event, encode
 
 FLUSH: Final = 33
@@ -173,14 +173,14 @@ class Worker(QObject):
     def _on_stderr(self) -> None:
         if self._process is None:
             return
-        for line in self._process.readAllStandardError().data().decode(errors="replace").splitlines():
+        for line in bytes(self._process.readAllStandardError().data()).decode(errors="replace").splitlines():
             if line.strip():
                 self._stderr.append(line)
                 self.said.emit(line)
 
     def _take_out(self, *, everything: bool = False) -> None:
         until = time.perf_counter() + SLICE
-        batch: list[events.Event] = []
+        batch: list[ev.Event] = []
         while self._lines and (everything or time.perf_counter() < until):
             line = self._lines.popleft()
             try:
@@ -188,9 +188,9 @@ class Worker(QObject):
             except ProtocolError as error:
                 self.said.emit(str(error))
                 continue
-            if item.v > events.VERSION:
-                self.said.emit(f"An event of version {item.v} was left out; this window knows {events.VERSION}.")
-            elif item.type in events.TRANSIENT:
+            if item.v > ev.VERSION:
+                self.said.emit(f"An event of version {item.v} was left out; this window knows {ev.VERSION}.")
+            elif item.type in ev.TRANSIENT:
                 if batch:
                     self.events.emit(batch)
                     batch = []
@@ -200,32 +200,32 @@ class Worker(QObject):
         if batch:
             self.events.emit(batch)
 
-    def _on_transient(self, item: events.Event) -> None:
+    def _on_transient(self, item: ev.Event) -> None:
         try:
             data = item.payload()
         except ValueError as error:
             self.said.emit(f"An event {item.type} could not be read: {error}")
             return
         match data:
-            case events.WorkerReady():
+            case ev.WorkerReady():
                 self._on_ready(data)
-            case events.Vitals():
+            case ev.Vitals():
                 self.vitals.emit(data)
-            case events.JobProgress():
+            case ev.JobProgress():
                 if job := self._jobs.get(data.job):
                     job.progress.emit(data.done, data.total, data.doing)
-            case events.JobDone():
+            case ev.JobDone():
                 if job := self._jobs.pop(data.job, None):
                     job.done.emit(data.result)
                     job.ended.emit()
                     job.deleteLater()
-            case events.JobFailed():
+            case ev.JobFailed():
                 if job := self._jobs.pop(data.job, None):
                     job.failed.emit(data.text, data.detail)
                     job.ended.emit()
                     job.deleteLater()
 
-    def _on_ready(self, data: events.WorkerReady) -> None:
+    def _on_ready(self, data: ev.WorkerReady) -> None:
         if data.protocol != PROTOCOL:
             text = (
                 f"The worker speaks protocol {data.protocol} and this window {PROTOCOL}: "

@@ -65,6 +65,8 @@ class Desk(QObject):
         self.pair = ("c000", "")
         self.opening = False
         self.asking_devices = False
+        self.exported = ""
+        """Package that was made of the run on show."""
         self.problems: dict[str, Problem] = {}
         worker.events.connect(self._on_events)
         worker.lost.connect(self._on_lost)
@@ -153,7 +155,9 @@ class Desk(QObject):
             self._ask("evolve", "stop")
 
     def certify(self, name: str) -> Job:
-        return self._ask("evolve", "certify", retry=lambda: self.certify(name), run=self.run.id, candidate=name)
+        return self._ask(
+            "evolve", "certify", retry=lambda: self.certify(name), run=self.run.id, candidate=name
+        )
 
     def report(self) -> Job:
         return self._ask("evolve", "report", retry=self.report, run=self._run_place())
@@ -188,12 +192,16 @@ class Desk(QObject):
     def candidates(self, *, passed: bool = True) -> list[str]:
         """Names of the candidates that have pictures."""
         return [
-            name for name, one in self.run.state.candidates.items() if not passed or (one.passed and one.verdict)
+            name
+            for name, one in self.run.state.candidates.items()
+            if not passed or (one.passed and one.verdict)
         ]
 
     # -- plumbing -------------------------------------------------------------------------------
 
-    def ask(self, step: str, command: str, retry: Callable[[], object] | None = None, **arguments: Any) -> Job:
+    def ask(
+        self, step: str, command: str, retry: Callable[[], object] | None = None, **arguments: Any
+    ) -> Job:
         """A job whose failure is told on `step`."""
         return self._ask(step, command, retry=retry, **arguments)
 

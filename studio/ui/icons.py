@@ -14,13 +14,18 @@ FOLDERS = (_ROOT / "assets" / "icons", _ROOT / "engines" / "_assets" / "icons")
 """In the repository, and in an installed wheel."""
 
 
+def folder() -> Path:
+    """Where the icons are."""
+    return next((one for one in FOLDERS if one.is_dir()), FOLDERS[0])
+
+
 @lru_cache(maxsize=256)
 def pixmap(name: str, colour: str, size: int, ratio: float = 1.0) -> QPixmap:
     """An icon of `size` logical pixels in `#RRGGBB`; empty where the file is missing."""
     made = QPixmap(round(size * ratio), round(size * ratio))
     made.fill(Qt.GlobalColor.transparent)
-    path = next((folder / f"{name}.svg" for folder in FOLDERS if (folder / f"{name}.svg").is_file()), None)
-    if path is not None:
+    path = folder() / f"{name}.svg"
+    if path.is_file():
         drawing = QSvgRenderer(QByteArray(path.read_bytes().replace(b"currentColor", colour.encode())))
         painter = QPainter(made)
         drawing.render(painter, QRectF(0, 0, made.width(), made.height()))

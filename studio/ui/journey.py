@@ -14,9 +14,9 @@ from studio.ui.desk import Desk
 LegState = Literal["waiting", "running", "done", "failed"]
 LEGS: Final = (
     ("model", "Open the model"),
-    ("device", "See what this machine can do"),
-    ("evolve", "Evolve, generation after generation"),
-    ("export", "Export the winner and prove it in a clean process"),
+    ("device", "Look at this machine"),
+    ("evolve", "Evolve"),
+    ("export", "Export and prove the winner"),
 )
 """Step of the rail and what is done there."""
 

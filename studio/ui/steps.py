@@ -32,7 +32,7 @@ def state_of(step: str, desk: Desk) -> StepState:
         case "compare" | "cascade":
             return "ready" if passed > 1 else "empty"
         case "export":
-            if desk.run.folder is not None and (desk.run.folder / "package" / "manifest.json").is_file():
+            if desk.exported:
                 return "done"
             return "ready" if passed > 1 else "empty"
     return "empty"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from studio.record.events import Interval, Metric
+from studio.record.events import Metric
 
 THIN = "\u2009"
 
@@ -27,6 +27,23 @@ def seconds(value: float) -> str:
     if value < 100:
         return f"{number(value)}{THIN}s"
     return f"{clock(value)}{THIN}min"
+
+
+def percent(share: float) -> str:
+    """A share of a whole: `30 %`."""
+    return f"{share * 100:.0f}{THIN}%"
+
+
+def tick(value: float) -> str:
+    """A latency on an axis, without needless zeros: `50 ms`, `1.5 s`."""
+    return f"{value:g}{THIN}s" if value >= 1 else f"{value * 1e3:g}{THIN}ms"
+
+
+def span(low: str, high: str) -> str:
+    """`397 – 413 ms`: the unit once where both have the same."""
+    first, _, unit = low.partition(THIN)
+    same = high.partition(THIN)[2] == unit
+    return f"{first if same else low} – {high}"
 
 
 def clock(value: float) -> str:
@@ -83,11 +100,6 @@ def loss(value: float, metric: Metric | None) -> str:
     shown = value * factor
     body = "0" if abs(shown) < 5e-5 else number(shown)
     return f"{body}{THIN}{unit}" if unit else body
-
-
-def interval(value: Interval, factor: float = 1.0) -> str:
-    """`4.56 (4.50 – 4.62)`."""
-    return f"{number(value.value * factor)} ({number(value.low * factor)} – {number(value.high * factor)})"
 
 
 def metric(name: str, value: float) -> str:

@@ -15,6 +15,8 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
+from studio.ui import icons
+
 Mode = Literal["system", "dark", "light"]
 
 SPACE: Final = (4, 8, 12, 16, 24, 32)
@@ -79,7 +81,9 @@ LIGHT: Final = Tokens(
 def luminance(colour: str) -> float:
     """Relative luminance of `#RRGGBB` (WCAG 2.2)."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -144,10 +148,15 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
     def px(size: float) -> str:
         return f"{round(size * scale)}px"
 
+    def picture(name: str) -> str:
+        return f'url("{(folder / f"{name}-{tokens.name}.svg").as_posix()}")'
+
+    folder = icons.folder()
     selected = mixed(tokens.surface, tokens.accent, 0.22)
     disabled = mixed(tokens.muted, tokens.ground, 0.35)
     return f"""
-    QToolTip {{ background: {tokens.raised}; color: {tokens.text}; border: 1px solid {tokens.line}; padding: 4px; }}
+    QToolTip {{ background: {tokens.raised}; color: {tokens.text}; border: 1px solid {tokens.line};
+        padding: 4px; }}
     QMenuBar {{ background: {tokens.ground}; border-bottom: 1px solid {tokens.line}; }}
     QMenuBar::item {{ padding: 4px 10px; background: transparent; }}
     QMenuBar::item:selected {{ background: {tokens.raised}; }}
@@ -175,8 +184,10 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
         border-color: {tokens.accent}; font-size: {px(SECTION)}; padding: 10px 20px; }}
     QPushButton[role="hero"]:hover {{ background: {mixed(tokens.accent, tokens.text, 0.15)}; }}
     QPushButton[role="hero"]:focus {{ border: 2px solid {tokens.text}; padding: 9px 19px; }}
-    QPushButton[role="hero"]:disabled {{ background: {tokens.raised}; color: {disabled}; border-color: {tokens.line}; }}
-    QToolButton[role="flat"], QPushButton[role="flat"] {{ background: transparent; border-color: transparent; }}
+    QPushButton[role="hero"]:disabled {{ background: {tokens.raised}; color: {disabled};
+        border-color: {tokens.line}; }}
+    QToolButton[role="flat"], QPushButton[role="flat"] {{ background: transparent;
+        border-color: transparent; }}
     QToolButton[role="flat"]:hover, QPushButton[role="flat"]:hover {{ background: {tokens.raised}; }}
     QToolButton[role="flat"]:focus, QPushButton[role="flat"]:focus {{ border-color: {tokens.accent}; }}
     QToolButton::menu-indicator, QPushButton::menu-indicator {{ image: none; width: 0px; }}
@@ -185,6 +196,28 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
         selection-background-color: {tokens.accent}; selection-color: {tokens.on_accent}; }}
     QLineEdit:focus, QPlainTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {{
         border: 2px solid {tokens.accent}; padding: 3px 7px; }}
+    QComboBox::drop-down {{ border: none; width: 22px; }}
+    QComboBox::down-arrow {{ image: {picture("down")}; width: 14px; height: 14px; }}
+    QSpinBox, QDoubleSpinBox {{ padding: 4px 20px 4px 8px; }}
+    QSpinBox:focus, QDoubleSpinBox:focus {{ padding: 3px 19px 3px 7px; }}
+    QAbstractSpinBox QLineEdit, QComboBox QLineEdit {{ border: none; padding: 0; background: transparent; }}
+    QSpinBox::up-button, QDoubleSpinBox::up-button {{ subcontrol-origin: border;
+        subcontrol-position: top right;
+        width: 18px; border: none; margin: 2px 2px 0 0; background: transparent; }}
+    QSpinBox::down-button, QDoubleSpinBox::down-button {{ subcontrol-origin: border;
+        subcontrol-position: bottom right; width: 18px; border: none; margin: 0 2px 2px 0;
+        background: transparent; }}
+    QSpinBox::up-arrow, QDoubleSpinBox::up-arrow {{ image: {picture("up")}; width: 11px; height: 11px; }}
+    QSpinBox::down-arrow, QDoubleSpinBox::down-arrow {{
+        image: {picture("down")}; width: 11px; height: 11px; }}
+    QSpinBox::up-button:hover, QSpinBox::down-button:hover, QDoubleSpinBox::up-button:hover,
+    QDoubleSpinBox::down-button:hover {{ background: {tokens.raised}; }}
+    QCheckBox::indicator {{ width: {px(14)}; height: {px(14)}; border: 1px solid {tokens.muted};
+        border-radius: 3px; background: {tokens.surface}; }}
+    QCheckBox::indicator:checked {{ background: {tokens.accent}; border-color: {tokens.accent};
+        image: {picture("check")}; }}
+    QTableView::item {{ padding: 0 6px; border: none; }}
+    QTableView::item:selected {{ background: {selected}; color: {tokens.text}; }}
     QComboBox QAbstractItemView {{ background: {tokens.surface}; border: 1px solid {tokens.line};
         selection-background-color: {selected}; selection-color: {tokens.text}; }}
     QTableView, QListView, QTreeView {{ background: {tokens.surface}; border: 1px solid {tokens.line};
@@ -202,7 +235,8 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
     QTabBar::tab:selected {{ color: {tokens.text}; border-bottom: 2px solid {tokens.accent}; }}
     QTabBar::tab:hover {{ color: {tokens.text}; }}
     QTabBar:focus {{ outline: none; }}
-    QTabBar::tab:focus {{ background: {tokens.raised}; border: 2px solid {tokens.accent}; border-radius: 4px; }}
+    QTabBar::tab:focus {{ background: {tokens.raised};
+        border: 2px solid {tokens.accent}; border-radius: 4px; }}
     QProgressBar {{ background: {tokens.raised}; border: none; border-radius: 3px; text-align: center; }}
     QProgressBar::chunk {{ background: {tokens.accent}; border-radius: 3px; }}
     QSplitter::handle {{ background: {tokens.ground}; }}
@@ -226,17 +260,22 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
     QFrame[role="card"] {{ background: {tokens.surface}; border: 1px solid {tokens.line};
         border-radius: {RADIUS}px; }}
     QFrame[role="rule"] {{ background: {tokens.line}; border: none; max-height: 1px; min-height: 1px; }}
-    QFrame[role="bar"] {{ background: {tokens.ground}; border: none; border-bottom: 1px solid {tokens.line}; }}
-    QFrame[role="strip"] {{ background: {tokens.ground}; border: none; border-top: 1px solid {tokens.line}; }}
-    QFrame[role="rail"] {{ background: {tokens.ground}; border: none; border-right: 1px solid {tokens.line}; }}
-    QFrame[role="drop"] {{ background: {tokens.surface}; border: 2px dashed {tokens.line}; border-radius: {RADIUS}px; }}
+    QFrame[role="bar"] {{ background: {tokens.ground}; border: none;
+        border-bottom: 1px solid {tokens.line}; }}
+    QFrame[role="strip"] {{ background: {tokens.ground}; border: none;
+        border-top: 1px solid {tokens.line}; }}
+    QFrame[role="rail"] {{ background: {tokens.ground}; border: none;
+        border-right: 1px solid {tokens.line}; }}
+    QFrame[role="drop"] {{ background: {tokens.surface}; border: 2px dashed {tokens.line};
+        border-radius: {RADIUS}px; }}
     QFrame[role="drop"][over="true"] {{ border-color: {tokens.accent}; background: {selected}; }}
     QFrame[role="message"] {{ background: {tokens.surface}; border: 1px solid {tokens.line};
         border-radius: {RADIUS}px; }}
     QFrame[role="message"][level="warning"] {{ border-left: 4px solid {tokens.warn}; }}
     QFrame[role="message"][level="error"] {{ border-left: 4px solid {tokens.bad}; }}
     QFrame[role="message"][level="info"] {{ border-left: 4px solid {tokens.accent}; }}
-    QFrame[role="overlay"] {{ background: {tokens.surface}; border: 1px solid {tokens.muted}; border-radius: 8px; }}
+    QFrame[role="overlay"] {{ background: {tokens.surface}; border: 1px solid {tokens.muted};
+        border-radius: 8px; }}
     QLabel[role="title"] {{ font-size: {px(TITLE)}; font-weight: 600; }}
     QLabel[role="section"] {{ font-size: {px(SECTION)}; font-weight: 600; }}
     QLabel[role="muted"] {{ color: {tokens.muted}; }}

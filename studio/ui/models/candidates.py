@@ -9,6 +9,7 @@ from typing import Any, Final
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtGui import QColor, QFont
 
+from studio.record.events import Interval
 from studio.record.state import CandidateState
 from studio.ui import text
 from studio.ui.models.run import WORDS, Changes, RunModel, Standing
@@ -50,7 +51,7 @@ class Column:
 def _measured(get: Callable[[Any], Any], show: Callable[[float], str]) -> dict[str, Any]:
     def value(candidate: CandidateState) -> float | None:
         found = None if candidate.verdict is None else get(candidate.verdict)
-        return found.value if hasattr(found, "value") else found
+        return found.value if isinstance(found, Interval) else found
 
     def shown(candidate: CandidateState, _: RunModel) -> str:
         found = value(candidate)
@@ -78,7 +79,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
         number=False,
     ),
     Column("Gen", "Generation", lambda c, _: str(c.proposal.generation), lambda c, _: c.proposal.generation),
-    Column("Latency", "Seconds per image, whole pipeline, warm", **_measured(lambda v: v.latency, text.seconds)),
+    Column(
+        "Latency", "Seconds per image, whole pipeline, warm", **_measured(lambda v: v.latency, text.seconds)
+    ),
     Column("Speed-up", "Baseline time over candidate time", **_measured(lambda v: v.speedup, text.ratio)),
     Column(
         "Loss",
@@ -87,9 +90,13 @@ COLUMNS: Final[tuple[Column, ...]] = (
         _measured(lambda v: v.loss, text.number)["sorted_by"],
     ),
     Column(
-        "Memory", "Peak of the candidate's process", **_measured(lambda v: v.memory, lambda m: text.size(m * 2**20))
+        "Memory",
+        "Peak of the candidate's process",
+        **_measured(lambda v: v.memory, lambda m: text.size(m * 2**20)),
     ),
-    Column("Recipe", "What was tried", lambda c, _: c.proposal.title, lambda c, _: c.proposal.title, number=False),
+    Column(
+        "Recipe", "What was tried", lambda c, _: c.proposal.title, lambda c, _: c.proposal.title, number=False
+    ),
 )
 
 

@@ -162,7 +162,7 @@ class RunModel(QObject):
             case events.RunStarted():
                 changes.everything = changes.phase = True
                 self.folder = self.folder or Path(data.folder)
-                words = f"Run {item.run} on {data.model.name}: {data.generations} generations of {data.population}"
+                words = f"Run on {data.model.name}: {data.generations} generations of {data.population}"
             case events.GenerationStarted():
                 changes.phase = True
                 words = f"Generation {data.generation}: {data.planned} candidates"
@@ -185,7 +185,8 @@ class RunModel(QObject):
             case events.Certified():
                 changes.certified = True
                 changes.updated.add(data.id)
-                words = f"{data.id} {data.claim}: {'holds' if data.held else 'does not hold'} on {data.prompts} prompts"
+                outcome = "holds" if data.held else "does not hold"
+                words = f"{data.id} {data.claim}: {outcome} on {data.prompts} prompts"
             case events.RunPaused():
                 changes.phase = True
                 words = f"Paused. {data.reason}".strip()

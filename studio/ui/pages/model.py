@@ -32,7 +32,7 @@ from studio.ui.desk import BUNDLED, Desk
 from studio.ui.journey import Journey
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme, set_role
-from studio.ui.widgets.labels import Figure, label
+from studio.ui.widgets.labels import Figure, Flow, label
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.share_bar import ShareBars
 from studio.ui.widgets.workload_form import WorkloadForm
@@ -134,18 +134,20 @@ class ModelPage(Page):
         bundled.setToolTip("A small text-to-image model, trained for this program")
         bundled.clicked.connect(self.commands["file.bundled"].trigger)
         column.addWidget(bundled)
-        column.addWidget(label("Recent", "small"))
+        self._recent_word = label("Recent", "small")
+        column.addWidget(self._recent_word)
         self._recent = QListWidget()
         self._recent.setAccessibleName("Recent models")
         self._recent.itemActivated.connect(self._open_item)
         self._recent.itemClicked.connect(self._open_item)
         column.addWidget(self._recent, 1)
+        column.addStretch(0)
         return side
 
     def _details(self) -> QWidget:
         self._tabs = QTabWidget()
         self._tabs.setAccessibleName("Model and workload")
-        self._tabs.setDocumentMode(True)
+        self._tabs.tabBar().setDrawBase(False)
         self._card = QWidget()
         column = QVBoxLayout(self._card)
         column.setContentsMargins(0, 12, 0, 0)
@@ -175,16 +177,17 @@ class ModelPage(Page):
         self._whole.clicked.connect(self.commands["run.whole"].trigger)
         hero.addWidget(self._whole)
         body.addLayout(hero)
-        self._legs = QHBoxLayout()
-        self._legs.setSpacing(16)
+        self._legs_row = QWidget()
+        self._legs = Flow(self._legs_row, 16)
         self._leg_labels = [label("", "muted") for _ in self.journey.legs]
         for one in self._leg_labels:
             self._legs.addWidget(one)
-        self._legs.addStretch(1)
-        body.addLayout(self._legs)
+        body.addWidget(self._legs_row)
         grid = QGridLayout()
         grid.setHorizontalSpacing(24)
-        self._figures = {name: Figure(name) for name in ("Family", "Task", "Native size", "Steps", "Guidance", "Licence")}
+        self._figures = {
+            name: Figure(name) for name in ("Family", "Task", "Native size", "Steps", "Guidance", "Licence")
+        }
         for at, figure in enumerate(self._figures.values()):
             grid.addWidget(figure, 0, at)
         grid.setColumnStretch(len(self._figures), 1)
@@ -193,7 +196,9 @@ class ModelPage(Page):
         body.addWidget(self._fit)
         self._table = QTableWidget(0, 6)
         self._table.setAccessibleName("Components of the model")
-        self._table.setHorizontalHeaderLabels(["Component", "Class", "Parameters", "Type", "Memory", "Share of time"])
+        self._table.setHorizontalHeaderLabels(
+            ["Component", "Class", "Parameters", "Type", "Memory", "Share of time"]
+        )
         self._table.verticalHeader().hide()
         self._table.setShowGrid(False)
         self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -204,6 +209,8 @@ class ModelPage(Page):
         header = self._table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(5, QHeaderView.ResizeMode.Fixed)
+        self._table.setColumnWidth(5, round(150 * self.theme.scale))
         header.setHighlightSections(False)
         for at in (2, 4):
             item = self._table.horizontalHeaderItem(at)
@@ -213,9 +220,10 @@ class ModelPage(Page):
             item = self._table.horizontalHeaderItem(at)
             if item is not None:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        body.addWidget(self._table, 1)
+        body.addWidget(self._table)
         self._notes = label("", "muted", wrap=True)
         body.addWidget(self._notes)
+        body.addStretch(1)
         column.addWidget(self._body, 1)
         self._tabs.addTab(self._card, "Card")
         self._workload = WorkloadForm()
@@ -236,6 +244,8 @@ class ModelPage(Page):
             item.setData(Qt.ItemDataRole.UserRole, source)
             item.setToolTip(source)
             self._recent.addItem(item)
+        for widget in (self._recent_word, self._recent):
+            widget.setVisible(bool(self._recent.count()))
         if card is not None:
             self._fill(card)
             self._workload.show_card(card)
@@ -256,15 +266,22 @@ class ModelPage(Page):
         self._table.setRowCount(len(card.components))
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         for row, part in enumerate(card.components):
-            cells = (part.name, part.kind, text.count(part.parameters) if part.parameters else "–", part.dtype)
+            cells = (
+                part.name,
+                part.kind,
+                text.count(part.parameters) if part.parameters else "–",
+                part.dtype,
+            )
             for at, cell in enumerate((*cells, text.size(part.bytes) if part.bytes else "–", "")):
                 item = QTableWidgetItem(cell)
                 if at in {2, 4}:
                     item.setTextAlignment(right)
                 self._table.setItem(row, at, item)
-            share = QTableWidgetItem("" if part.share is None else f"{part.share:.0%}")
-            share.setData(Qt.ItemDataRole.UserRole, part.share)
+            share = QTableWidgetItem("" if part.share is None else text.percent(part.share))
+            share.setData(Qt.ItemDataRole.UserRole, part.share if part.parameters else -1)
             self._table.setItem(row, 5, share)
+        rows = sum(self._table.rowHeight(row) for row in range(len(card.components)))
+        self._table.setFixedHeight(rows + self._table.horizontalHeader().sizeHint().height() + 6)
         self._notes.setText("\n".join(card.notes))
         self._notes.setVisible(bool(card.notes))
         self._show_fit()
@@ -279,10 +296,13 @@ class ModelPage(Page):
             self._fit.setText(f"{needs}.")
             set_role(self._fit, "muted")
         elif card.memory * 2 < memory:
-            self._fit.setText(f"✓ Fits: {needs.lower()}; this machine has {text.size(memory)}.")
+            self._fit.setText(f"✓ Fits: w{needs[1:]}; this machine has {text.size(memory)}.")
             set_role(self._fit, "good")
         else:
-            self._fit.setText(f"! May not fit: {needs.lower()} and about as much again to run; this machine has {text.size(memory)}.")
+            self._fit.setText(
+                f"! May not fit: w{needs[1:]} and about as much again to run; "
+                f"this machine has {text.size(memory)}."
+            )
             set_role(self._fit, "warn")
 
     def _show_busy(self) -> None:
@@ -297,7 +317,12 @@ class ModelPage(Page):
         )
 
     def _show_legs(self) -> None:
-        marks = {"waiting": ("○", "muted"), "running": ("◐", ""), "done": ("✓", "good"), "failed": ("✕", "bad")}
+        marks = {
+            "waiting": ("○", "muted"),
+            "running": ("◐", ""),
+            "done": ("✓", "good"),
+            "failed": ("✕", "bad"),
+        }
         for one, leg in zip(self._leg_labels, self.journey.legs, strict=True):
             mark, role = marks[leg.state]
             one.setText(f"{mark} {leg.title}")
@@ -312,7 +337,9 @@ class ModelPage(Page):
             self.desk.open_model(name)
 
     def choose_file(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Open model file", "", "Weights (*.safetensors);;All files (*)")
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Open model file", "", "Weights (*.safetensors);;All files (*)"
+        )
         if name:
             self.desk.open_model(name)
 

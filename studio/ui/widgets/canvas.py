@@ -12,7 +12,19 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QWheelEvent
+from PySide6.QtGui import (
+    QColor,
+    QFocusEvent,
+    QHideEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QShowEvent,
+    QWheelEvent,
+)
 from PySide6.QtWidgets import QWidget
 
 from studio.ui.theme import GREY, SMALL, Theme
@@ -37,7 +49,9 @@ ZOOMS: Final = (0.0, 1.0, 2.0)
 def pixels(picture: QImage) -> NDArray[np.uint8]:
     """A copy of a picture as uint8 (H, W, 3), RGB."""
     converted = picture.convertToFormat(QImage.Format.Format_RGB888)
-    rows = np.frombuffer(converted.constBits(), np.uint8).reshape(converted.height(), converted.bytesPerLine())
+    rows = np.frombuffer(converted.constBits(), np.uint8).reshape(
+        converted.height(), converted.bytesPerLine()
+    )
     return rows[:, : converted.width() * 3].reshape(converted.height(), converted.width(), 3).copy()
 
 
@@ -54,10 +68,14 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 def heat_colours() -> list[int]:
     """256 colours from black over violet and orange to pale yellow (as inferno), as 0xFFRRGGBB."""
-    knots = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]])
+    knots = np.array(
+        [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]]
+    )
     at = np.linspace(0, len(knots) - 1, 256)
     red, green, blue = (np.interp(at, range(len(knots)), knots[:, part]).astype(int) for part in range(3))
-    return [0xFF000000 | int(r) << 16 | int(g) << 8 | int(b) for r, g, b in zip(red, green, blue, strict=True)]
+    return [
+        0xFF000000 | int(r) << 16 | int(g) << 8 | int(b) for r, g, b in zip(red, green, blue, strict=True)
+    ]
 
 
 class Canvas(QWidget):
@@ -230,7 +248,9 @@ class Canvas(QWidget):
         if self._arrays is None:
             return head
         a, b = (array[pixel.y(), pixel.x()].astype(int) for array in self._arrays)
-        words = [f"{name} {c[0]:3d} {c[1]:3d} {c[2]:3d}" for name, c in (("A", a), ("B", b), ("Δ", abs(a - b)))]
+        words = [
+            f"{name} {c[0]:3d} {c[1]:3d} {c[2]:3d}" for name, c in (("A", a), ("B", b), ("Δ", abs(a - b)))
+        ]
         return "   ".join([head, *words])
 
     # -- painting -------------------------------------------------------------------------------
@@ -261,8 +281,12 @@ class Canvas(QWidget):
         elif self._mode == "wipe":
             pane = panes[0]
             at = self._wipe_x(pane)
-            self._paint(painter, pane, first, "", QRect(pane.left(), pane.top(), at - pane.left(), pane.height()))
-            self._paint(painter, pane, second, "", QRect(at, pane.top(), pane.right() - at + 1, pane.height()))
+            self._paint(
+                painter, pane, first, "", QRect(pane.left(), pane.top(), at - pane.left(), pane.height())
+            )
+            self._paint(
+                painter, pane, second, "", QRect(at, pane.top(), pane.right() - at + 1, pane.height())
+            )
             painter.setClipping(False)
             painter.setPen(QPen(QColor("#FFFFFF"), 2))
             painter.drawLine(at, pane.top(), at, pane.bottom())
@@ -351,7 +375,8 @@ class Canvas(QWidget):
         rect = self._picture_rect(pane)
         offset = event.position() - QPointF(pane.center())
         point = QPointF(
-            (event.position().x() - rect.x()) / rect.width(), (event.position().y() - rect.y()) / rect.height()
+            (event.position().x() - rect.x()) / rect.width(),
+            (event.position().y() - rect.y()) / rect.height(),
         )
         self._zoom = new * self.devicePixelRatioF()
         size = self._size()
@@ -379,7 +404,9 @@ class Canvas(QWidget):
             self._drag = at
             size, scale = self._size(), self.scale()
             if not size.isEmpty():
-                self._centre -= QPointF(moved.x() / (size.width() * scale), moved.y() / (size.height() * scale))
+                self._centre -= QPointF(
+                    moved.x() / (size.width() * scale), moved.y() / (size.height() * scale)
+                )
             self.update()
         over = self._mode == "wipe" and abs(at.x() - self._wipe_x(self._panes()[0])) < 12
         self.setCursor(Qt.CursorShape.SplitHCursor if over else Qt.CursorShape.CrossCursor)
@@ -420,19 +447,19 @@ class Canvas(QWidget):
         self._wipe = min(1.0, max(0.0, (x - left) / max(1.0, right - left)))
         self.update()
 
-    def hideEvent(self, event: QEvent) -> None:  # type: ignore[override]
+    def hideEvent(self, event: QHideEvent) -> None:
         self._blink.stop()
-        super().hideEvent(event)  # type: ignore[arg-type]
+        super().hideEvent(event)
 
-    def showEvent(self, event: QEvent) -> None:  # type: ignore[override]
+    def showEvent(self, event: QShowEvent) -> None:
         if self._mode == "blink":
             self._blink.start()
-        super().showEvent(event)  # type: ignore[arg-type]
+        super().showEvent(event)
 
-    def focusInEvent(self, event: QEvent) -> None:  # type: ignore[override]
-        super().focusInEvent(event)  # type: ignore[arg-type]
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
         self.update()
 
-    def focusOutEvent(self, event: QEvent) -> None:  # type: ignore[override]
-        super().focusOutEvent(event)  # type: ignore[arg-type]
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
         self.update()

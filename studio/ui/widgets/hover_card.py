@@ -29,7 +29,7 @@ class HoverCard(QFrame):
 
     def __init__(self, run: RunModel, pictures: Pictures, parent: QWidget) -> None:
         super().__init__(parent)
-        self._run, self._pictures = run, pictures
+        self._run, self._pictures, self._over = run, pictures, parent
         self._path = ""
         self.setProperty("role", "overlay")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
@@ -90,7 +90,7 @@ class HoverCard(QFrame):
         self._picture.setVisible(path is not None)
         self._show_picture()
         self.adjustSize()
-        parent = self.parentWidget()
+        parent = self._over
         x = at.x() + 16 if at.x() + 16 + self.width() < parent.width() else at.x() - 16 - self.width()
         y = min(max(4.0, at.y() - self.height() / 2), max(4.0, parent.height() - self.height() - 4.0))
         self.move(round(max(4.0, x)), round(y))

@@ -7,7 +7,15 @@ from collections import deque
 from typing import Final
 
 from PySide6.QtGui import QGuiApplication, QTextCharFormat, QTextCursor, QTextOption
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from studio.ui.models.run import LogLine
 from studio.ui.theme import Theme
@@ -43,7 +51,7 @@ class LogView(QWidget):
         self._find.textChanged.connect(self._rebuild)
         copy = QPushButton("Copy")
         copy.setAccessibleName("Copy the log")
-        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._view.toPlainText()))
+        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.text()))
         for widget in (self._level, self._find, copy):
             row.addWidget(widget)
         column.addLayout(row)

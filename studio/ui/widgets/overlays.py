@@ -29,6 +29,7 @@ class Overlay(QFrame):
         self.setProperty("role", "overlay")
         self.setAutoFillBackground(True)
         self._before: QWidget | None = None
+        self._over = parent
         parent.installEventFilter(self)
         self.hide()
 
@@ -52,7 +53,7 @@ class Overlay(QFrame):
         super().keyPressEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self.parentWidget() and self.isVisible():
+        if watched is self._over and self.isVisible():
             if event.type() == QEvent.Type.Resize:
                 self._place()
             elif event.type() == QEvent.Type.MouseButtonPress:
@@ -63,10 +64,10 @@ class Overlay(QFrame):
         return 560, 420
 
     def _place(self) -> None:
-        parent = self.parentWidget()
+        room = self._over.size()
         width, height = self.wanted()
-        width, height = min(width, parent.width() - 32), min(height, parent.height() - 64)
-        self.setGeometry((parent.width() - width) // 2, max(24, (parent.height() - height) // 4), width, height)
+        width, height = min(width, room.width() - 32), min(height, room.height() - 64)
+        self.setGeometry((room.width() - width) // 2, max(24, (room.height() - height) // 4), width, height)
 
 
 class Palette(Overlay):

@@ -51,7 +51,7 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
         if len(found) >= 4:
             break
     skip = max(1, len(found) // 9)
-    return [(at, text.seconds(float(f"{10**at:.2g}"))) for at in found[::skip]]
+    return [(at, text.tick(float(f"{10**at:.2g}"))) for at in found[::skip]]
 
 
 class ParetoPlot(QWidget):
@@ -65,7 +65,9 @@ class ParetoPlot(QWidget):
     selected = Signal(str)
     opened = Signal(str)
 
-    def __init__(self, run: RunModel, theme: Theme, pictures: Pictures, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, run: RunModel, theme: Theme, pictures: Pictures, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._run, self._theme = run, theme
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -136,7 +138,7 @@ class ParetoPlot(QWidget):
         self._plot.addItem(self._ring)
         self._lane_ring = pg.ScatterPlotItem(symbol="o", pxMode=True)
         self._lane.addItem(self._lane_ring)
-        self._knee = pg.TextItem("knee", anchor=(-0.1, 1.35))
+        self._knee = pg.TextItem("knee", anchor=(-0.35, 1.25))
         self._faster = pg.TextItem("← faster", anchor=(0, 1))
         self._better = pg.TextItem("↓ better", anchor=(0, 0))
         for words in (self._knee, self._faster, self._better):
@@ -190,7 +192,9 @@ class ParetoPlot(QWidget):
                     f"{name} {text.seconds(verdict.latency.value)} loss "
                     f"{text.loss(verdict.loss.value, self._run.metric)}"
                 )
-        head = f"{len(state.candidates)} candidates, {len(parts)} on the front, {len(self._lane_places)} failed."
+        head = (
+            f"{len(state.candidates)} candidates, {len(parts)} on the front, {len(self._lane_places)} failed."
+        )
         return f"{head} From fastest to best: {'; '.join(parts)}." if parts else head
 
     # -- keys and mouse -------------------------------------------------------------------------
@@ -338,12 +342,19 @@ class ParetoPlot(QWidget):
                 self._lane_places[name] = float(len(self._lane_places))
                 mark = tokens.bad if standing == "failed" else tokens.warn
                 spots["failed"].append(
-                    {"pos": (self._lane_places[name], 0), "size": 9, "pen": self._pen(mark, 2, age), "brush": hollow}
+                    {
+                        "pos": (self._lane_places[name], 0),
+                        "size": 10,
+                        "pen": self._pen(mark, 1, age),
+                        "brush": self._brush(mark, age),
+                    }
                 )
                 continue
             place = (math.log10(max(verdict.latency.value, 1e-6)), verdict.loss.value)
             self._places[name] = place
-            share = 0.0 if most <= least or verdict.memory is None else (verdict.memory - least) / (most - least)
+            share = (
+                0.0 if most <= least or verdict.memory is None else (verdict.memory - least) / (most - least)
+            )
             size = (9 + 9 * math.sqrt(share)) * self._theme.scale**0.5
             look: dict[Standing, tuple[QPen, QBrush, float]] = {
                 "baseline": (self._pen(tokens.ground), self._brush(tokens.warn), max(18.0, size)),
@@ -441,7 +452,7 @@ class ParetoPlot(QWidget):
         title = metric.title if metric else "Quality loss"
         left.setScale(factor)
         left.setLabel(f"{title} ({unit})" if unit else title, color=colour, **{"font-size": size})
-        bottom.setLabel("Latency, seconds per image (log)", color=colour, **{"font-size": size})
+        bottom.setLabel("Latency per image, whole pipeline (log)", color=colour, **{"font-size": size})
         left.enableAutoSIPrefix(False)
         bottom.enableAutoSIPrefix(False)
         lane = self._lane.getAxis("left")
@@ -476,7 +487,9 @@ class ParetoPlot(QWidget):
 
     def _frame(self) -> None:
         ring = self._theme.tokens.accent if self.hasFocus() else self._theme.tokens.line
-        self._graphics.setStyleSheet(f"border: {2 if self.hasFocus() else 1}px solid {ring}; border-radius: 6px;")
+        self._graphics.setStyleSheet(
+            f"border: {2 if self.hasFocus() else 1}px solid {ring}; border-radius: 6px;"
+        )
 
     def _on_manual_range(self, *_: object) -> None:
         self._own_range = True
@@ -488,4 +501,3 @@ class ParetoPlot(QWidget):
         self._better.setPos(low, top)
         self._faster.setAnchor((-0.1, 1.1))
         self._better.setAnchor((-0.1, -0.2))
-

@@ -19,7 +19,13 @@ STATES: Final[dict[StepState, tuple[str, str]]] = {
     "done": ("done", "good"),
     "attention": ("look", "warn"),
 }
-MARKS: Final[dict[StepState, str]] = {"empty": "", "ready": "○", "running": "◐", "done": "✓", "attention": "!"}
+MARKS: Final[dict[StepState, str]] = {
+    "empty": "",
+    "ready": "○",
+    "running": "◐",
+    "done": "✓",
+    "attention": "!",
+}
 
 
 class RailButton(QAbstractButton):

@@ -99,4 +99,3 @@ class ScriptView(QPlainTextEdit):
     def _restyle(self) -> None:
         self.setFont(self._theme.fixed())
         self._colours.restyle()
-

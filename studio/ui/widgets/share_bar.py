@@ -6,11 +6,12 @@ from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRect, Q
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
 
+from studio.ui import text
 from studio.ui.theme import Theme
 
 
 class ShareBars(QStyledItemDelegate):
-    """Reads a float (0 to 1) or None from `UserRole`."""
+    """Reads a share (0 to 1) from `UserRole`; None is not measured yet, below 0 nothing to measure."""
 
     def __init__(self, theme: Theme, parent: QObject) -> None:
         super().__init__(parent)
@@ -20,12 +21,13 @@ class ShareBars(QStyledItemDelegate):
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
         share = index.data(Qt.ItemDataRole.UserRole)
-        area: QRect = option.rect  # type: ignore[attr-defined]
+        area: QRect = option.rect
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if share is None:
+        if share is None or share < 0:
             painter.setPen(self._theme.colour("muted"))
-            painter.drawText(area.adjusted(8, 0, -8, 0), Qt.AlignmentFlag.AlignVCenter, "measured in a run")
+            words = "measured in a run" if share is None else "–"
+            painter.drawText(area.adjusted(8, 0, -8, 0), Qt.AlignmentFlag.AlignVCenter, words)
         else:
             track = QRectF(area.left() + 8, area.center().y() - 3, max(20, area.width() - 56), 6)
             painter.setPen(Qt.PenStyle.NoPen)
@@ -36,5 +38,5 @@ class ShareBars(QStyledItemDelegate):
             painter.drawRoundedRect(track, 3, 3)
             painter.setPen(self._theme.colour("text"))
             right = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
-            painter.drawText(area.adjusted(0, 0, -8, 0), right, f"{float(share):.0%}")
+            painter.drawText(area.adjusted(0, 0, -8, 0), right, text.percent(float(share)))
         painter.restore()

@@ -94,8 +94,8 @@ class _Painter(QStyledItemDelegate):
         cell = model.cell(index.row())
         if cell is None:
             return
-        area: QRect = option.rect  # type: ignore[attr-defined]
-        state: QStyle.StateFlag = option.state  # type: ignore[attr-defined]
+        area: QRect = option.rect
+        state: QStyle.StateFlag = option.state
         painter.save()
         if state & QStyle.StateFlag.State_Selected:
             painter.setPen(QPen(self._theme.colour("accent"), 3))
@@ -114,7 +114,9 @@ class _Painter(QStyledItemDelegate):
             left += self.size + 2
         painter.setFont(self._theme.font(SMALL))
         painter.setPen(self._theme.colour("muted"))
-        words = QRect(area.left() + 6, area.top() + self.size + 7, area.width() - 12, area.height() - self.size - 9)
+        words = QRect(
+            area.left() + 6, area.top() + self.size + 7, area.width() - 12, area.height() - self.size - 9
+        )
         body = f"{cell.remark}  {cell.prompt}" if cell.remark else cell.prompt
         shown = painter.fontMetrics().elidedText(body, Qt.TextElideMode.ElideRight, words.width())
         painter.drawText(words, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, shown)

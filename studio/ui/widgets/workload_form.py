@@ -62,8 +62,8 @@ class WorkloadForm(QWidget):
         column.setSpacing(8)
         column.addWidget(
             label(
-                "Everything is measured on this work. Without prompts of your own, fresh ones are drawn from the "
-                "model's prompt source.",
+                "Everything is measured on this work. Without prompts of your own, fresh ones are drawn "
+                "from the model's prompt source.",
                 "muted",
                 wrap=True,
             )

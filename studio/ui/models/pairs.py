@@ -1,0 +1,88 @@
+"""Pictures of two candidates over the same prompts and seeds, worst first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.ui import text
+from studio.ui.models.run import RunModel
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One prompt and seed with A's and B's picture and what was measured."""
+
+    prompt: str
+    seed: int
+    a: Path
+    b: Path
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def remark(self) -> str:
+        """The first number that says how far apart the two are, with its unit."""
+        for name in ("psnr", "haarpsi", "ssim", "lpips", "adherence"):
+            if name in self.metrics:
+                return text.metric(name, self.metrics[name])
+        return ""
+
+    def words(self) -> str:
+        """All numbers in one line."""
+        parts = []
+        for name, value in self.metrics.items():
+            title = text.METRIC_TITLES.get(name)
+            if title is None and name.startswith("adherence_"):
+                title, name = f"adherence {name[-1].upper()}", "adherence"
+            parts.append(f"{title or name} {text.metric(name, value)}")
+        return "   ".join(parts)
+
+
+def badness(pair: Pair) -> float:
+    """Larger is worse: how far B is from A on the best number there is."""
+    for name, sign in (
+        ("lpips", 1.0),
+        ("psnr", -1.0),
+        ("haarpsi", -1.0),
+        ("ssim", -1.0),
+        ("adherence", -1.0),
+    ):
+        value = pair.metrics.get(name)
+        if value is not None and not math.isnan(value):
+            return sign * value
+    return 0.0
+
+
+def gate_pairs(run: RunModel, a: str, b: str) -> list[Pair]:
+    """Pairs from the gate's pictures of two candidates, worst first; no model has to run."""
+    candidates = run.state.candidates
+    if a not in candidates or b not in candidates:
+        return []
+    first, second = candidates[a].verdict, candidates[b].verdict
+    if first is None or second is None:
+        return []
+    own = {(sample.prompt, sample.seed): sample for sample in first.samples}
+    pairs = []
+    for sample in second.samples:
+        other = own.get((sample.prompt, sample.seed))
+        one, two = run.picture(other.image if other else ""), run.picture(sample.image)
+        if one is not None and two is not None:
+            pairs.append(Pair(sample.prompt, sample.seed, one, two, sample.metrics))
+    return sorted(pairs, key=badness, reverse=True)
+
+
+def compared_pairs(result: Mapping[str, Any]) -> list[Pair]:
+    """Pairs from the worker's `compare` result, in its order (worst first)."""
+    folder = Path(result["folder"])
+    return [
+        Pair(
+            str(row["prompt"]),
+            int(row["seed"]),
+            folder / row["a"],
+            folder / row["b"],
+            {name: float(value) for name, value in row["metrics"].items() if isinstance(value, int | float)},
+        )
+        for row in result["rows"]
+    ]

@@ -1,0 +1,396 @@
+"""The frame: rail, top bar, step, log drawer, status strip; pages are built when first opened."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QAction, QCloseEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QMainWindow,
+    QMessageBox,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.record.journal import NAME
+from studio.ui import icons, text
+from studio.ui.actions import STEPS, Commands
+from studio.ui.bridge import Worker
+from studio.ui.desk import BUNDLED, Desk, Problem
+from studio.ui.journey import Journey
+from studio.ui.models.run import Changes
+from studio.ui.pages.page import Page
+from studio.ui.sitting import Sitting
+from studio.ui.steps import state_of
+from studio.ui.theme import Theme
+from studio.ui.widgets.bars import StatusStrip, TopBar
+from studio.ui.widgets.log_view import LogView
+from studio.ui.widgets.message import Message
+from studio.ui.widgets.overlays import Help, Palette
+from studio.ui.widgets.rail import Rail
+
+PAGES: Final = {
+    "model": "studio.ui.pages.model:ModelPage",
+    "device": "studio.ui.pages.device:DevicePage",
+    "evolve": "studio.ui.pages.evolve:EvolvePage",
+    "compare": "studio.ui.pages.compare:ComparePage",
+    "cascade": "studio.ui.pages.cascade:CascadePage",
+    "export": "studio.ui.pages.export:ExportPage",
+}
+"""The rail: step to page.  Named, not imported: a page costs nothing until it is opened."""
+SCALES: Final = (0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
+
+
+class Window(QMainWindow):
+    """The one window."""
+
+    def __init__(self, sitting: Sitting, worker: Worker) -> None:
+        super().__init__()
+        self.sitting, self.worker = sitting, worker
+        self.theme = Theme(sitting.settings.theme, sitting.real("scale", 1.0), self)
+        self.theme.apply()
+        self.commands = Commands(self)
+        self.desk = Desk(sitting, worker, self)
+        self.journey = Journey(self.desk, self)
+        self.pages: dict[str, Page] = {}
+        self.step = ""
+        self._drawn_out = ""
+        self.setWindowTitle("Pareto Studio")
+        self.setWindowIcon(icons.icon("studio", "#000000", 64))
+        self.setMinimumSize(960, 620)
+        self._build()
+        self._connect()
+        self.commands.fill(self.menuBar())
+        self.menuBar().setNativeMenuBar(True)
+        self._restore()
+
+    # -- building -------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.rail = Rail({step: self.commands[f"go.{step}"] for step in PAGES}, self.theme)
+        self.top = TopBar(self.commands, self.theme)
+        self.message = Message()
+        self.stack = QStackedWidget()
+        self.log = LogView(self.theme)
+        self.log.hide()
+        self.strip = StatusStrip(self.commands, self.theme)
+        drawer = QSplitter(Qt.Orientation.Vertical)
+        drawer.setChildrenCollapsible(False)
+        drawer.addWidget(self.stack)
+        drawer.addWidget(self.log)
+        drawer.setStretchFactor(0, 1)
+        drawer.setSizes([600, 180])
+        self.sitting.follow("log", drawer)
+        right = QWidget()
+        column = QVBoxLayout(right)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.top)
+        holder = QVBoxLayout()
+        holder.setContentsMargins(16, 0, 16, 0)
+        holder.addWidget(self.message)
+        column.addLayout(holder)
+        column.addWidget(drawer, 1)
+        column.addWidget(self.strip)
+        whole = QWidget()
+        row = QHBoxLayout(whole)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.rail)
+        row.addWidget(right, 1)
+        self.setCentralWidget(whole)
+        self.palette_overlay = Palette(self.commands, whole)
+        self.help = Help(self.commands, whole)
+
+    def _connect(self) -> None:
+        desk = self.desk
+        for command, action in self.commands:
+            if command.scope == "window":
+                self.addAction(action)
+        table: dict[str, Callable[[], object]] = {
+            "file.folder": lambda: self._model_page("choose_folder"),
+            "file.file": lambda: self._model_page("choose_file"),
+            "file.bundled": lambda: self._open_model(BUNDLED),
+            "file.run": self._choose_run,
+            "file.report": self._report,
+            "file.quit": self.close,
+            "run.whole": self._whole_job,
+            "run.start": self._start,
+            "run.pause": desk.pause_run,
+            "run.stop": desk.stop_run,
+            "run.certify": lambda: desk.certify(desk.selected) if desk.selected else None,
+            "run.worker": self.worker.restart,
+            "view.theme": self._toggle_theme,
+            "view.system": lambda: self._set_theme("system"),
+            "view.larger": lambda: self._resize_text(1),
+            "view.smaller": lambda: self._resize_text(-1),
+            "view.reset": lambda: self._resize_text(0),
+            "view.log": self.toggle_log,
+            "view.palette": self.palette_overlay.open,
+            "help.keys": self.help.open,
+            **{f"go.{step}": partial(self.go, step) for step in STEPS},
+        }
+        for name, handler in table.items():
+            self.commands.on(name, handler)
+        desk.step_wanted.connect(self.go)
+        desk.logged.connect(self.log.add)
+        desk.problem.connect(self._on_problem)
+        for signal in (desk.card_changed, desk.targets_changed, desk.busy_changed, self.journey.changed):
+            signal.connect(self._show_frame)
+        desk.run.changed.connect(self._on_changed)
+        self.worker.vitals.connect(self.strip.show_vitals)
+        self.worker.ready.connect(lambda _: self.message.clear())
+        self.journey.export_wanted.connect(self._export)
+        for menu, fill in (
+            ("model", self._fill_models),
+            ("device", self._fill_devices),
+            ("run", self._fill_runs),
+        ):
+            self.top.menus[menu].aboutToShow.connect(fill)
+
+    def _restore(self) -> None:
+        geometry = self.sitting.blob("geometry")
+        if geometry is None or not self.restoreGeometry(geometry):
+            self.resize(1280, 800)
+        self.log.setVisible(self.sitting.text("log") == "shown")
+        step = self.sitting.text("step", "model")
+        self.go(step if step in PAGES else "model")
+        for notice in self.sitting.notices:
+            self.message.say(notice.text, notice.level)
+
+    def begin(self) -> None:
+        """After the window is on the screen: start the worker, open what was open last."""
+        self.worker.start()
+        last = self.sitting.settings.last_run
+        if last and (Path(last) / NAME).is_file():
+            candidate = self.sitting.text("candidate")
+            if self.desk.open_run(Path(last)) and candidate in self.desk.run.state.candidates:
+                self.desk.select(candidate)
+        self.desk.open_model(self.sitting.settings.model)
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def go(self, step: str) -> None:
+        """Open a step; the page is built the first time."""
+        page = self.page(step)
+        self.stack.setCurrentWidget(page)
+        self.rail.set_current(step)
+        self.step = step
+        self.sitting.put("step", step)
+        page.entered()
+        self._show_frame()
+
+    def page(self, step: str) -> Page:
+        """The page of a step."""
+        if step not in self.pages:
+            module, _, name = PAGES[step].partition(":")
+            made: Page = getattr(importlib.import_module(module), name)(
+                self.desk, self.theme, self.commands, self.journey
+            )
+            self.pages[step] = made
+            self.stack.addWidget(made)
+        return self.pages[step]
+
+    def _open_model(self, source: str) -> None:
+        self.go("model")
+        self.desk.open_model(source)
+
+    def _start(self) -> None:
+        self.go("evolve")
+        self.desk.start_or_resume()
+
+    def _model_page(self, method: str) -> None:
+        self.go("model")
+        getattr(self.page("model"), method)()
+
+    def _whole_job(self) -> None:
+        if self.desk.run.phase != "running":
+            self.journey.start(self.desk.source)
+
+    def _export(self, name: str) -> None:
+        self.desk.select(name)
+        page = self.page("export")
+        getattr(page, "start_export")()  # noqa: B009
+
+    # -- frame ----------------------------------------------------------------------------------
+
+    def _on_changed(self, changes: Changes) -> None:
+        if changes.everything or changes.phase or changes.progress or changes.updated or changes.front:
+            self._show_frame()
+
+    def _show_frame(self) -> None:
+        desk = self.desk
+        for step in PAGES:
+            state = state_of(step, desk)
+            if self.rail[step].state != state:
+                self.rail[step].set_state(state)
+        target = desk.target
+        model = desk.card.name if desk.card is not None else ""
+        where = f"{target.name}" if target is not None else desk.sitting.settings.target.upper()
+        self.top.show_names(model, where, self._run_name())
+        self._show_status()
+
+    def _run_name(self) -> str:
+        run = self.desk.run
+        if not run.id:
+            return ""
+        started = time.strftime("%d %b %H:%M", time.localtime(run.state.started_at))
+        return f"run of {started}"
+
+    def _show_status(self) -> None:
+        desk, run = self.desk, self.desk.run
+        progress = run.state.progress
+        if not self.worker.alive and not self.worker.is_ready and "worker" in desk.problems:
+            self.strip.show_state("The worker is not running", "bad")
+        elif run.phase == "running" and progress is not None:
+            left = text.time_range(progress.seconds_low, progress.seconds_high)
+            words = (
+                f"{progress.doing} {progress.done} of {progress.total}" if progress.total else progress.doing
+            )
+            self.strip.show_state(words, "good", progress.done, progress.total, left)
+        elif run.phase == "running":
+            self.strip.show_state("Starting the run", "good")
+        elif desk.opening:
+            self.strip.show_state("Opening the model", "good")
+        elif desk.asking_devices:
+            self.strip.show_state("Measuring this machine", "good")
+        elif self.worker.busy:
+            self.strip.show_state("Working", "good")
+        elif run.phase in {"paused", "interrupted"}:
+            self.strip.show_state(f"Run {run.phase}; resume it in Evolve", "warn")
+        elif run.state.finished is not None:
+            self.strip.show_state(run.state.finished.text, "muted")
+        else:
+            self.strip.show_state("Ready", "muted")
+
+    def _on_problem(self, problem: Problem) -> None:
+        if problem.step == "worker":
+            self.message.say(
+                problem.text,
+                problem.level,
+                (problem.title, problem.action or self.worker.restart),
+                lasting=True,
+            )
+        elif problem.step != self.step and problem.step in PAGES:
+            self.message.say(problem.text, problem.level, ("Show", lambda: self.go(problem.step)))
+        self._show_frame()
+
+    def toggle_log(self) -> None:
+        self.log.setVisible(not self.log.isVisible())
+        self.sitting.put("log", "shown" if self.log.isVisible() else "hidden")
+
+    # -- menus of the top bar -------------------------------------------------------------------
+
+    def _fill_models(self) -> None:
+        menu = self.top.menus["model"]
+        menu.clear()
+        for source in dict.fromkeys((BUNDLED, *self.sitting.settings.recent_models)):
+            action = QAction("Tiny Scenes (bundled)" if source == BUNDLED else source, menu)
+            action.triggered.connect(lambda *_, source=source: self._open_model(source))
+            menu.addAction(action)
+        menu.addSeparator()
+        menu.addAction(self.commands["file.folder"])
+        menu.addAction(self.commands["file.file"])
+
+    def _fill_devices(self) -> None:
+        menu = self.top.menus["device"]
+        menu.clear()
+        for target in self.desk.targets:
+            action = QAction(target.name, menu)
+            action.setCheckable(True)
+            action.setChecked(target.id == self.sitting.settings.target)
+            action.setEnabled(target.state == "ready")
+            action.triggered.connect(lambda *_, name=target.id: self.desk.choose_target(name))
+            menu.addAction(action)
+        menu.addAction(self.commands["go.device"])
+
+    def _fill_runs(self) -> None:
+        menu = self.top.menus["run"]
+        menu.clear()
+        base = self.sitting.home / "runs"
+        found = (
+            sorted((one for one in base.iterdir() if (one / NAME).is_file()), reverse=True)
+            if base.is_dir()
+            else []
+        )
+        for folder in found[:12]:
+            action = QAction(folder.name, menu)
+            action.setCheckable(True)
+            action.setChecked(folder.name == self.desk.run.id)
+            action.triggered.connect(lambda *_, folder=folder: self._open_run(folder))
+            menu.addAction(action)
+        menu.addSeparator()
+        menu.addAction(self.commands["file.run"])
+
+    def _open_run(self, folder: Path) -> None:
+        if self.desk.run.phase == "running":
+            self.message.say("A run is going on; pause or stop it before another is shown.", "warning")
+            return
+        self.go("evolve")
+        self.desk.open_run(folder)
+
+    def _choose_run(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Open run", str(self.sitting.home / "runs"))
+        if name:
+            self._open_run(Path(name))
+
+    def _report(self) -> None:
+        if self.desk.run.id:
+            job = self.desk.report()
+            job.done.connect(lambda result: self.message.say(f"The report was written: {result['path']}"))
+
+    # -- look -----------------------------------------------------------------------------------
+
+    def _toggle_theme(self) -> None:
+        self.theme.toggle()
+        self.sitting.change(theme=self.theme.mode)
+
+    def _set_theme(self, mode: str) -> None:
+        self.theme.set_mode("system")
+        self.sitting.change(theme=mode)
+
+    def _resize_text(self, by: int) -> None:
+        nearest = min(range(len(SCALES)), key=lambda at: abs(SCALES[at] - self.theme.scale))
+        scale = 1.0 if by == 0 else SCALES[max(0, min(len(SCALES) - 1, nearest + by))]
+        self.theme.set_scale(scale)
+        self.sitting.put("scale", scale)
+
+    # -- closing --------------------------------------------------------------------------------
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self.desk.run.phase == "running" and not self._may_close():
+            event.ignore()
+            return
+        self.sitting.put_blob("geometry", self.saveGeometry())
+        self.sitting.put("candidate", self.desk.selected)
+        self.hide()
+        self.desk.close()
+        event.accept()
+
+    def _may_close(self) -> bool:
+        box = QMessageBox(self)
+        box.setWindowTitle("A run is going on")
+        box.setText("A run is going on.")
+        box.setInformativeText(
+            "If you close the window, the candidate in flight is given up; everything judged so far is kept, "
+            "and the run can be resumed."
+        )
+        leave = box.addButton("Close", QMessageBox.ButtonRole.AcceptRole)
+        box.addButton("Keep open", QMessageBox.ButtonRole.RejectRole)
+        box.exec()
+        return box.clickedButton() is leave
+
+    def show_and_begin(self) -> None:
+        """Show the window at once; everything slow comes after the first frame."""
+        self.show()
+        QTimer.singleShot(0, self.begin)

@@ -1,0 +1,49 @@
+"""The window on a recorded run, under a virtual screen, without a worker process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import pytest
+from pytestqt.qtbot import QtBot
+from window_recording import write_run
+
+from studio.ui.app import application
+from studio.ui.bridge import Worker
+from studio.ui.sitting import Sitting
+from studio.ui.window import Window
+
+
+@pytest.fixture
+def recorded_run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "home")
+
+
+@pytest.fixture
+def quiet_worker(tmp_path: Path) -> Iterator[Worker]:
+    """A worker that is never started: requests wait."""
+    worker = Worker(tmp_path / "home", ["false"])
+    worker.start = lambda: None  # type: ignore[method-assign]
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def window(qtbot: QtBot, quiet_worker: Worker, tmp_path: Path) -> Iterator[Window]:
+    """An empty window of 1280 x 800."""
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    application()
+    made = Window(Sitting(home), quiet_worker)
+    made.theme.set_mode("dark")
+    made.resize(1280, 800)
+    made.show()
+    qtbot.addWidget(made)
+    qtbot.waitExposed(made)
+    yield made
+    made.desk.run.live = False
+    made.close()
