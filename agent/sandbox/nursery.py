@@ -62,18 +62,20 @@ class Nursery:
                 f"The process that candidates come from cannot be started ({error})."
             ) from error
 
-    def _order(self, folder: Path) -> Order:
-        return Order(str(folder), self.limits.to_json(), self._readable, self._writable)
+    def _order(self, folder: Path, trusted: bool = False) -> Order:
+        return Order(str(folder), self.limits.to_json(), self._readable, self._writable, trusted)
 
-    def start(self) -> Process:
+    def start(self, *, trusted: bool = False, limits: Limits | None = None) -> Process:
         """A fresh process with a private folder, ready for `load`.
+
+        A `trusted` process runs the program's own code: limits, but no walls.
 
         Raises:
             SandboxError: none can be started.
         """
         with self._lock:
             self._live = [process for process in self._live if process.alive]
-            process = self._source.start(self._order, self.limits)
+            process = self._source.start(self._order, limits or self.limits, trusted)
             self._live.append(process)
         try:
             process.wait_ready()
@@ -82,7 +84,8 @@ class Nursery:
             raise SandboxError(
                 f"A candidate's process cannot be started: {failure} {failure.evidence[-2000:]}"
             ) from None
-        self.isolation = process.isolation
+        if not trusted:
+            self.isolation = process.isolation
         return process
 
     @property
@@ -160,12 +163,12 @@ class _Forks:
                 raise SandboxError(f"The process that candidates come from has ended ({error}).") from error
             return self._read()
 
-    def start(self, order: Callable[[Path], Order], limits: Limits) -> Process:
+    def start(self, order: Callable[[Path, bool], Order], limits: Limits, trusted: bool) -> Process:
         folder = Path(tempfile.mkdtemp(dir=self._root))
         requests, answers, errors = os.pipe(), os.pipe(), os.pipe()
         theirs = (requests[0], answers[1], errors[1])
         try:
-            pid = self._ask({"op": "start", "order": order(folder).to_json()}, theirs)["pid"]
+            pid = self._ask({"op": "start", "order": order(folder, trusted).to_json()}, theirs)["pid"]
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -196,11 +199,13 @@ class _Forks:
 class _Spawns:
     """Processes spawned ahead: there is always one more than is used."""
 
-    def __init__(self, root: Path, order: Callable[[Path], Order]) -> None:
+    def __init__(self, root: Path, order: Callable[[Path, bool], Order]) -> None:
         self._root = root
         self._spare = self._spawn(order)
 
-    def _spawn(self, order: Callable[[Path], Order]) -> tuple[subprocess.Popen[bytes], Path]:
+    def _spawn(
+        self, order: Callable[[Path, bool], Order], trusted: bool = False
+    ) -> tuple[subprocess.Popen[bytes], Path]:
         folder = Path(tempfile.mkdtemp(dir=self._root))
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "agent.sandbox.child"],
@@ -212,12 +217,14 @@ class _Spawns:
             start_new_session=os.name == "posix",
         )
         assert process.stdin is not None
-        process.stdin.write(json.dumps(order(folder).to_json()).encode() + b"\n")
+        process.stdin.write(json.dumps(order(folder, trusted).to_json()).encode() + b"\n")
         process.stdin.flush()
         return process, folder
 
-    def start(self, order: Callable[[Path], Order], limits: Limits) -> Process:
-        (process, folder), self._spare = self._spare, self._spawn(order)
+    def start(self, order: Callable[[Path, bool], Order], limits: Limits, trusted: bool) -> Process:
+        # The spare has given up its rights already, so trusted code gets a process of its own.
+        fresh = self._spawn(order, trusted)
+        (process, folder), self._spare = (fresh, self._spare) if trusted else (self._spare, fresh)
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

@@ -19,6 +19,7 @@ import psutil
 from numpy.typing import NDArray
 
 from agent.sandbox.limits import Isolation, Limits
+from engines.measure import memory
 from engines.workload import Workload
 
 Pixels = NDArray[np.uint8]
@@ -174,7 +175,9 @@ class Process:
         try:
             found = self._inbox.get(timeout=timeout)
         except queue.Empty:
-            self.kill(f"The script did not return from {what} within {timeout:.0f} s; make it faster.")
+            self.kill(
+                f"The script did not finish {what} within its time limit of {timeout:.0f} s; make it faster."
+            )
             raise self._failure(self._broke) from None
         if found is None:
             raise self._failure(self._ending(what))
@@ -265,19 +268,16 @@ class Process:
         if handle is None:
             return
         while not self._closed.wait(_WATCH_SECONDS):
-            total = 0
             try:
                 if time.monotonic() - looked > _CHILDREN_SECONDS:
                     children, looked = handle.children(recursive=True), time.monotonic()
-                total = handle.memory_info().rss
             except psutil.Error:
                 return
-            for process in children:
-                with suppress(psutil.Error):
-                    total += process.memory_info().rss
-            self.peak = max(self.peak, total / 2**20)
+            self.peak = max(self.peak, memory.resident([handle, *children]), memory.high_water(self.pid))
             if self.peak > self.limits.memory:
-                self.kill(f"The script used more than {self.limits.memory} MiB of memory; make it use less.")
+                self.kill(
+                    f"The script ran out of memory: it used more than {self.limits.memory} MiB; make it use less."
+                )
                 return
 
     # -- its end ---------------------------------------------------------------------------------

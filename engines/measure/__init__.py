@@ -1,0 +1,1 @@
+"""Measuring: time, memory, pictures, adherence, robustness, and what is physically possible."""

@@ -1,0 +1,96 @@
+"""The physical floor: no machine does the declared work faster than its arithmetic.
+
+Nominal FLOPs of what a plan says that it does (calls times FLOPs of each
+component, counted by torch on the meta device), over the best nominal rate
+measured on this machine for the precision.  A result below it did not do the
+work, or the rate is wrong: a person has to look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from engines.hostloop.settings import LoopSettings
+from engines.plan import Plan, Precision
+
+if TYPE_CHECKING:
+    from engines.capture.capture import Capture
+
+Rate = Callable[[Precision], float]
+"""Best nominal FLOP/s measured here at a precision."""
+FORMAT: Final = 1
+
+
+def rows(loop: LoopSettings) -> dict[str, int]:
+    """Rows that each component computes for one picture, the prompt not cached."""
+    guided = 0
+    if loop.guidance > 1:
+        guided = min(loop.steps, math.ceil(loop.guidance_until * loop.steps - 1e-9))
+    by_step = [2 if step < guided else 1 for step in range(loop.steps)]
+    found = {"text_encoder": 2 if guided else 1, "decoder": 1}
+    if loop.cache_interval == 1:
+        return found | {"denoiser": sum(by_step)}
+    full = sum(by_step[:: loop.cache_interval])
+    return found | {"denoiser_full": full, "denoiser_shallow": sum(by_step) - full}
+
+
+def flops(capture: Capture) -> float:
+    """Nominal FLOPs of one row of a component; counted once for each structure, then kept."""
+    from engines.paths import cache_folder, read_json, write_json
+
+    kept = cache_folder("flops") / f"{capture.key}.json"
+    found = read_json(kept)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        found = {"format": FORMAT, "flops": _count(capture), "component": capture.component}
+        write_json(kept, found)
+    return float(found["flops"])
+
+
+def _count(capture: Capture) -> float:
+    import copy
+
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = copy.deepcopy(capture.module).to("meta")
+    inputs = [
+        torch.empty((1, *spec.shape), dtype=getattr(torch, spec.dtype), device="meta")
+        for spec in capture.inputs
+    ]
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(*inputs)
+    return float(counter.get_total_flops())
+
+
+def work(plan: Plan) -> dict[str, float]:
+    """Nominal FLOPs for one picture by component, prompt encoding left out where it may be cached."""
+    from engines.capture.capture import Capture
+    from engines.models.load import open_model
+    from engines.pipeline import engines
+
+    model = open_model(plan.model)
+    counts = rows(plan.loop)
+    if plan.loop.prompt_cache:
+        counts["text_encoder"] = 0
+    return {
+        request.structure.component: counts[request.structure.component]
+        * flops(Capture(model, request.structure))
+        for request in engines(plan)
+        if counts[request.structure.component]
+    }
+
+
+def seconds(plan: Plan, rate: Rate, done: Mapping[str, float] | None = None) -> float:
+    """Seconds for one picture that this machine cannot undercut.
+
+    `done` is what `work(plan)` returned, where that is known already.  Text
+    encoders run in fp32 whatever the plan's precision.
+    """
+    total = 0.0
+    for component, amount in (done or work(plan)).items():
+        precision: Precision = "fp32" if component == "text_encoder" else plan.precision
+        total += amount / max(rate("fp32"), rate(precision))
+    return total
