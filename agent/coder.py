@@ -9,16 +9,10 @@ from typing import Final
 from agent.candidate import Proposal, Recipe, Step
 from agent.errors import RecipeError
 from agent.planner.context import Context
+from agent.planner.words import engine_name, solver_name
 
 _WIDTH: Final = 100
 
-_SOLVERS: Final = {"ddim": "DDIM", "dpm++2m": "DPM++ 2M", "unipc": "UniPC", "lcm": "LCM"}
-_ENGINES: Final = {
-    "openvino": "OpenVINO",
-    "onnxruntime": "ONNX Runtime",
-    "compile": "torch.compile",
-    "torch": "torch",
-}
 _PRECISIONS: Final = ("bf16", "int8")
 
 
@@ -50,13 +44,11 @@ def title(recipe: Recipe) -> str:
     solver, fewer, engine = found.get("scheduler"), found.get("fewer-steps"), found.get("engine")
     if solver is not None or fewer is not None:
         name = "" if solver is None else str(solver.parameters.get("name", ""))
-        label = _SOLVERS.get(name, name)
+        label = solver_name(name) if name else ""
         count = "" if fewer is None else _get(fewer, "steps")
         parts.append(" ".join(filter(None, (label, count))) if label else f"{count} steps")
     backend = "" if engine is None else str(engine.parameters.get("backend", ""))
-    run = " ".join(
-        filter(None, (_ENGINES.get(backend, backend), *(name for name in _PRECISIONS if name in found)))
-    )
+    run = " ".join(filter(None, (engine_name(backend), *(name for name in _PRECISIONS if name in found))))
     for step in recipe:
         if step.technique in ("scheduler", "fewer-steps", "engine", *_PRECISIONS):
             continue
@@ -113,7 +105,7 @@ def _docstring(head: str, *paragraphs: str) -> str:
     return f'"""{_paragraph(head)}\n\n{body}\n"""'
 
 
-_SCRIPT: Final = '''{docstring}
+_SCRIPT: Final = """{docstring}
 
 from engines.pipeline import build, plan
 from engines.techniques import {classes}
@@ -129,7 +121,7 @@ def load(model, device, workload):
 
 def generate(pipeline, prompts, seeds):
     return pipeline.generate(prompts, seeds).images
-'''
+"""
 
 _BASELINE: Final = '''{docstring}
 
@@ -235,7 +227,7 @@ class ScriptWriter:
         if len(names) > _WIDTH - 35:
             names = "(\n" + "".join(f"    {name},\n" for name in classes) + ")"
         facts = "\n".join(
-            _paragraph(f"{step.technique}: {context.facts[step.technique]}")
+            _paragraph(f"{step.technique}: {context.facts[step.technique].quality}")
             for step in recipe
             if step.technique in context.facts
         )
@@ -253,7 +245,7 @@ class ScriptWriter:
         return _BASELINE.format(
             docstring=_docstring(
                 f"{context.card.name} as its authors ship it",
-                "The baseline that everything is compared with: diffusers' own pipeline, the saved scheduler and "
-                "steps, guidance batched, torch eager in fp32, noise from Philox by seed.",
+                "The baseline that everything is compared with: diffusers' own pipeline, the saved scheduler "
+                "and steps, guidance batched, torch eager in fp32, noise from Philox by seed.",
             )
         )

@@ -15,22 +15,24 @@ from typing import Final
 from agent.candidate import Candidate, Proposal, Recipe, Verdict
 from agent.errors import RecipeError
 from agent.evolution.space import key
-from agent.planner.builtin import engine_name, title_of
 from agent.planner.context import Coder, Context, Repair
 from agent.planner.structures import make_room
+from agent.planner.words import engine_name, title_of
 
 Change = tuple[Recipe, str]
 
-_MEMORY: Final = re.compile(r"out of memory|MemoryError|bad_alloc|cannot allocate|memory limit|OOM|too much memory", re.I)
-_BF16: Final = re.compile(r"bf16|bfloat16", re.I)
-_INT8: Final = re.compile(r"int8|quanti[sz]|calibrat|nncf", re.I)
-_BLANK: Final = re.compile(r"\bnan\b|not finite|black|blank|solid colou?r|one colou?r", re.I)
-_CAPTURE: Final = re.compile(r"captur|torch\.export|export", re.I)
-_SLOW: Final = re.compile(r"time limit|timed out|timeout|too long|did not finish", re.I)
+_MEMORY: Final = re.compile(
+    r"out of memory|MemoryError|bad_alloc|cannot allocate|memory limit|OOM|too much memory", re.IGNORECASE
+)
+_BF16: Final = re.compile(r"bf16|bfloat16", re.IGNORECASE)
+_INT8: Final = re.compile(r"int8|quanti[sz]|calibrat|nncf", re.IGNORECASE)
+_BLANK: Final = re.compile(r"\bnan\b|not finite|black|blank|solid colou?r|one colou?r", re.IGNORECASE)
+_CAPTURE: Final = re.compile(r"captur|torch\.export|export", re.IGNORECASE)
+_SLOW: Final = re.compile(r"time limit|timed out|timeout|too long|did not finish", re.IGNORECASE)
 _ENGINE_WORDS: Final = {
-    "openvino": re.compile(r"openvino", re.I),
-    "onnxruntime": re.compile(r"onnx", re.I),
-    "compile": re.compile(r"inductor|dynamo|torch\.compile|cpp_builder|C\+\+ compiler", re.I),
+    "openvino": re.compile(r"openvino", re.IGNORECASE),
+    "onnxruntime": re.compile(r"onnx", re.IGNORECASE),
+    "compile": re.compile(r"inductor|dynamo|torch\.compile|cpp_builder|C\+\+ compiler", re.IGNORECASE),
 }
 _ENGINE_ORDER: Final = ("openvino", "onnxruntime", "compile", "torch")
 _GRAPH: Final = ("feature-cache", "token-merging", "fused-qkv", "channels-last", "student")
@@ -82,7 +84,10 @@ def _changes(recipe: Recipe, verdict: Verdict, context: Context) -> Iterator[Cha
         if context.guided and not names & {"sequential-guidance", "student"}:
             smaller = with_one("sequential-guidance")
             if smaller is not None:
-                yield smaller, "The two halves of guidance now run one after the other, which halves the memory of a step."
+                yield (
+                    smaller,
+                    "The two halves of guidance now run one after the other, which needs half the memory.",
+                )
         if "tiny-decoder" not in names:
             smaller = with_one("tiny-decoder")
             if smaller is not None:
@@ -95,13 +100,16 @@ def _changes(recipe: Recipe, verdict: Verdict, context: Context) -> Iterator[Cha
     if "bf16" in names and (_BF16.search(said) or _BLANK.search(said)):
         yield without("bf16"), "It now runs in fp32 instead of bf16."
     for name in _GRAPH:
-        if name in names and re.search(re.escape(name).replace(r"\-", "[-_ ]?"), said, re.I):
+        if name in names and re.search(re.escape(name).replace(r"\-", "[-_ ]?"), said, re.IGNORECASE):
             yield without(name), f"It now runs without {title_of(name)}."
     yield from _other_engines(recipe, said, verdict, context)
     if _CAPTURE.search(said):
         for name in _GRAPH[:3]:
             if name in names:
-                yield without(name), f"It now runs without {title_of(name)}, which changes the captured graph."
+                yield (
+                    without(name),
+                    f"It now runs without {title_of(name)}, which changes the captured graph.",
+                )
 
 
 def _other_engines(recipe: Recipe, said: str, verdict: Verdict, context: Context) -> Iterator[Change]:
@@ -120,4 +128,3 @@ def _other_engines(recipe: Recipe, said: str, verdict: Verdict, context: Context
         except RecipeError:
             continue
         yield changed, f"It now runs on {engine_name(other)} instead of {engine_name(backend)}."
-

@@ -46,7 +46,9 @@ class Listener:
     def proposed(self, candidate: Candidate, title: str) -> None: ...
     def stage(self, name: str, stage: Stage, message: str) -> None: ...
     def judged(self, candidate: Candidate, verdict: Verdict) -> None: ...
-    def front_updated(self, generation: int, ids: tuple[str, ...], knee: str | None, hypervolume: float) -> None: ...
+    def front_updated(
+        self, generation: int, ids: tuple[str, ...], knee: str | None, hypervolume: float
+    ) -> None: ...
     def progress(self, done: int, total: int, doing: str, seconds: tuple[float, float] | None) -> None:
         """`seconds`: the range in which the search should end; None before it can be told."""
 
@@ -57,11 +59,12 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How far a run goes.  `budget` is seconds of search, pauses not counted; None: until the generations are done."""
+    """How far a run goes."""
 
     generations: int = 4
     population: int = 7
     budget: float | None = None
+    """Seconds of search, pauses not counted; None: until the generations are done."""
     worst_loss: float = 0.5
     """Loss at which a picture is worth nothing: the reference point's second coordinate."""
 
@@ -92,7 +95,7 @@ class Outcome:
         return next((one for one in self.history if one.id == name), None)
 
 
-class _Stopped(Exception):  # noqa: N818 - not an error: the way out of the loop
+class _Stopped(Exception):
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending)
         self.ending: Ending = ending
@@ -128,7 +131,7 @@ class _Run:
         return changed if generation is None else replace(changed, generation=generation)
 
     def checkpoint(self) -> None:
-        """Between candidates: wait while paused; raises `_Stopped` on stop or where the next would break the budget."""
+        """Between candidates: wait while paused; raises `_Stopped` on stop or at the budget's end."""
         asked = self.control()
         if asked == "pause":
             since = self.clock()
@@ -154,14 +157,17 @@ class _Run:
             else Candidate(
                 BASELINE,
                 0,
-                Proposal((), "The model as its authors ship it: what everything is compared with.", "baseline"),
+                Proposal(
+                    (), "The model as its authors ship it: what everything is compared with.", "baseline"
+                ),
                 self.coder.baseline(context),
             )
         )
         verdict = self.judge.baseline()
         if verdict.state != "passed" or verdict.latency is None:
             raise BaselineError(
-                verdict.reason or f"{context.card.name} could not be run unchanged on {context.device}; check the model."
+                verdict.reason
+                or f"{context.card.name} could not be run unchanged on {context.device}; check the model."
             )
         if there is not None:
             verdict = there.verdict
@@ -176,9 +182,11 @@ class _Run:
     def evaluate(self, candidate: Candidate) -> Judged:
         began = self.clock()
         self.listener.proposed(candidate, self.coder.title(candidate.proposal.recipe))
-        verdict = self.judge.judge(
-            candidate, lambda stage, message="": self.listener.stage(candidate.id, stage, message)
-        )
+
+        def tell(stage: Stage, message: str = "") -> None:
+            self.listener.stage(candidate.id, stage, message)
+
+        verdict = self.judge.judge(candidate, tell)
         judged = Judged(candidate, verdict)
         self.history.append(judged)
         self.listener.judged(candidate, verdict)
@@ -197,7 +205,9 @@ class _Run:
         )
 
     def tell_progress(self, doing: str) -> None:
-        done = sum(len(self.now().planned(generation)) for generation in range(1, self.settings.generations + 1))
+        done = sum(
+            len(self.now().planned(generation)) for generation in range(1, self.settings.generations + 1)
+        )
         seconds = None
         if len(self.costs) >= 2:
             quick, usual, slow = statistics.quantiles(self.costs, n=4, method="inclusive")
@@ -214,7 +224,7 @@ class _Run:
         return f"c{self.number:03}"
 
     def mend(self, judged: Judged) -> None:
-        """Up to three repairs of a failed candidate, each a candidate of its own with the failed one as parent."""
+        """Up to three repairs of a failed candidate; each is a candidate with the failed one as parent."""
         if self.debugger is None:
             return
         for _ in range(REPAIRS):

@@ -21,8 +21,9 @@ from agent.evolution.front import Judged
 _VERSION: Final = 1
 _TABLE: Final = """
 create table if not exists verdicts (
-    device text not null, family text not null, model text not null, recipe text not null, metric text not null,
-    state text not null, speedup real, loss real, psnr real, reason text not null, learned real not null,
+    device text not null, family text not null, model text not null, recipe text not null,
+    metric text not null, state text not null, speedup real, loss real, psnr real,
+    reason text not null, learned real not null,
     primary key (device, family, model, recipe, metric)
 )
 """
@@ -89,7 +90,8 @@ class Memory:
             self._note(second)
             return
         self.notes.append(
-            f"What earlier runs learned was damaged ({error}); it was set aside as {aside.name} and a new file begun."
+            f"What earlier runs learned was damaged ({error}); it was set aside as {aside.name} "
+            "and a new file begun."
         )
 
     @contextlib.contextmanager
@@ -117,12 +119,10 @@ class Memory:
             verdict, recipe = one.verdict, one.candidate.proposal.recipe
             if one.is_baseline or not recipe:
                 continue
-            psnr = verdict.metrics.get("psnr")
-            rows.append(
-                (device, family, model, _to_text(recipe), metric, verdict.state)
-                + tuple(None if found is None else found.value for found in (verdict.speedup, verdict.loss, psnr))
-                + (verdict.reason, time.time())
-            )
+            found = (verdict.speedup, verdict.loss, verdict.metrics.get("psnr"))
+            values = (None if one_value is None else one_value.value for one_value in found)
+            place = (device, family, model, _to_text(recipe), metric)
+            rows.append((*place, verdict.state, *values, verdict.reason, time.time()))
         try:
             with self._open() as connection:
                 marks = ", ".join("?" * 11)

@@ -83,7 +83,9 @@ def front(judged: Iterable[Judged]) -> list[Judged]:
     if not there:
         return []
     kept = moocore.is_nondominated(points(there))
-    return sorted((one for one, keep in zip(there, kept, strict=True) if keep), key=lambda one: (one.seconds, one.loss))
+    return sorted(
+        (one for one, keep in zip(there, kept, strict=True) if keep), key=lambda one: (one.seconds, one.loss)
+    )
 
 
 def hypervolume(judged: Iterable[Judged], reference: Reference) -> float:

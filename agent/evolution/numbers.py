@@ -1,7 +1,7 @@
 """Numbers by mathematics: a Gaussian process over the joint space proposes the next recipe of a pool.
 
-Optuna's `GPSampler` fits one process each to log seconds and to loss over the
-whole joint space and maximises the expected hypervolume improvement (log EHVI,
+Optuna's `GPSampler` fits one process each to log seconds and to log(1 + loss /
+tolerance) over the whole joint space and maximises the expected hypervolume improvement (log EHVI,
 Ament et al. 2023).  By itself it would search all of the space, where most
 points are recipes that do not fit.  Here the maximum is taken over a pool
 instead: the recipes of one structure with their numbers free, or the
@@ -73,11 +73,17 @@ class Tuner:
     What it picked counts as pending, so several picks in a row spread out.
     """
 
-    def __init__(self, space: Space, judged: Sequence[Judged], reference: Reference, seed: int = 0) -> None:
+    def __init__(
+        self,
+        space: Space,
+        judged: Sequence[Judged],
+        reference: Reference,
+        tolerance: float,
+        seed: int = 0,
+    ) -> None:
         import optuna
 
         self._space = space
-        self._reference = reference
         self._random = random.Random(seed)
         self._distributions = space.distributions()
         with _quiet():
@@ -90,7 +96,10 @@ class Tuner:
                     optuna.trial.create_trial(
                         params=space.point(one.candidate.proposal.recipe),
                         distributions=self._distributions,
-                        values=[math.log(max(one.seconds, 1e-6)), min(one.loss, reference[1])],
+                        values=[
+                            math.log(max(one.seconds, 1e-6)),
+                            math.log1p(min(max(one.loss, 0.0), reference[1]) / tolerance),
+                        ],
                     )
                 )
 

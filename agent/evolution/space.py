@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal, Protocol
 
 from agent.candidate import Recipe, Step
@@ -77,7 +78,8 @@ def _settle(technique: str, parameter: ParameterLike, value: object) -> Value:
         if value not in parameter.choices:
             allowed = ", ".join(map(str, parameter.choices))
             raise RecipeError(f"{technique} has no {parameter.name} {value!r}; choose one of {allowed}.")
-        return value  # type: ignore[return-value]
+        assert isinstance(value, int | float | str)
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecipeError(f"{technique} needs a number for {parameter.name}, not {value!r}.")
     if not parameter.low <= value <= parameter.high:
@@ -87,7 +89,8 @@ def _settle(technique: str, parameter: ParameterLike, value: object) -> Value:
     if parameter.kind == "int":
         return round(value)
     step = _resolution(parameter)
-    return round(parameter.low + round((value - parameter.low) / step) * step, 6)
+    low = float(parameter.low)
+    return round(low + round((value - low) / step) * step, 6)
 
 
 @dataclass(frozen=True)
@@ -96,34 +99,22 @@ class Space:
 
     axes: tuple[Axis, ...]
 
-    @classmethod
-    def from_techniques(
-        cls, techniques: Iterable[Any], neutral: Mapping[str, Mapping[str, Value]] | None = None
-    ) -> Space:
-        """The space over registered techniques (classes or values of `engines.techniques`)."""
-        neutral = neutral or {}
-        axes = (
-            Axis(one.name, int(one.order), tuple(one.parameters), neutral.get(one.name, {})) for one in techniques
-        )
-        return cls(tuple(sorted(axes, key=lambda axis: (axis.order, axis.technique))))
-
     def axis(self, technique: str) -> Axis:
         """Raises `RecipeError` for an unknown technique."""
-        for axis in self.axes:
-            if axis.technique == technique:
-                return axis
+        if technique in self._by_name:
+            return self._by_name[technique]
         known = ", ".join(axis.technique for axis in self.axes)
         raise RecipeError(f"There is no technique {technique!r} here; choose from {known}.")
 
     def has(self, technique: str) -> bool:
-        return any(axis.technique == technique for axis in self.axes)
+        return technique in self._by_name
 
     def step(self, technique: str, **values: Value) -> Step:
         """One technique with every parameter filled in and settled on the grid."""
         axis = self.axis(technique)
         names = {parameter.name for parameter in axis.parameters}
         if unknown := set(values) - names:
-            raise RecipeError(f"{technique} has no parameter {sorted(unknown)[0]!r}.")
+            raise RecipeError(f"{technique} has no parameter {min(unknown)!r}.")
         return Step(
             technique,
             {
@@ -146,10 +137,7 @@ class Space:
         return tuple(
             steps[axis.technique]
             for axis in self.axes
-            if axis.technique in steps
-            and not any(
-                steps[axis.technique].parameters.get(name) == value for name, value in axis.neutral.items()
-            )
+            if axis.technique in steps and not self._is_neutral(steps[axis.technique])
         )
 
     def key(self, recipe: Recipe) -> str:
@@ -158,15 +146,29 @@ class Space:
 
     def structure(self, recipe: Recipe) -> Structure:
         """Which techniques, and which choice of each: what is left when the numbers are taken away."""
-        names = []
-        for step in self.canonical(recipe):
-            chosen = [
-                str(step.parameters[parameter.name])
-                for parameter in self.axis(step.technique).parameters
-                if parameter.kind == "choice"
-            ]
-            names.append("/".join([step.technique, *chosen]))
-        return tuple(names)
+        return tuple(map(self.token, self.canonical(recipe)))
+
+    def token(self, step: Step) -> str:
+        """A step without its numbers: `engine/openvino`, `student`."""
+        return "/".join(
+            [step.technique, *(str(step.parameters[name]) for name in self._choices[step.technique])]
+        )
+
+    @cached_property
+    def _choices(self) -> dict[str, list[str]]:
+        return {
+            axis.technique: [parameter.name for parameter in axis.parameters if parameter.kind == "choice"]
+            for axis in self.axes
+        }
+
+    @cached_property
+    def _by_name(self) -> dict[str, Axis]:
+        return {axis.technique: axis for axis in self.axes}
+
+    @cached_property
+    def all_options(self) -> tuple[Step, ...]:
+        """Every technique with each of its choices, numbers at their defaults."""
+        return tuple(option for axis in self.axes for option in self.options(axis.technique))
 
     def point(self, recipe: Recipe) -> dict[str, Value]:
         """Coordinates in the joint space; numbers of absent techniques at their defaults."""
@@ -208,7 +210,9 @@ class Space:
                 if parameter.kind == "choice":
                     found[name] = CategoricalDistribution(tuple(parameter.choices))
                 elif parameter.kind == "int":
-                    found[name] = IntDistribution(int(parameter.low), int(parameter.high), log=parameter.low >= 1)
+                    found[name] = IntDistribution(
+                        int(parameter.low), int(parameter.high), log=parameter.low >= 1
+                    )
                 else:
                     found[name] = FloatDistribution(float(parameter.low), float(parameter.high))
         return found
@@ -230,9 +234,11 @@ class Space:
         steps = self.canonical(recipe)
         free: list[tuple[int, str, list[Value]]] = []
         for index, step in enumerate(steps):
-            for parameter in self.axis(step.technique).parameters:
-                if parameter.kind != "choice":
-                    free.append((index, parameter.name, self.values(parameter)))
+            free += [
+                (index, parameter.name, self.values(parameter))
+                for parameter in self.axis(step.technique).parameters
+                if parameter.kind != "choice"
+            ]
         size = 1
         for _, _, values in free:
             size *= len(values)
@@ -242,18 +248,17 @@ class Space:
             thinner = values[::2] if len(values) % 2 else [*values[::2], values[-1]]
             size = size // len(values) * len(thinner)
             free[widest] = (index, name, thinner)
-        seen: set[str] = set()
         for combination in itertools.product(*(values for _, _, values in free)):
             changed = [dict(step.parameters) for step in steps]
             for (index, name, _), value in zip(free, combination, strict=True):
                 changed[index][name] = value
-            candidate = self.canonical(
-                tuple(Step(step.technique, values) for step, values in zip(steps, changed, strict=True))
-            )
-            text = key(candidate)
-            if len(candidate) == len(steps) and text not in seen:
-                seen.add(text)
-                yield candidate
+            made = tuple(Step(step.technique, values) for step, values in zip(steps, changed, strict=True))
+            if not any(self._is_neutral(step) for step in made):
+                yield made
+
+    def _is_neutral(self, step: Step) -> bool:
+        neutral = self._by_name[step.technique].neutral
+        return any(step.parameters.get(name) == value for name, value in neutral.items())
 
     def options(self, technique: str) -> list[Step]:
         """The technique once for each combination of its choices, numbers at their defaults."""
@@ -272,19 +277,29 @@ def key(recipe: Recipe) -> str:
     return json.dumps([[step.technique, dict(sorted(step.parameters.items()))] for step in recipe])
 
 
-def joint_space(steps: int | None = None) -> Space:
-    """The space over every technique that `engines` registers.
+def joint_space(card: Any, device: str = "cpu") -> Space:
+    """The space over every technique of `engines` that can apply to a model on a device.
 
-    `steps` are the model's own steps, at which `fewer-steps` changes nothing.
+    `card` is an `engines.techniques.base.Card` whose steps and guidance are the workload's.
     """
-    from engines.techniques import all_techniques
+    from engines.techniques.compatibility import search_space
 
     neutral: dict[str, dict[str, Value]] = {
         "engine": {"backend": "torch"},
         "guidance-cutoff": {"until": 1.0},
         "feature-cache": {"interval": 1},
         "token-merging": {"ratio": 0.0},
+        "fewer-steps": {"steps": int(card.steps)},
     }
-    if steps is not None:
-        neutral["fewer-steps"] = {"steps": steps}
-    return Space.from_techniques(all_techniques(), neutral)
+    axes = (
+        Axis(one.name, one.order, tuple(one.parameters), neutral.get(one.name, {}))
+        for one in search_space(card, device)
+    )
+    return Space(tuple(sorted(axes, key=lambda axis: (axis.order, axis.technique))))
+
+
+def checker(card: Any, device: str = "cpu") -> Check:
+    """Asks `engines.techniques.compatibility` for every reason why a recipe does not fit."""
+    from engines.techniques.compatibility import check
+
+    return lambda recipe: check(recipe, card, device)

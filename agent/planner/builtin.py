@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -24,10 +25,12 @@ from agent.errors import RecipeError
 from agent.evolution.choice import LOSSLESS_DECIBELS, decibels, lossless, winner
 from agent.evolution.front import Judged, elites, front, measured
 from agent.evolution.numbers import Tuner
-from agent.evolution.space import Structure, Value, key
+from agent.evolution.space import Structure, key
 from agent.planner.context import Context
 from agent.planner.forecast import Evidence, Forecast, elsewhere, evidence, number_range
-from agent.planner.structures import Fits, Move, assemble, at_random, joined, make_room, neighbours
+from agent.planner.seeds import best_engine, satisfied, seeds
+from agent.planner.structures import Fits, Move, assemble, at_random, joined, neighbours
+from agent.planner.words import title_of
 
 Idea = Literal["numbers", "structure", "join", "lossless", "within", "single", "fresh"]
 
@@ -36,9 +39,10 @@ ROUND: Final[tuple[Idea, ...]] = ("numbers", "lossless", "structure", "within", 
 _REFINED: Final = frozenset({"numbers", "structure", "join"})
 WORTH_ALONE: Final = 1.15
 """A technique whose expected speed-up alone is smaller is not measured alone."""
-_POOL: Final = 64
+_POOL: Final = 16
 """Recipes that the forecast lets through to the Gaussian process."""
-_ENGINES: Final = ("openvino", "onnxruntime", "compile")
+_SERIOUS: Final = 0.3
+"""Share of the best forecast gain that lets a recipe through as well."""
 
 
 def forecast(context: Context) -> Forecast:
@@ -54,7 +58,9 @@ def forecast(context: Context) -> Forecast:
         except RecipeError:
             continue
         if recipe:
-            known.append(elsewhere(recipe, one.speedup, seconds, one.loss if one.metric == context.metric else None))
+            known.append(
+                elsewhere(recipe, one.speedup, seconds, one.loss if one.metric == context.metric else None)
+            )
     return Forecast(
         context.space,
         seconds,
@@ -63,6 +69,7 @@ def forecast(context: Context) -> Forecast:
         context.guided,
         context.reference[1],
         tuple(known),
+        context.facts,
     )
 
 
@@ -118,7 +125,10 @@ class _Turn:
 
     @cached_property
     def tuner(self) -> Tuner:
-        tuner = Tuner(self.space, self.context.history, self.context.reference, self.random.getrandbits(31))
+        context = self.context
+        tuner = Tuner(
+            self.space, context.history, context.reference, context.tolerance, self.random.getrandbits(31)
+        )
         for recipe in self.pending:
             tuner.wait_for(recipe)
         return tuner
@@ -134,98 +144,13 @@ class _Turn:
 
     # -- the first generation --------------------------------------------------------------------
 
-    def engine(self) -> str | None:
-        """The engine with the best forecast that fits here."""
-        able = [name for name in _ENGINES if assemble(self.space, {"engine": {"backend": name}}, self.fits)]
-        return min(
-            able,
-            key=lambda name: self.forecast.expect((self.space.step("engine", backend=name),)).seconds,
-            default=None,
-        )
-
     def seed(self) -> Proposal | None:
         """The next of the spread set that is legal and untried; afterwards what the forecast likes best."""
-        for wanted, why in self._seeds():
-            recipe = assemble(self.space, wanted, self.fits)
-            if len(recipe) == len(wanted) or (len(wanted) > 2 and len(recipe) > 1):
-                if self.fresh(recipe):
-                    return self.take(recipe, why, "seed")
+        for wish, why in seeds(self.context, self.forecast, self.fits):
+            recipe = assemble(self.space, wish, self.fits)
+            if satisfied(wish, recipe) and self.fresh(recipe):
+                return self.take(recipe, why, "seed")
         return self._single("seed") or self._fresh("seed")
-
-    def _seeds(self) -> Iterable[tuple[dict[str, Mapping[str, Value]], str]]:
-        context = self.context
-        shares = {name: f"{share:.0%}" for name, share in self.forecast.shares().items()}
-        steps = context.steps
-        some = max(1, round(0.4 * steps))
-        few = max(1, round(0.25 * steps))
-        name = self.engine()
-        engine: dict[str, Mapping[str, Value]] = {} if name is None else {"engine": {"backend": name}}
-        label = "" if name is None else engine_name(name)
-        cache: dict[str, Mapping[str, Value]] = {"prompt-cache": {}}
-        solver: dict[str, Mapping[str, Value]] = {"scheduler": {"name": self._solver()}}
-
-        yield (
-            {"fewer-steps": {"steps": some}},
-            f"Denoising takes {shares['denoise']} of the time; {some} steps instead of {steps} "
-            "need no engine, so this gives the first point soon.",
-        )
-        yield (
-            {"student": {}},
-            f"Denoising takes {shares['denoise']} of the time and the few-step student needs a handful of "
-            f"passes where the model takes {steps * (2 if context.guided else 1)}; measured alone, to know its worth.",
-        )
-        if engine:
-            yield engine, f"{label} alone changes no arithmetic: what the engine is worth with the pictures kept."
-        yield from self._remembered()
-        yield (
-            {"student": {}, **engine, **cache, "tiny-decoder": {}},
-            f"The fast end: with few steps the decoder ({shares['decode']} of the baseline) would dominate, "
-            f"so the student is joined by the tiny decoder{f' and {label}' if label else ''}.",
-        )
-        yield (
-            {**solver, "fewer-steps": {"steps": some}, **engine, **cache},
-            f"The careful end: a second-order solver keeps the quality in {some} steps"
-            f"{f', and {label} speeds up each' if label else ''}.",
-        )
-        yield (
-            {**engine, "guidance-cutoff": {"until": 0.8}, **cache},
-            f"Nearly lossless: {label or 'the engine'} and a prompt cache keep the pictures, "
-            "and the last fifth of the steps seldom needs guidance.",
-        )
-        yield (
-            {**solver, "fewer-steps": {"steps": few}, "guidance-cutoff": {"until": 0.6}, **engine, **cache},
-            f"Between the ends: {few} second-order steps, guided for the first three fifths only.",
-        )
-        yield (
-            {"student": {}, **engine, **cache},
-            f"The student with {label or 'the engine'}, the decoder left as it is: what the decoder is worth.",
-        )
-
-    def _solver(self) -> str:
-        if not self.space.has("scheduler"):
-            return ""
-        names = [str(step.parameters["name"]) for step in self.space.options("scheduler")]
-        return next((name for name in names if name.startswith("dpm")), names[0] if names else "")
-
-    def _remembered(self) -> Iterable[tuple[dict[str, Mapping[str, Value]], str]]:
-        """The best combination of earlier runs on this device and kind of model."""
-        good = [
-            one
-            for one in self.context.memory
-            if one.state == "passed"
-            and len(one.recipe) > 1
-            and one.speedup is not None
-            and one.metric == self.context.metric
-            and one.loss is not None
-            and one.loss <= self.context.tolerance
-        ]
-        if good:
-            best = max(good, key=lambda one: one.speedup or 0.0)
-            yield (
-                {step.technique: step.parameters for step in best.recipe},
-                f"An earlier run on this device reached {best.speedup:.1f}x with it "
-                f"and a loss of {self.context.loss_text(best.loss or 0.0)}.",
-            )
 
     # -- later generations -------------------------------------------------------------------------
 
@@ -241,31 +166,37 @@ class _Turn:
             "fresh": self._fresh,
         }
         others: tuple[Idea, ...] = (
-            ("structure", "join", "numbers", "fresh") if idea in _REFINED else ("within", "fresh", "structure")
+            ("structure", "join", "numbers", "fresh")
+            if idea in _REFINED
+            else ("within", "fresh", "structure")
         )
         return next((found for way in (idea, *others) if (found := ways[way]()) is not None), None)
 
-    def _gain(self, world: Forecast, recipe: Recipe) -> float:
-        """Area that a recipe is expected to add to the front, seconds taken logarithmically as the plot shows them.
+    def _plot(self, seconds: float, loss: float) -> tuple[float, float]:
+        """Where a point lies on the plan's own plot: both axes logarithmic, loss from the tolerance on.
 
-        A dominated one gets minus its distance from the front, so that a pool without any gain is still ordered.
+        Speed counts in ratios, and a point of loss counts more near the tolerance than far beyond it.
+        """
+        return math.log(seconds), math.log1p(max(loss, 0.0) / self.context.tolerance)
+
+    def _gain(self, world: Forecast, recipe: Recipe) -> float:
+        """Area of the plan's plot that a recipe is expected to add to the front.
+
+        A dominated one gets minus its distance from the front, so that any pool is ordered.
         """
         hoped = world.expect(recipe)
-        worst = self.context.reference[1]
-        time, loss = math.log(hoped.seconds), hoped.loss / worst
-        end = math.log(self.context.reference[0])
-        if time >= end or loss >= 1:
-            return -1e3 * max(time - end, loss - 1, 0.0) - 1e3
-        there = [(math.log(one.seconds), one.loss / worst) for one in self.front]
+        time, loss = self._plot(hoped.seconds, hoped.loss)
+        end, worst = self._plot(*self.context.reference)
+        if time >= end or loss >= worst:
+            return -1e3
+        there = [self._plot(one.seconds, one.loss) for one in self.front]
         behind = [min(time - x, loss - y) for x, y in there if x <= time and y <= loss]
         if behind:
             return -max(behind)
         right = min((x for x, y in there if x > time and y <= loss), default=end)
-        # The staircase above the new point, from its own time to where the front is at least as good.
-        steps = sorted((x, y) for x, y in there if time < x < right)
-        height = min((y for x, y in there if x <= time), default=1.0)
+        height = min((y for x, y in there if x <= time), default=worst)
         area, left = 0.0, time
-        for x, y in steps:
+        for x, y in sorted((x, y) for x, y in there if time < x < right):
             area += (x - left) * max(0.0, height - loss)
             left, height = x, min(height, y)
         return area + (right - left) * max(0.0, height - loss)
@@ -277,8 +208,10 @@ class _Turn:
     def _shortlist(self, pool: Iterable[Recipe], count: int = _POOL) -> list[Recipe]:
         """The untried recipes of a pool with the best forecasts."""
         there = {key(recipe): recipe for recipe in pool if self.fresh(recipe)}
-        ordered = sorted(there.values(), key=lambda recipe: (-self._gain(self.forecast, recipe), key(recipe)))
-        return ordered[:count]
+        gains = {text: self._gain(self.forecast, recipe) for text, recipe in there.items()}
+        ordered = sorted(there, key=lambda text: (-gains[text], text))[:count]
+        enough = _SERIOUS * gains[ordered[0]] if ordered and gains[ordered[0]] > 0 else -math.inf
+        return [there[text] for text in ordered if gains[text] >= enough]
 
     def _spread(self, recipe: Recipe, limit: int) -> list[Recipe]:
         """A recipe and others of its structure, numbers varied."""
@@ -309,15 +242,15 @@ class _Turn:
             )
             return self.take(
                 chosen,
-                f"{self._about(parent)}; from {len(measured(self.context.history))} verdicts the Gaussian process "
-                f"expects the front to gain most by {changed}.",
+                f"{self._about(parent)}; from {len(measured(self.context.history))} verdicts the Gaussian "
+                f"process expects the front to gain most by {changed}.",
                 "refined",
                 [parent],
             )
         return None
 
     def _structure(self, at: int) -> Proposal | None:
-        """One technique of an elite added, dropped or exchanged; the Gaussian process settles which and how much."""
+        """A technique of an elite added, dropped or exchanged; the Gaussian process settles which."""
         for parent in self._parents(at):
             recipe = self.space.canonical(parent.candidate.proposal.recipe)
             moves = neighbours(self.space, recipe, self.fits)
@@ -334,7 +267,9 @@ class _Turn:
         was, now = set(self.space.structure(before)), set(self.space.structure(after))
         gained = [self._because(token, parent) for token in sorted(now - was)]
         lost = [title_of(token) for token in sorted(was - now)]
-        parts = ([f"adds {', '.join(gained)}"] if gained else []) + ([f"drops {', '.join(lost)}"] if lost else [])
+        parts = ([f"adds {', '.join(gained)}"] if gained else []) + (
+            [f"drops {', '.join(lost)}"] if lost else []
+        )
         return f"{self._about(parent)}; {' and '.join(parts) or 'changes its numbers'}."
 
     def _because(self, token: str, parent: Judged) -> str:
@@ -362,13 +297,18 @@ class _Turn:
         for move, one, other in moves.values():
             for recipe in self._spread(move.recipe, 24):
                 origin.setdefault(key(recipe), (one, other))
-        pool = self._shortlist(recipe for move, _, _ in moves.values() for recipe in self._spread(move.recipe, 24))
+        pool = self._shortlist(
+            recipe for move, _, _ in moves.values() for recipe in self._spread(move.recipe, 24)
+        )
         if not pool:
             return None
         chosen = self.tuner.choose(pool)
         one, other = origin[key(chosen)]
         return self.take(
-            chosen, f"{self._about(one)}; {self._about(other)}: together they may be faster.", "refined", [one, other]
+            chosen,
+            f"{self._about(one)}; {self._about(other)}: together they may be faster.",
+            "refined",
+            [one, other],
         )
 
     def _about(self, one: Judged) -> str:
@@ -379,7 +319,10 @@ class _Turn:
     @cached_property
     def new_pool(self) -> list[Recipe]:
         """Legal recipes from everywhere: neighbours of the front, and structures drawn at random."""
-        found = {key(recipe): recipe for recipe in islice(at_random(self.space, self.random, self.fits), 250)}
+        found = {
+            key(recipe): recipe
+            for recipe in islice(at_random(self.space, self.random, self.fits, attempts=250), 250)
+        }
         for one in self.front:
             parent = self.space.canonical(one.candidate.proposal.recipe)
             for move in neighbours(self.space, parent, self.fits):
@@ -397,35 +340,76 @@ class _Turn:
             for one in self.context.history
             if len(one.candidate.proposal.recipe) == 1
         } | {self.space.structure(recipe) for recipe in self.pending if len(recipe) == 1}
-        singles = [
+        worth = {
+            one.candidate.proposal.recipe[0].technique: self.forecast.seconds / one.seconds
+            for one in sorted(measured(self.context.history), key=lambda one: -one.seconds)
+            if len(one.candidate.proposal.recipe) == 1
+        }
+        singles: list[Recipe] = [
             (option,)
-            for axis in self.space.axes
-            for option in self.space.options(axis.technique)
+            for option in self.space.all_options
             if self.space.structure((option,)) not in known and self.fresh((option,))
         ]
-        promise = {key(single): self.forecast.seconds / self.forecast.expect(single).seconds for single in singles}
-        singles = [single for single in singles if promise[key(single)] >= WORTH_ALONE]
+        singles += self._on_engine()
+        promise = {
+            key(single): self.forecast.seconds / self.forecast.expect(single).seconds for single in singles
+        }
+        singles = [
+            single
+            for single in singles
+            if promise[key(single)] >= max(WORTH_ALONE, *(worth.get(step.technique, 0.0) for step in single))
+        ]
         if not singles:
             return None
         best = max(singles, key=lambda single: promise[key(single)])
+        names = " with ".join(title_of(token) for token in reversed(self.space.structure(best)))
         return self.take(
             best,
-            f"{title_of(self.space.structure(best)[0])} alone, to tell what it is worth by itself: "
+            f"{names[:1].upper()}{names[1:]} alone, to tell what it is worth by itself: "
             f"{promise[key(best)]:.1f}x is expected.",
             origin,
         )
+
+    def _on_engine(self) -> list[Recipe]:
+        """Techniques that never ran here and cannot go alone, each with the engine that it needs."""
+        name = best_engine(self.context, self.forecast, self.fits)
+        if name is None:
+            return []
+        engine = self.space.step("engine", backend=name)
+        used = {step.technique for one in self.context.history for step in one.candidate.proposal.recipe}
+        pairs = (
+            self.space.canonical((option, engine))
+            for option in self.space.all_options
+            if option.technique not in used | {"engine"} and not self.fits((option,))
+        )
+        return [pair for pair in pairs if self.fresh(pair)]
 
     def _lossless(self) -> Proposal | None:
         """The fastest recipe that should stay within 30 dB of the reference pictures."""
         best = lossless(self.context.history)
         bar = math.inf if best is None else best.seconds
+        near: Counter[Structure] = Counter(
+            self.space.structure(one.candidate.proposal.recipe)
+            for one in measured(self.context.history)
+            if LOSSLESS_DECIBELS - 4 < (decibels(one) or 0.0) < LOSSLESS_DECIBELS
+        )
+        # A structure that just missed before is aimed higher the next time.
         return self._goal(
-            lambda recipe: self.forecast.expect(recipe).decibels - LOSSLESS_DECIBELS - 1.0,
+            lambda recipe: (
+                self.forecast.expect(recipe).decibels
+                - LOSSLESS_DECIBELS
+                - 1.0
+                - near[self.space.structure(recipe)]
+            ),
             bar,
             lambda hoped, times: (
                 f"Nearly lossless: {hoped.decibels:.0f} dB at {times:.1f}x is expected, "
-                + ("where nothing has reached 30 dB yet." if best is None else
-                   f"where {best.id} has {decibels(best) or 0.0:.0f} dB at {self.forecast.seconds / bar:.1f}x.")
+                + (
+                    "where nothing has reached 30 dB yet."
+                    if best is None
+                    else f"where {best.id} has {decibels(best) or 0.0:.0f} dB at "
+                    f"{self.forecast.seconds / bar:.1f}x."
+                )
             ),
             best,
         )
@@ -437,7 +421,7 @@ class _Turn:
         inside = best is not None and best.loss <= tolerance
         bar = best.seconds if best is not None and inside else math.inf
         return self._goal(
-            lambda recipe: 0.8 * tolerance - self.forecast.expect(recipe).loss,
+            lambda recipe: tolerance - (hoped := self.forecast.expect(recipe)).loss - 0.7 * hoped.unsure,
             bar,
             lambda hoped, times: (
                 f"Fast within {self.context.loss_text(tolerance)}: {times:.1f}x at "
@@ -460,7 +444,9 @@ class _Turn:
             own = self.space.canonical(best.candidate.proposal.recipe)
             pool = [*pool, *(recipe for recipe in self.space.slice(own, 256) if self.fresh(recipe))]
         able = [recipe for recipe in pool if key(recipe) not in self.tried and slack(recipe) > 0]
-        chosen = min(able, key=lambda recipe: (self.forecast.expect(recipe).seconds, key(recipe)), default=None)
+        chosen = min(
+            able, key=lambda recipe: (self.forecast.expect(recipe).seconds, key(recipe)), default=None
+        )
         if chosen is None:
             return None
         hoped = self.forecast.expect(chosen)
@@ -481,33 +467,6 @@ class _Turn:
         return self.take(
             chosen,
             f"A structure not tried yet: {self.forecast.seconds / hoped.seconds:.1f}x at a loss of "
-            f"{self.context.loss_text(max(0.0, hoped.loss))} is expected, and nothing like it has been measured.",
+            f"{self.context.loss_text(max(0.0, hoped.loss))} is expected, and nothing like it was measured.",
             origin,
         )
-
-
-def engine_name(backend: str) -> str:
-    return {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "compile": "torch.compile", "torch": "torch"}.get(
-        backend, backend
-    )
-
-
-def title_of(token: str) -> str:
-    """A technique as a sentence names it: `tiny-decoder` -> `the tiny decoder`."""
-    name, _, choice = token.partition("/")
-    if name == "engine":
-        return engine_name(choice)
-    if name == "scheduler":
-        return f"the {choice} solver"
-    plain = {
-        "bf16": "bf16",
-        "int8": "int8",
-        "student": "the few-step student",
-        "tiny-decoder": "the tiny decoder",
-        "prompt-cache": "the prompt cache",
-        "fused-qkv": "fused QKV",
-    }
-    return plain.get(name, name.replace("-", " "))
-
-
-__all__ = ["ROUND", "BuiltinPlanner", "engine_name", "forecast", "make_room", "title_of"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 from agent.candidate import Candidate, Proposal, Recipe, Verdict
 from agent.errors import RecipeError
 from agent.evolution.front import Judged, Reference
-from agent.evolution.space import Check, Space, key
-from agent.memory import Remembered
+from agent.evolution.space import Check, Space, checker, joint_space, key
+from agent.memory import Memory, Remembered
 from engines.workload import Workload
 
 
@@ -30,6 +30,17 @@ class CardLike(Protocol):
     def hash(self) -> str: ...
 
 
+class FactsLike(Protocol):
+    """What is read of `engines.techniques.facts.Facts`."""
+
+    @property
+    def factor(self) -> tuple[float, float]: ...
+    @property
+    def risk(self) -> Literal["none", "low", "medium", "high"]: ...
+    @property
+    def quality(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Context:
     """The run so far.  `history` holds every verdict in order, the baseline first."""
@@ -41,8 +52,8 @@ class Context:
     workload: Workload
     space: Space
     check: Check
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """One sentence for a technique, from the knowledge base."""
+    facts: Mapping[str, FactsLike] = field(default_factory=dict)
+    """What the knowledge base says of each technique."""
     history: tuple[Judged, ...] = ()
     generation: int = 1
     population: int = 7
@@ -101,6 +112,47 @@ class Context:
         return f"{100 * loss:.1f} points" if self.metric == "adherence" else f"{loss:.3f}"
 
 
+def prepare(
+    model: str,
+    card: Any,
+    device: str,
+    workload: Workload,
+    *,
+    metric: str = "adherence",
+    tolerance: float = 0.02,
+    memory: Memory | None = None,
+    seed: int = 0,
+    history: tuple[Judged, ...] = (),
+) -> Context:
+    """The context of a run on `engines`: its space, its rules, its facts, and what earlier runs learned.
+
+    `card` is `engines.models.card.Card`; a workload's own steps and guidance replace the card's.
+    """
+    from agent.knowledge import facts
+    from engines.techniques import all_techniques
+
+    asked = {
+        name: value
+        for name, value in (("steps", workload.steps), ("guidance", workload.guidance))
+        if value is not None
+    }
+    effective = replace(card, **asked)
+    return Context(
+        model=model,
+        card=effective,
+        device=device,
+        workload=workload,
+        space=joint_space(effective, device),
+        check=checker(effective, device),
+        facts={one.name: facts(one.name) for one in all_techniques()},
+        history=history,
+        metric=metric,
+        tolerance=tolerance,
+        memory=() if memory is None else tuple(memory.recall(device, card.family)),
+        seed=seed,
+    )
+
+
 class Planner(Protocol):
     """Decides what to try.  An LLM planner and the built-in one fit here alike."""
 
@@ -141,4 +193,3 @@ class Debugger(Protocol):
     def repair(self, candidate: Candidate, verdict: Verdict, context: Context) -> Repair | None:
         """None: it cannot be mended, so the idea is dropped."""
         ...
-

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from agent.candidate import Recipe, Step
 from agent.evolution.choice import decibels
 from agent.evolution.front import Judged, measured
 from agent.evolution.space import Space, Value
+from agent.planner.context import FactsLike
 
 _SHARES: Final = {"encode": 0.02, "denoise": 0.83, "decode": 0.15}
 """Where time goes where the baseline did not say."""
@@ -52,6 +54,16 @@ _DECIBELS: Final = {
     "sequential-guidance": 80.0,
     "prompt-cache": 90.0,
 }
+_COUNTED: Final = frozenset(
+    {"fewer-steps", "student", "guidance-cutoff", "feature-cache", "token-merging", "scheduler"}
+)
+"""Techniques with a rule of their own below."""
+_RISK: Final = {"none": (0.0, 80.0), "low": (0.005, 36.0), "medium": (0.02, 28.0), "high": (0.06, 18.0)}
+"""Share of the worst loss and PSNR to expect from what the knowledge base calls a risk."""
+_GENTLE: Final = frozenset(
+    {"prompt-cache", "tiny-decoder", "fused-qkv", "channels-last", "sequential-guidance"}
+)
+"""Techniques whose worth is known well from the profile."""
 _SHALLOW: Final = 0.45
 """Time of a shallow pass of the denoiser over a full one (feature caching)."""
 _CEILING: Final = 90.0
@@ -65,6 +77,8 @@ class Expectation:
     seconds: float
     loss: float
     decibels: float
+    unsure: float = 0.0
+    """Standard deviation of the expected loss."""
 
 
 def _number(step: Step | None, name: str, otherwise: float) -> float:
@@ -85,7 +99,9 @@ def work(recipe: Recipe, model_steps: int, guided: bool) -> Work:
     found = {step.technique: step for step in recipe}
     student = found.get("student")
     steps = _number(student, "steps", _number(found.get("fewer-steps"), "steps", model_steps))
-    guidance = 0.0 if student is not None or not guided else _number(found.get("guidance-cutoff"), "until", 1.0)
+    guidance = (
+        0.0 if student is not None or not guided else _number(found.get("guidance-cutoff"), "until", 1.0)
+    )
     interval = max(1.0, _number(found.get("feature-cache"), "interval", 1.0))
     full = math.ceil(steps / interval)
     cost = full + (steps - full) * _SHALLOW if interval > 1 else steps
@@ -102,7 +118,7 @@ def _prior_loss(step: Step, found: Mapping[str, Step], model_steps: int) -> floa
             scale = 1.8 if fast else 3.0
             return min(0.9, (scale / steps) ** 2) - min(0.9, (scale / model_steps) ** 2)
         case "student":
-            return 0.1 / max(1.0, _number(step, "steps", 4.0)) ** 0.8
+            return 0.1 * math.pow(max(1.0, _number(step, "steps", 4.0)), -0.8)
         case "guidance-cutoff":
             return 0.15 * (1 - _number(step, "until", 1.0)) ** 2
         case "feature-cache":
@@ -110,7 +126,7 @@ def _prior_loss(step: Step, found: Mapping[str, Step], model_steps: int) -> floa
         case "token-merging":
             return 0.2 * _number(step, "ratio", 0.3) ** 2
         case name:
-            return _LOSS.get(name, 0.0)
+            return float(_LOSS.get(name, 0.0))
 
 
 def _prior_decibels(step: Step, found: Mapping[str, Step], model_steps: int) -> float:
@@ -147,7 +163,7 @@ class _Linear:
     ) -> _Linear:
         """`rows` (N, F), `targets` (N,), standard deviations of targets (N,) and of weights (F,)."""
         precision = np.diag(spread**-2.0) + (rows.T / noise**2) @ rows
-        covariance = np.linalg.inv(precision)
+        covariance = np.linalg.inv(precision).astype(np.float64)
         return cls(covariance @ (rows.T @ (targets / noise**2)), covariance)
 
     def draw(self, rng: np.random.Generator) -> _Linear:
@@ -180,68 +196,74 @@ class Forecast:
     guided: bool
     worst: float
     evidence: tuple[Evidence, ...] = ()
-    _time: _Linear = field(init=False)
-    _loss: _Linear = field(init=False)
-    _offsets: Mapping[str, float] = field(init=False)
+    facts: Mapping[str, FactsLike] = field(default_factory=dict)
+    """The knowledge base, for techniques that are not in the tables here."""
 
     def __post_init__(self) -> None:
-        rows = np.array([self._features(one.recipe) for one in self.evidence]).reshape(len(self.evidence), self._width)
-        trust = np.array([one.weight for one in self.evidence])
-        spread = np.tile([0.35, 0.2], (self._width + 1) // 2)[: self._width]
-        late = np.array(
-            [math.log(max(one.seconds, 1e-9) / self._prior_seconds(one.recipe)) for one in self.evidence]
+        # Reading these once makes a forecast that never changes, whatever is drawn from it.
+        _ = self._time, self._loss, self._offsets
+
+    @cached_property
+    def _time(self) -> _Linear:
+        """Of log(measured / first belief) on which options are on and where their numbers lie."""
+        rows = np.array([self._time_features(one.recipe) for one in self.evidence])
+        late = [math.log(max(one.seconds, 1e-9) / self._prior_seconds(one.recipe)) for one in self.evidence]
+        noise = [0.06 / max(one.weight, 0.05) for one in self.evidence]
+        spread = np.array(
+            [value for token in self._tokens for value in ((0.1, 0.02) if token in _GENTLE else (0.35, 0.2))]
         )
-        put = object.__setattr__
-        put(self, "_time", _Linear.fit(rows, late, 0.07 / np.maximum(trust, 0.05), spread))
-        lossy = [index for index, one in enumerate(self.evidence) if one.loss is not None]
-        surplus = np.array(
-            [
-                min((one.loss or 0.0) / self.worst, 1.5) - self._prior_loss(one.recipe)
-                for one in self.evidence
-                if one.loss is not None
-            ]
-        )
-        put(
-            self,
-            "_loss",
-            _Linear.fit(rows[lossy], surplus, 0.02 / np.maximum(trust[lossy], 0.05), 0.3 * spread),
-        )
-        put(self, "_offsets", self._fit_decibels())
+        return _Linear.fit(rows.reshape(-1, len(spread)), np.array(late), np.array(noise), spread)
+
+    @cached_property
+    def _loss(self) -> _Linear:
+        """Of the surplus over the first belief on what each option was believed to cost.
+
+        A weight of 1 means: twice the belief.  So what one number teaches holds
+        for the others of the same technique.
+        """
+        there = [one for one in self.evidence if one.loss is not None]
+        rows = np.array([self._loss_features(one.recipe) for one in there])
+        surplus = [min((one.loss or 0.0) / self.worst, 1.5) - self._prior_loss(one.recipe) for one in there]
+        noise = [(0.008 + 0.1 * self._prior_loss(one.recipe)) / max(one.weight, 0.05) for one in there]
+        spread = np.tile([1.0, 0.5], len(self._tokens))
+        return _Linear.fit(rows.reshape(-1, len(spread)), np.array(surplus), np.array(noise), spread)
+
+    @cached_property
+    def _offsets(self) -> Mapping[str, float]:
+        return self._fit_decibels()
 
     # -- features -------------------------------------------------------------------------------
 
-    @property
-    def _width(self) -> int:
-        return 2 * len(self._tokens)
+    @cached_property
+    def _tokens(self) -> dict[str, int]:
+        """Every option with its place among the features."""
+        return {self.space.token(option): index for index, option in enumerate(self.space.all_options)}
 
-    @property
-    def _tokens(self) -> list[str]:
-        return [
-            token
-            for axis in self.space.axes
-            for option in self.space.options(axis.technique)
-            for token in self.space.structure((option,))
-        ]
-
-    def _features(self, recipe: Recipe) -> list[float]:
-        """For each option: whether it is on, and where its numbers lie from -1 to 1."""
-        by_token = dict(zip(self.space.structure(recipe), recipe, strict=True))
-        found: list[float] = []
-        for token in self._tokens:
-            step = by_token.get(token)
-            if step is None:
-                found += [0.0, 0.0]
+    def _place(self, step: Step) -> float:
+        """Where the numbers of a step lie, from -1 to 1, logarithmically."""
+        places = []
+        for parameter in self.space.axis(step.technique).parameters:
+            if parameter.kind == "choice" or parameter.high == parameter.low:
                 continue
-            places = []
-            for parameter in self.space.axis(step.technique).parameters:
-                if parameter.kind == "choice" or parameter.high == parameter.low:
-                    continue
-                low, high, here = (
-                    math.log1p(float(value) - float(parameter.low))
-                    for value in (parameter.low, parameter.high, step.parameters[parameter.name])
-                )
-                places.append(2 * (here - low) / (high - low) - 1)
-            found += [1.0, float(np.mean(places)) if places else 0.0]
+            reach = math.log1p(float(parameter.high) - float(parameter.low))
+            here = math.log1p(float(step.parameters[parameter.name]) - float(parameter.low))
+            places.append(2 * here / reach - 1)
+        return sum(places) / len(places) if places else 0.0
+
+    def _time_features(self, recipe: Recipe) -> NDArray[np.float64]:
+        found = np.zeros(2 * len(self._tokens))
+        for step in recipe:
+            at = 2 * self._tokens[self.space.token(step)]
+            found[at : at + 2] = 1.0, self._place(step)
+        return found
+
+    def _loss_features(self, recipe: Recipe) -> NDArray[np.float64]:
+        found = np.zeros(2 * len(self._tokens))
+        by_name = {step.technique: step for step in recipe}
+        for step in recipe:
+            at = 2 * self._tokens[self.space.token(step)]
+            cost = max(self._cost(step, by_name), 1e-3)
+            found[at : at + 2] = cost, cost * self._place(step)
         return found
 
     # -- what is believed at first -----------------------------------------------------------
@@ -262,31 +284,53 @@ class Forecast:
         all_passes = self.model_steps * (2 if self.guided else 1)
         encode, denoise, decode = profile["encode"], profile["denoise"], profile["decode"]
         denoise *= work(recipe, self.model_steps, self.guided).passes / all_passes
-        for token, step in zip(self.space.structure(recipe), recipe, strict=True):
-            one, two, three = _FACTORS.get(token, _FACTORS.get(step.technique, (1.0, 1.0, 1.0)))
+        for step in recipe:
+            token = self.space.token(step)
+            one, two, three = _FACTORS.get(token, _FACTORS.get(step.technique, self._from_facts(step)))
             if step.technique == "token-merging":
                 two = 1 - 0.25 * _number(step, "ratio", 0.3)
             encode, denoise, decode = encode * one, denoise * two, decode * three
         return encode + denoise + decode
 
+    def _from_facts(self, step: Step) -> tuple[float, float, float]:
+        """The middle of the speed-up that the knowledge base gives, for a technique without a rule here."""
+        known = self.facts.get(step.technique)
+        if known is None or step.technique in _COUNTED:
+            return (1.0, 1.0, 1.0)
+        return (1.0, 1 / math.sqrt(known.factor[0] * known.factor[1]), 1.0)
+
+    def _cost(self, step: Step, found: Mapping[str, Step]) -> float:
+        """Share of the worst loss that a step of a recipe is believed to cost."""
+        known = self.facts.get(step.technique)
+        if known is not None and step.technique not in _COUNTED and step.technique not in _DECIBELS:
+            return _RISK[known.risk][0]
+        return _prior_loss(step, found, self.model_steps)
+
     def _prior_loss(self, recipe: Recipe) -> float:
         found = {step.technique: step for step in recipe}
-        return sum(_prior_loss(step, found, self.model_steps) for step in recipe)
+        return sum(self._cost(step, found) for step in recipe)
 
     # -- picture error: squared errors of the parts add up ------------------------------------
 
     def _parts(self, recipe: Recipe, offsets: Mapping[str, float]) -> dict[str, float]:
         """Squared error of each option of a recipe, for pictures in [0, 1]."""
         found = {step.technique: step for step in recipe}
+
+        def first(step: Step) -> float:
+            known = self.facts.get(step.technique)
+            if known is not None and step.technique not in _COUNTED and step.technique not in _DECIBELS:
+                return _RISK[known.risk][1]
+            return _prior_decibels(step, found, self.model_steps)
+
         return {
-            token: 10 ** (-(_prior_decibels(step, found, self.model_steps) + offsets.get(token, 0.0)) / 10)
-            for token, step in zip(self.space.structure(recipe), recipe, strict=True)
+            (token := self.space.token(step)): 10 ** (-(first(step) + offsets.get(token, 0.0)) / 10)
+            for step in recipe
         }
 
     def _fit_decibels(self, rounds: int = 12, spread: float = 8.0, noise: float = 1.5) -> dict[str, float]:
         """Offsets in dB of each option, by Gauss-Newton with a prior of zero mean."""
         seen = [one for one in self.evidence if one.decibels is not None and one.recipe]
-        tokens = sorted({token for one in seen for token in self.space.structure(one.recipe)})
+        tokens = sorted({self.space.token(step) for one in seen for step in one.recipe})
         where = {token: index for index, token in enumerate(tokens)}
         theta = np.zeros(len(tokens))
         for _ in range(rounds if seen else 0):
@@ -308,19 +352,23 @@ class Forecast:
         """For a canonical recipe."""
         if not recipe:
             return Expectation(self.seconds, 0.0, _CEILING)
-        features = np.array(self._features(recipe))
-        seconds = self._prior_seconds(recipe) * math.exp(float(np.clip(features @ self._time.mean, -2, 2)))
-        loss = self.worst * (self._prior_loss(recipe) + float(features @ self._loss.mean))
+        features = self._loss_features(recipe)
+        late = float(np.clip(self._time_features(recipe) @ self._time.mean, -2, 2))
+        loss = self._prior_loss(recipe) + float(features @ self._loss.mean)
+        unsure = math.sqrt(max(0.0, float(features @ self._loss.covariance @ features)))
         error = sum(self._parts(recipe, self._offsets).values())
-        return Expectation(seconds, loss, min(_CEILING, -10 * math.log10(error)))
+        return Expectation(
+            self._prior_seconds(recipe) * math.exp(late),
+            self.worst * max(loss, 0.0),
+            min(_CEILING, -10 * math.log10(error)),
+            self.worst * unsure,
+        )
 
     def draw(self, rng: np.random.Generator) -> Forecast:
-        """One plausible world (Thompson sampling): the same forecast with weights drawn from their posterior."""
-        drawn = object.__new__(Forecast)
-        for name, value in vars(self).items():
-            object.__setattr__(drawn, name, value)
-        object.__setattr__(drawn, "_time", self._time.draw(rng))
-        object.__setattr__(drawn, "_loss", self._loss.draw(rng))
+        """One plausible world: the forecast with weights drawn from their posterior (Thompson sampling)."""
+        drawn = replace(self)
+        vars(drawn)["_time"] = self._time.draw(rng)
+        vars(drawn)["_loss"] = self._loss.draw(rng)
         return drawn
 
 
@@ -336,11 +384,6 @@ def evidence(judged: Sequence[Judged]) -> list[Evidence]:
 def elsewhere(recipe: Recipe, speedup: float, seconds: float, loss: float | None) -> Evidence:
     """What an earlier run measured, scaled to this baseline's `seconds`."""
     return Evidence(recipe, seconds / max(speedup, 1e-6), loss, weight=0.35)
-
-
-def gain(step: Recipe, forecast: Forecast) -> float:
-    """Expected speed-up of a recipe over the baseline."""
-    return forecast.seconds / max(forecast.expect(step).seconds, 1e-9)
 
 
 def number_range(space: Space, recipe: Recipe) -> dict[str, Value]:

@@ -49,7 +49,7 @@ def _moved(parent: Recipe, recipe: Recipe, space: Space) -> Move:
 
 
 def make_room(space: Space, recipe: Recipe, added: Step, fits: Callable[[Recipe], bool]) -> Recipe | None:
-    """The recipe with one more technique, dropping at most two that exclude it; None: it does not fit at all."""
+    """The recipe with one more technique, less at most two that exclude it; None: it does not fit."""
     base = _without(recipe, added.technique)
     wanted = space.canonical((*base, added))
     if fits(wanted):
@@ -104,10 +104,12 @@ def joined(space: Space, one: Recipe, other: Recipe, fits: Fits) -> list[Move]:
     return list(found.values())
 
 
-def at_random(space: Space, rng: random.Random, fits: Fits, *, most: int = 6) -> Iterator[Recipe]:
-    """Legal recipes without end, each option and each number drawn evenly; may repeat itself."""
+def at_random(
+    space: Space, rng: random.Random, fits: Fits, *, most: int = 6, attempts: int = 1000
+) -> Iterator[Recipe]:
+    """Legal recipes, each option and each number drawn evenly; may repeat itself.  Ends after `attempts`."""
     options = [option for axis in space.axes for option in space.options(axis.technique)]
-    while True:
+    for _ in range(attempts):
         recipe: Recipe = ()
         for option in rng.sample(options, k=min(len(options), rng.randint(1, most))):
             values = {
@@ -125,7 +127,9 @@ def at_random(space: Space, rng: random.Random, fits: Fits, *, most: int = 6) ->
             yield recipe
 
 
-def assemble(space: Space, wanted: Mapping[str, Mapping[str, int | float | str | bool]], fits: Fits) -> Recipe:
+def assemble(
+    space: Space, wanted: Mapping[str, Mapping[str, int | float | str | bool]], fits: Fits
+) -> Recipe:
     """As many of the wanted techniques as fit together, in the order given.
 
     Unknown techniques and values out of range are left out.

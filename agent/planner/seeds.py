@@ -1,0 +1,131 @@
+"""The first generation: a spread set that looks for every end of the front at once.
+
+The techniques that promise most stand alone, so that a run can tell what a
+combination adds to the best single one; the others look for speed with the
+quality kept, for pictures kept, and for speed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from agent.candidate import Recipe
+from agent.evolution.space import Value
+from agent.planner.context import Context
+from agent.planner.forecast import Forecast
+from agent.planner.structures import Fits, assemble
+from agent.planner.words import engine_name
+
+Wish = Mapping[str, Mapping[str, Value]]
+"""Techniques with the parameters that are asked for."""
+
+_ENGINES: Final = ("openvino", "onnxruntime", "compile")
+
+
+def best_engine(context: Context, forecast: Forecast, fits: Fits) -> str | None:
+    """The engine with the best forecast that fits here; None: only eager torch does."""
+    able = [name for name in _ENGINES if assemble(context.space, {"engine": {"backend": name}}, fits)]
+    return min(
+        able,
+        key=lambda name: forecast.expect((context.space.step("engine", backend=name),)).seconds,
+        default=None,
+    )
+
+
+def satisfied(wish: Wish, recipe: Recipe) -> bool:
+    """Whether a recipe is enough of what was wished: all of a short wish, most of a long one."""
+    return len(recipe) == len(wish) or (len(wish) > 2 and len(recipe) >= len(wish) - 1)
+
+
+def seeds(context: Context, forecast: Forecast, fits: Fits) -> Iterator[tuple[Wish, str]]:
+    """Wishes with their reasons, the one that needs no engine first."""
+    shares = {name: f"{share:.0%}" for name, share in forecast.shares().items()}
+    steps = context.steps
+    some = max(1, round(0.4 * steps))
+    few = max(1, round(0.25 * steps))
+    name = best_engine(context, forecast, fits)
+    engine: Wish = {} if name is None else {"engine": {"backend": name}}
+    label = "" if name is None else engine_name(name)
+    cache: Wish = {"prompt-cache": {}}
+    solver: Wish = {"scheduler": {"name": _solver(context)}}
+
+    yield (
+        {"fewer-steps": {"steps": some}},
+        (
+            f"Denoising takes {shares['denoise']} of the time; {some} steps instead of {steps} "
+            "need no engine, so this gives the first point soon."
+        ),
+    )
+    yield (
+        {"student": {}},
+        (
+            f"Denoising takes {shares['denoise']} of the time and the few-step student needs a handful of "
+            f"passes where the model takes {steps * (2 if context.guided else 1)}; alone, to know its worth."
+        ),
+    )
+    if engine:
+        yield (
+            engine,
+            f"{label} alone changes no arithmetic: what the engine is worth with the pictures kept.",
+        )
+    yield from _remembered(context)
+    yield (
+        {"student": {}, **engine, **cache, "tiny-decoder": {}},
+        (
+            f"The fast end: with few steps the decoder ({shares['decode']} of the baseline) would dominate, "
+            f"so the student is joined by the tiny decoder{f' and {label}' if label else ''}."
+        ),
+    )
+    yield (
+        {**solver, "fewer-steps": {"steps": some}, **engine, **cache},
+        (
+            f"The careful end: a second-order solver keeps the quality in {some} steps"
+            f"{f', and {label} speeds up each' if label else ''}."
+        ),
+    )
+    yield (
+        {**engine, "guidance-cutoff": {"until": 0.8}, **cache},
+        (
+            f"Nearly lossless: {label or 'the engine'} and a prompt cache keep the pictures, "
+            "and the last fifth of the steps seldom needs guidance."
+        ),
+    )
+    yield (
+        {**solver, "fewer-steps": {"steps": few}, "guidance-cutoff": {"until": 0.6}, **engine, **cache},
+        f"Between the ends: {few} second-order steps, guided for the first three fifths only.",
+    )
+    yield (
+        {"student": {}, **engine, **cache},
+        f"The student with {label or 'the engine'}, the decoder left as it is: what the decoder is worth.",
+    )
+
+
+def _solver(context: Context) -> str:
+    if not context.space.has("scheduler"):
+        return ""
+    names = [str(step.parameters["name"]) for step in context.space.options("scheduler")]
+    return next((name for name in names if name.startswith("dpm")), names[0] if names else "")
+
+
+def _remembered(context: Context) -> Iterator[tuple[Wish, str]]:
+    """The best combination of earlier runs on this device and kind of model."""
+    good = [
+        one
+        for one in context.memory
+        if one.state == "passed"
+        and len(one.recipe) > 1
+        and one.speedup is not None
+        and one.metric == context.metric
+        and one.loss is not None
+        and one.loss <= context.tolerance
+    ]
+    if good:
+        best = max(good, key=lambda one: one.speedup or 0.0)
+        yield (
+            {step.technique: step.parameters for step in best.recipe},
+            (
+                f"An earlier run on this device reached {best.speedup:.1f}x with it "
+                f"and a loss of {context.loss_text(best.loss or 0.0)}."
+            ),
+        )

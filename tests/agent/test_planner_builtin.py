@@ -1,0 +1,118 @@
+"""The built-in planner: what it tries first, what it never does, how it explains itself."""
+
+from dataclasses import replace
+from typing import Any
+
+from agent.candidate import Candidate, Proposal, Step, Verdict
+from agent.evolution.front import Judged, reference_point
+from agent.memory import Remembered
+from agent.planner.builtin import BuiltinPlanner, forecast
+
+
+def played(world: Any, count: int, context: Any = None) -> Any:
+    """The context after `count` candidates of the built-in planner."""
+    judge, planner = world.judge(), BuiltinPlanner()
+    context = context or world.context
+    base = Judged(Candidate("c000", 0, Proposal((), "", "baseline"), ""), judge.baseline())
+    context = replace(context, history=(base,), reference=reference_point(base.verdict, 0.5))
+    for index in range(count):
+        context = replace(context, generation=1 + index // 7)
+        (proposal,) = planner.propose(context, 1)
+        candidate = Candidate(f"c{index + 1:03}", context.generation, proposal, "")
+        verdict = judge.judge(candidate, lambda *_: None)
+        context = replace(context, history=(*context.history, Judged(candidate, verdict)))
+    return context
+
+
+def test_the_first_proposal_needs_no_engine(world: Any) -> None:
+    (first, *_) = BuiltinPlanner().propose(played(world, 0), 7)
+    assert [step.technique for step in first.recipe] == ["fewer-steps"]
+
+
+def test_the_first_generation_measures_the_strong_techniques_alone_and_together(world: Any) -> None:
+    proposals = BuiltinPlanner().propose(played(world, 0), 7)
+    assert len(proposals) == 7
+    alone = {proposal.recipe[0].technique for proposal in proposals if len(proposal.recipe) == 1}
+    assert alone == {"fewer-steps", "student", "engine"}
+    together = [
+        {step.technique for step in proposal.recipe} for proposal in proposals if len(proposal.recipe) > 1
+    ]
+    assert any({"student", "engine", "tiny-decoder"} <= names for names in together)
+    assert any({"scheduler", "fewer-steps", "engine"} <= names for names in together)
+    assert any("guidance-cutoff" in names and not names & {"student", "fewer-steps"} for names in together)
+    assert {proposal.origin for proposal in proposals} == {"seed"}
+
+
+def test_every_proposal_is_legal_new_and_explained(world: Any) -> None:
+    context = played(world, 21)
+    recipes = [world.space.key(one.candidate.proposal.recipe) for one in context.history]
+    assert len(set(recipes)) == len(recipes) == 22
+    for one in context.history[1:]:
+        assert not context.check(one.candidate.proposal.recipe)
+        assert one.candidate.proposal.why.endswith(".")
+        assert len(one.candidate.proposal.why) > 30
+
+
+def test_a_later_generation_is_four_refined_with_parents_and_three_new(world: Any) -> None:
+    context = played(world, 14)
+    second = [one.candidate.proposal for one in context.planned(2)]
+    origins = [proposal.origin for proposal in second]
+    assert (origins.count("refined"), origins.count("new")) == (4, 3)
+    known = {one.id for one in context.history}
+    for proposal in second:
+        assert bool(proposal.parents) == (proposal.origin == "refined")
+        assert set(proposal.parents) <= known
+
+
+def test_a_whole_generation_at_once_has_no_recipe_twice(world: Any) -> None:
+    context = replace(played(world, 7), generation=2)
+    proposals = BuiltinPlanner(at_once=None).propose(context, 7)
+    assert len({world.space.key(proposal.recipe) for proposal in proposals}) == 7
+
+
+def test_the_same_run_is_planned_the_same_way(world: Any) -> None:
+    context = replace(played(world, 7), generation=2)
+    assert BuiltinPlanner().propose(context, 2) == BuiltinPlanner().propose(context, 2)
+
+
+def test_reasons_name_the_share_of_time_that_a_technique_goes_for(world: Any) -> None:
+    proposals = BuiltinPlanner().propose(played(world, 0), 7)
+    assert "87%" in proposals[0].why or "86%" in proposals[0].why
+    assert any("decoder (12% of the baseline)" in proposal.why for proposal in proposals)
+
+
+def test_what_could_not_be_built_is_not_built_in_again(world: Any) -> None:
+    broken = Verdict("failed", "build", reason="OpenVINO could not compile the denoiser.")
+    context = played(world, 2)
+    candidate = Candidate(
+        "c003", 1, Proposal((world.space.step("engine", backend="openvino"),), "", "seed"), ""
+    )
+    context = replace(context, history=(*context.history, Judged(candidate, broken)))
+    for proposal in BuiltinPlanner().propose(context, 4):
+        assert "engine/openvino" not in world.space.structure(proposal.recipe)
+
+
+def test_nothing_is_proposed_when_everything_was_tried(world: Any) -> None:
+    context = replace(world.context, check=lambda recipe: ["no"], history=played(world, 0).history)
+    assert BuiltinPlanner().propose(context, 3) == []
+
+
+def test_a_good_recipe_of_an_earlier_run_is_among_the_seeds(world: Any) -> None:
+    recipe = world.space.canonical(
+        (Step("engine", {"backend": "openvino"}), Step("int8"), Step("prompt-cache"))
+    )
+    remembered = Remembered(recipe, "x", "adherence", "passed", 6.0, 0.01, 31.0)
+    context = replace(played(world, 0), memory=(remembered,))
+    proposals = BuiltinPlanner().propose(context, 7)
+    assert any(proposal.recipe == recipe and "6.0x" in proposal.why for proposal in proposals)
+
+
+def test_the_forecast_learns_from_verdicts(world: Any) -> None:
+    before, after = forecast(played(world, 0)), forecast(played(world, 14))
+    recipe = world.space.canonical(
+        (Step("engine", {"backend": "openvino"}), Step("student", {"steps": 5}), Step("prompt-cache"))
+    )
+    stages, loss, _ = world.truth(recipe)
+    seconds = sum(stages.values())
+    assert abs(after.expect(recipe).seconds - seconds) < abs(before.expect(recipe).seconds - seconds)
+    assert abs(after.expect(recipe).loss - loss) < 0.02
