@@ -64,6 +64,9 @@ class Result:
 class Loop:
     """Runs components as `settings` say; keeps nothing between calls but cached prompts.
 
+    `steps` is how often the denoiser is asked for each picture: the settings'
+    steps, with the scheduler pndm one more.
+
     Raises:
         LoopError: a component that the settings need is missing, or settings that make no sense.
     """
@@ -83,8 +86,9 @@ class Loop:
                 "Settings make no sense: cache_interval and batch must be at least 1, "
                 "guidance_until between 0 and 1."
             )
-        schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
+        first = schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
         self.settings = settings
+        self.steps = len(first.timesteps)
         self._components = dict(components)
         self._tokenizer = tokenizer
         self._cache: OrderedDict[str, Floats] = OrderedDict()
@@ -96,7 +100,7 @@ class Loop:
         """How many steps, from the first, are guided."""
         if self.settings.guidance <= 1:
             return 0
-        return math.ceil(self.settings.guidance_until * self.settings.steps - 1e-9)
+        return math.ceil(self.settings.guidance_until * self.steps - 1e-9)
 
     def generate(
         self,
@@ -190,7 +194,7 @@ class Loop:
         if scheduler.start_scale != 1:
             sample = sample * scheduler.start_scale
         features: dict[str, Floats] = {}
-        for step in range(settings.steps):
+        for step in range(self.steps):
             timestep = float(scheduler.timesteps[step])
             prediction = self._predict(scheduler.scale(sample, step), timestep, embeddings, step, features)
             fresh = None
@@ -198,7 +202,7 @@ class Loop:
                 fresh = np.stack([noise.step_noise(seed, step, shape) for seed in seeds])
             sample = scheduler.advance(prediction, step, sample, fresh)
             if on_step is not None:
-                on_step(StepDone(step, settings.steps, images, sample))
+                on_step(StepDone(step, self.steps, images, sample))
         return sample
 
     def _predict(

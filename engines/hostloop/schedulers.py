@@ -9,6 +9,7 @@ the same configuration:
     unipc     Zhao et al., UniPC, arXiv 2302.04867
     lcm       Luo et al., latent consistency, arXiv 2310.04378 (adds noise between steps)
     euler     Karras et al., arXiv 2206.00364, algorithm 2 without churn
+    pndm      Liu et al., arXiv 2202.09778, linear multistep as Stable Diffusion 1 ships it (skip_prk_steps)
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Scheduler(ABC):
     """One pass from noise to latent.
 
     Attributes:
-        timesteps: what the denoiser is told at each step, float32 (steps,).
+        timesteps: what the denoiser is told at each step, float32 (steps,); pndm evaluates one more.
         start_scale: what the unit noise is multiplied with before the first step.
     """
 
@@ -336,12 +337,62 @@ class Euler(Scheduler):
         return sample + (after - sigma) * slope
 
 
+class PNDM(Scheduler):
+    """Linear multistep on the noise prediction; the second timestep is evaluated twice to start it."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"timestep_spacing": "leading", "set_alpha_to_one": False}
+    _WEIGHTS = ((1.0,), (1.5, -0.5), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+
+    def __init__(self, config: Mapping[str, Any], steps: int) -> None:
+        super().__init__({**config, "rescale_betas_zero_snr": False}, steps)
+        if self.config["prediction_type"] == "sample" or not self.config.get("skip_prk_steps"):
+            raise LoopError(
+                "The scheduler pndm needs skip_prk_steps and a denoiser that predicts noise or velocity; "
+                "choose another scheduler."
+            )
+        visited = schedule.visited(self.config, steps, one_more=False)
+        visited = np.concatenate([visited[:2], visited[1:]])
+        self.timesteps = visited.astype(np.float32)
+        stride = int(self.config["num_train_timesteps"]) // steps
+        now = visited.astype(np.int64)
+        then = now - stride
+        if len(now) > 1:
+            now[1], then[1] = now[1] + stride, now[1]
+        left = schedule.signal_left(self.config)
+        final = 1.0 if self.config["set_alpha_to_one"] else float(left[0])
+        self._left = left[np.minimum(now, len(left) - 1)]
+        self._next = np.where(then >= 0, left[np.maximum(then, 0)], final)
+        self._past: list[Latent] = []
+        self._start: Latent | None = None
+
+    def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
+        del noise
+        if step == 1 and self._start is not None:
+            output: Latent = (prediction + self._past[-1]) * 0.5
+            sample = self._start
+        else:
+            self._past = [*self._past[-3:], prediction]
+            weights = self._WEIGHTS[len(self._past) - 1]
+            output = weights[0] * prediction
+            for weight, past in zip(weights[1:], self._past[-2::-1], strict=True):
+                output = output + weight * past
+        if step == 0:
+            self._start = sample
+        left, after = float(self._left[step]), float(self._next[step])
+        signal, blur = math.sqrt(left), math.sqrt(1.0 - left)
+        if self.config["prediction_type"] == "v_prediction":
+            output = signal * output + blur * sample
+        size = left * math.sqrt(1.0 - after) + math.sqrt(left * (1.0 - left) * after)
+        return math.sqrt(after / left) * sample - ((after - left) / size) * output
+
+
 SCHEDULERS: Mapping[str, type[Scheduler]] = {
     "ddim": DDIM,
     "dpm++2m": DPMSolverPlusPlus2M,
     "unipc": UniPC,
     "lcm": LCM,
     "euler": Euler,
+    "pndm": PNDM,
 }
 DIFFUSERS_NAMES: Mapping[str, str] = {
     "DDIMScheduler": "ddim",
@@ -349,6 +400,7 @@ DIFFUSERS_NAMES: Mapping[str, str] = {
     "UniPCMultistepScheduler": "unipc",
     "LCMScheduler": "lcm",
     "EulerDiscreteScheduler": "euler",
+    "PNDMScheduler": "pndm",
 }
 """Which of our schedulers a model's saved `_class_name` means."""
 

@@ -131,6 +131,15 @@ def test_sequential_guidance_gives_the_same_pictures_in_twice_the_calls(
     assert sequential.rows == batched.rows
 
 
+def test_pndm_asks_the_denoiser_once_more(tokenizer: Tokenizer) -> None:
+    config = {"skip_prk_steps": True, "prediction_type": "epsilon"}
+    result = loop(tokenizer, scheduler="pndm", scheduler_config=config, guidance_until=0.5).generate(
+        ["a"], [1]
+    )
+    assert result.calls["denoiser"] == 7
+    assert result.rows["denoiser"] == 4 * 2 + 3
+
+
 def test_guidance_stops_where_it_is_told_to(tokenizer: Tokenizer) -> None:
     network = Network()
     Loop(network.components(), tokenizer, replace(SETTINGS, guidance_until=0.5)).generate(["a"], [1])

@@ -40,6 +40,7 @@ CLASSES = {
     "lcm": "LCMScheduler",
     "euler": "EulerDiscreteScheduler",
 }
+NAMES = CLASSES | {"pndm": "PNDMScheduler"}
 SHAPE = (2, 4, 8, 8)
 
 
@@ -48,7 +49,7 @@ def reference(name: str, config: dict[str, Any], steps: int) -> Any:
         warnings.simplefilter("ignore")
         import diffusers
 
-        scheduler = getattr(diffusers, CLASSES[name]).from_config(config)
+        scheduler = getattr(diffusers, NAMES[name]).from_config(config)
         scheduler.set_timesteps(steps)
     return scheduler
 
@@ -146,6 +147,16 @@ def test_defaults_of_an_empty_configuration_equal_diffusers() -> None:
         compare(name, {}, 8)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 10, 30])
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_pndm_as_stable_diffusion_ships_it_equals_diffusers(
+    prediction: str, spacing: str, steps: int
+) -> None:
+    change = {"skip_prk_steps": True, "prediction_type": prediction, "timestep_spacing": spacing}
+    compare("pndm", BASE | {"set_alpha_to_one": False} | change, steps)
+
+
 def test_no_number_of_steps_leaves_the_schedule() -> None:
     for steps in range(1, 101):
         timesteps = make("ddim", BASE, steps).timesteps
@@ -156,7 +167,8 @@ def test_no_number_of_steps_leaves_the_schedule() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "steps", "words"),
     [
-        ("pndm", {}, 10, "There is no scheduler 'pndm'"),
+        ("heun", {}, 10, "There is no scheduler 'heun'"),
+        ("pndm", {}, 10, "skip_prk_steps"),
         ("ddim", {"beta_schedule": "laplace"}, 10, "beta_schedule='laplace'"),
         ("ddim", {"timestep_spacing": "odd"}, 10, "timestep_spacing='odd'"),
         ("ddim", {"thresholding": True}, 10, "thresholding"),
