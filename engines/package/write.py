@@ -161,7 +161,7 @@ def pack(folder: Path) -> Path:
     target = folder.with_name(f"{folder.name}.zip")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with sentences(target.parent, 0), zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        with sentences(target.parent, 0), zipfile.ZipFile(partial, "w") as archive:
             for name in sums.walk(folder):
                 entry = zipfile.ZipInfo(f"{folder.name}/{name}", _EPOCH)
                 entry.external_attr = (stat.S_IFREG | 0o644) << 16
