@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="pareto-studio",
         description="Makes a diffusion model fast on this machine and shows what the speed costs in quality. "
-        "Without a command the window opens.",
+        "Without a command the window opens; without a display the main job is done in the terminal.",
     )
     top.add_argument("--version", action="version", version=f"pareto-studio {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -154,7 +154,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.command is None:
         given = parser().parse_args(["start"])
-        given.window_only = True
     from studio.cli.perform import perform
 
     return perform(given)

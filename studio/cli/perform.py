@@ -31,14 +31,7 @@ def perform(given: argparse.Namespace) -> int:
     if given.command == "start" and not given.terminal and not given.json:
         if has_display():
             return _window(home)
-        if getattr(given, "window_only", False):
-            print(
-                "pareto-studio: There is no display here; "
-                "`pareto-studio start` does the main job in the terminal, "
-                "`pareto-studio --help` lists the commands.",
-                file=sys.stderr,
-            )
-            return 1
+        print("There is no display here, so the main job is done in the terminal.")
     terminal = Terminal(home, machine=given.json)
     try:
         return COMMANDS[given.command](given, home, terminal)

@@ -19,6 +19,8 @@ class Control:
         self._abort = False
         self._between = between
         self.certify_on_stop = False
+        self.on_abort: Callable[[], None] | None = None
+        """Ends the candidate in flight, so that whoever waits for it goes on."""
         self.run = ""
         """Id of the run, once it has one."""
 
@@ -40,6 +42,9 @@ class Control:
                 self._wish = wish
                 self._abort = abort
             self._changed.notify_all()
+        end = self.on_abort
+        if abort and end is not None:
+            end()
 
     def between(self, seconds: float = 0.0) -> None:
         """Let the owner do all waiting work, or wait for some `seconds`; called between two candidates."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from agent.candidate import Candidate, Interval, Proposal, Sample, Step, Verdict
 from agent.evolution.front import Judged
+from studio.errors import RunError
 from studio.record import events
 from studio.record.state import RunState
 
@@ -50,21 +52,46 @@ def verdict_value(verdict: events.Verdict) -> Verdict:
     return Verdict(**fields)
 
 
-def candidate_value(proposed: events.CandidateProposed) -> Candidate:
-    """What was recorded, as the agent's value."""
+def candidate_value(proposed: events.CandidateProposed, script: str) -> Candidate:
+    """What was recorded, as the agent's value; `script` is the file's text."""
     recipe = tuple(Step(step.technique, dict(step.parameters)) for step in proposed.recipe)
     return Candidate(
         id=proposed.id,
         generation=proposed.generation,
         proposal=Proposal(recipe, proposed.why, proposed.origin, proposed.parents),
-        script=proposed.script,
+        script=script,
     )
 
 
-def judged(state: RunState) -> list[Judged]:
-    """Every candidate that has a verdict, in the order of proposal."""
+def read_candidate(folder: Path, proposed: events.CandidateProposed) -> Candidate:
+    """With its script, from the run's folder.
+
+    Raises:
+        RunError: the script is no longer there.
+    """
+    try:
+        script = (folder / proposed.script).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"The script of {proposed.id} is missing from the run ({folder / proposed.script}); "
+            "restore the run's folder or start a new run."
+        ) from error
+    return candidate_value(proposed, script)
+
+
+def judged(state: RunState, folder: Path | None = None) -> list[Judged]:
+    """Every candidate that has a verdict, in the order of proposal; with scripts where a folder is given.
+
+    Raises:
+        RunError: a script is missing from the folder.
+    """
     return [
-        Judged(candidate_value(candidate.proposal), verdict_value(candidate.verdict))
+        Judged(
+            candidate_value(candidate.proposal, "")
+            if folder is None
+            else read_candidate(folder, candidate.proposal),
+            verdict_value(candidate.verdict),
+        )
         for candidate in state.candidates.values()
         if candidate.verdict is not None
     ]

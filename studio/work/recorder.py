@@ -1,62 +1,57 @@
-"""From the loop's calls to the run's events: journal first, then everybody else."""
+"""From the loop's calls to the run's events and files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from agent.candidate import Candidate, Stage, Verdict
 from agent.loop import Listener
 from studio.record import events
-from studio.record.events import Data, Event
-from studio.record.journal import Journal
+from studio.record.events import Data
 from studio.record.settings import write_atomically
-from studio.record.state import RunState
 from studio.work.control import Control
 from studio.work.convert import verdict_event
 
 
 class Abandoned(BaseException):
-    """The candidate in flight is given up.  No `Exception`, so that no evaluator takes it for a failed candidate."""
+    """What is going on is given up.  No `Exception`, so that no evaluator takes it for a failed candidate."""
 
 
 class Recorder(Listener):
-    """Writes what happens to the journal and the run's folder, keeps the state, tells the front end."""
+    """`record` commits an event and tells it; scripts go to `folder / "candidates"`."""
 
     def __init__(
-        self, folder: Path, journal: Journal, emit: Callable[[Event], None], control: Control, state: RunState
+        self,
+        folder: Path,
+        record: Callable[[Data], Any],
+        control: Control,
+        reference: tuple[float, float] | None = None,
     ) -> None:
-        self.folder = folder
-        self.state = state
-        self._journal = journal
-        self._emit = emit
+        self._folder = folder
+        self._record = record
         self._control = control
-        self._reference: tuple[float, float] | None = state.reference
-
-    def record(self, data: Data) -> None:
-        """Commit an event, then print it."""
-        made = self._journal.append(data)
-        self.state.apply(made)
-        self._emit(made)
+        self._reference = reference
 
     def check(self) -> None:
         """Raises `Abandoned` once the user gave up what is going on."""
         if self._control.abort:
             raise Abandoned
 
-    def baseline_measured(self, verdict: Verdict, reference: tuple[float, float]) -> None:  # noqa: ARG002
+    def baseline_measured(self, verdict: Verdict, reference: tuple[float, float]) -> None:
+        del verdict
         self.check()
         self._reference = reference
 
     def generation_started(self, generation: int, planned: int) -> None:
-        self.record(events.GenerationStarted(generation=generation, planned=planned))
+        self._record(events.GenerationStarted(generation=generation, planned=planned))
 
     def proposed(self, candidate: Candidate, title: str) -> None:
         name = f"candidates/{candidate.id}.py"
-        write_atomically(self.folder / name, candidate.script)
+        write_atomically(self._folder / name, candidate.script)
         proposal = candidate.proposal
-        self.record(
+        self._record(
             events.CandidateProposed(
                 id=candidate.id,
                 generation=candidate.generation,
@@ -74,29 +69,35 @@ class Recorder(Listener):
 
     def stage(self, name: str, stage: Stage, message: str) -> None:
         self.check()
-        self.record(events.CandidateStage(id=name, stage=stage, message=message))
+        self._record(events.CandidateStage(id=name, stage=stage, message=message))
 
     def judged(self, candidate: Candidate, verdict: Verdict) -> None:
         # A verdict that came while the candidate was being given up is not to be believed.
         self.check()
-        self.record(events.CandidateJudged(id=candidate.id, verdict=verdict_event(verdict)))
+        self._record(events.CandidateJudged(id=candidate.id, verdict=verdict_event(verdict)))
 
-    def front_updated(self, generation: int, ids: tuple[str, ...], knee: str | None, hypervolume: float) -> None:
-        self.record(
+    def front_updated(
+        self, generation: int, ids: tuple[str, ...], knee: str | None, hypervolume: float
+    ) -> None:
+        self._record(
             events.FrontUpdated(
-                generation=generation, front=ids, knee=knee, hypervolume=hypervolume, reference=self._reference
+                generation=generation,
+                front=ids,
+                knee=knee,
+                hypervolume=hypervolume,
+                reference=self._reference,
             )
         )
 
     def progress(self, done: int, total: int, doing: str, seconds: tuple[float, float] | None) -> None:
         low, high = seconds or (None, None)
-        self.record(events.Progress(done=done, total=total, doing=doing, seconds_low=low, seconds_high=high))
+        self._record(events.Progress(done=done, total=total, doing=doing, seconds_low=low, seconds_high=high))
 
     def notice(self, level: Literal["info", "warning", "error"], text: str) -> None:
-        self.record(events.Notice(level=level, text=text))
+        self._record(events.Notice(level=level, text=text))
 
     def paused(self) -> None:
-        self.record(events.RunPaused())
+        self._record(events.RunPaused())
 
     def resumed(self) -> None:
-        self.record(events.RunResumed())
+        self._record(events.RunResumed())

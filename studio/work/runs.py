@@ -76,23 +76,13 @@ def resume(
         JournalError: its journal cannot be read.
         EngineError: the model is no longer there, or is another one.
     """
-    from studio.work.session import Session, prepare
+    from studio.work.session import Session, prepare_again
 
     folder = job.run_folder(run)
     with _old_run(job, folder) as old:
-        begun = old.state.started
-        if begun is None:
-            raise RunError(f"The run {folder.name} never began; start a new one.")
         _more_to_do(old.state, generations, budget)
         job.progress(0, 0, "opening the model")
-        ready = prepare(
-            begun.model.source, begun.target, begun.workload, begun.metric.name, begun.seed, job.home / MEMORY
-        )
-        if ready.card.hash != begun.model.hash:
-            raise RunError(
-                f"The model {begun.model.source} has changed since the run {folder.name} began; "
-                "start a new run, or put the old model back."
-            )
+        ready = prepare_again(old.state, job.home / MEMORY)
         if budget is not None:
             budget += old.state.searched
         old.record(events.RunResumed(generations=generations, budget=budget))
@@ -158,7 +148,9 @@ class OpenRun:
         self.job.emit(made)
         return made
 
-    def end(self, reason: Literal["done", "budget", "stopped", "failed"], text: str, winner: str | None) -> None:
+    def end(
+        self, reason: Literal["done", "budget", "stopped", "failed"], text: str, winner: str | None
+    ) -> None:
         seconds = time.time() - self.state.started_at
         self.record(events.RunFinished(reason=reason, text=text, winner=winner, seconds=seconds))
 
@@ -173,12 +165,29 @@ class OpenRun:
         }
 
 
+_open: dict[Path, OpenRun] = {}
+"""Runs that this process writes, by folder."""
+
+
+@contextlib.contextmanager
+def writing(job: Job, folder: Path) -> Iterator[OpenRun]:
+    """The right to add events to a run: its own, where this process is running it already.
+
+    Raises:
+        RunError: another process writes it.
+        JournalError: its journal cannot be read.
+    """
+    there = _open.get(folder.resolve())
+    if there is not None:
+        yield there
+        return
+    with RunLock(folder), Journal.open(folder) as journal:
+        yield OpenRun(folder, journal, RunState.replay(journal.replay()), job)
+
+
 @contextlib.contextmanager
 def _new_run(job: Job, folder: Path | None, model: str) -> Iterator[OpenRun]:
-    if folder is None:
-        folder = new_run_folder(job.home, model)
-    else:
-        folder = _given_folder(folder)
+    folder = new_run_folder(job.home, model) if folder is None else _given_folder(folder)
     with RunLock(folder), Journal.create(folder) as journal:
         yield from _guarded(OpenRun(folder, journal, RunState(), job))
 
@@ -193,6 +202,7 @@ def _guarded(run: OpenRun) -> Iterator[OpenRun]:
     """Whatever goes wrong is also the end of the run's record, unless the run can simply be resumed."""
     run.job.control.run = run.folder.name
     seen = run.state.seq
+    _open[run.folder.resolve()] = run
     try:
         yield run
     except Exception as error:
@@ -200,6 +210,8 @@ def _guarded(run: OpenRun) -> Iterator[OpenRun]:
             with contextlib.suppress(StudioError, OSError):
                 run.end("failed", explain(error).text, run.state.winner)
         raise
+    finally:
+        del _open[run.folder.resolve()]
 
 
 def _given_folder(folder: Path) -> Path:

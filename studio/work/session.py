@@ -1,35 +1,305 @@
-"""The heavy part of a run: the judge, the loop, certification, under one roof."""
+"""The heavy part of a run: the judge, the loop and certification, under one roof."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import ValidationError
 
 from agent.candidate import Candidate, Proposal
 from agent.coder import ScriptWriter
 from agent.debugger import RuleDebugger
-from agent.evaluate.judge import Judge
-from agent.evolution.choice import to_certify, winner
-from agent.evolution.front import BASELINE, front, hypervolume, knee, reference_point
-from agent.evolution.space import joint_space
-from agent.loop import Outcome, Settings, evolve
+from agent.evolution.choice import winner
+from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
+from agent.loop import Settings, evolve
 from agent.memory import Memory
 from agent.planner.builtin import BuiltinPlanner
 from agent.planner.context import Context
+from agent.planner.context import prepare as context
 from engines.errors import WorkloadError
 from engines.models.card import Card, describe
 from engines.models.load import open_model
 from engines.workload import Workload
+from studio.errors import RunError
 from studio.record import events
-from studio.work.convert import judged_with_scripts
+from studio.record.state import RunState
+from studio.work.certify import certify_run
+from studio.work.convert import judged
 from studio.work.job import Job
+from studio.work.loss import choose_metric
 from studio.work.machine import describe_machine, fields_of
 from studio.work.recorder import Abandoned, Recorder
 from studio.work.runs import OpenRun
 
-ADHERENCE_CLAIM: Final = "adherence loss under 2 points"
-PSNR_CLAIM: Final = "PSNR of 30 dB or more"
+if TYPE_CHECKING:
+    from agent.evaluate.judge import Judge
+
+GIVEN: Final = "c001"
+PAUSED_LOOK: Final = 0.25
+"""Seconds between two looks at the user's wish while a run is paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A model, a target and a workload that go together; nothing has been run yet."""
+
+    model: str
+    card: events.ModelCard
+    described: Card
+    target: str
+    workload: Workload
+    metric: events.Metric
+    tolerance: float
+    """Loss that the winner may have."""
+    claim: str
+    """What is certified of it."""
+    machine: dict[str, Any]
+    seed: int
+    memory: Path
+
+
+def prepare(
+    model: str, target: str, workload: dict[str, Any], metric: str | None, seed: int, memory: Path
+) -> Ready:
+    """Check what the user gave, before anything is written.
+
+    Raises:
+        ModelError: the model cannot be used.
+        WorkloadError: the workload makes no sense, or the target is not ready here.
+    """
+    try:
+        wanted = Workload.model_validate(workload)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WorkloadError(f"The workload's {where} is refused ({first['msg']}); correct it.") from error
+    check_target(target)
+    opened = open_model(model)
+    described = describe(opened)
+    chosen = choose_metric(opened.path, metric)
+    return Ready(
+        model=model,
+        card=events.ModelCard.model_validate(fields_of(described)),
+        described=described,
+        target=target,
+        workload=wanted,
+        metric=chosen.metric,
+        tolerance=chosen.tolerance,
+        claim=chosen.claim,
+        machine=describe_machine(),
+        seed=seed,
+        memory=memory,
+    )
+
+
+def prepare_again(state: RunState, memory: Path) -> Ready:
+    """What a run was begun with, checked anew.
+
+    Raises:
+        RunError: it never began, or the model is no longer the same one.
+        EngineError: as `prepare`.
+    """
+    begun = state.started
+    if begun is None:
+        raise RunError(f"The run {state.run} never began; start a new one.")
+    ready = prepare(begun.model.source, begun.target, begun.workload, begun.metric.name, begun.seed, memory)
+    if ready.card.hash != begun.model.hash:
+        raise RunError(
+            f"The model {begun.model.source} has changed since the run {state.run} began; "
+            "start a new run, or put the old model back."
+        )
+    return ready
+
+
+def check_target(target: str) -> None:
+    """Raises `WorkloadError` for a target that is unknown or not ready on this machine."""
+    from engines.devices import targets
+
+    known = {one.id: one for one in targets()}
+    found = known.get(target)
+    if found is None:
+        raise WorkloadError(f"There is no target {target}; there are: {', '.join(known)}.")
+    if found.state != "ready":
+        raise WorkloadError(
+            f"The target {target} cannot run here ({found.reason}); "
+            "`pareto-studio doctor` says which ones can."
+        )
+
+
+def open_judge(ready: Ready, folder: Path) -> Judge:
+    """The evaluator of a run; close it."""
+    from agent.evaluate.judge import Judge
+
+    return Judge(ready.model, ready.target, ready.workload, folder)
+
+
+class Session:
+    """One stretch of a run in this process, from its start or resumption to its end or interruption."""
+
+    def __init__(self, job: Job, run: OpenRun, ready: Ready) -> None:
+        self._job = job
+        self._control = job.control
+        self._run = run
+        self._ready = ready
+        self._recorder = Recorder(run.folder, run.record, self._control, run.state.reference)
+        self._coder = ScriptWriter()
+        self._aside = 0.0
+        """Seconds that other jobs took between candidates."""
+
+    def go(self, *, certify: bool) -> dict[str, Any]:
+        """Search, certify, end; or leave the run so that it can be resumed."""
+        begun = self._run.state.started
+        assert begun is not None
+        settings = Settings(begun.generations, begun.population, begun.budget)
+        ending: Literal["done", "budget", "stopped"] = "stopped"
+        with open_judge(self._ready, self._run.folder) as judge:
+            self._control.on_abort = judge.abort
+            try:
+                outcome = evolve(
+                    self._context(),
+                    judge,
+                    BuiltinPlanner(),
+                    self._coder,
+                    RuleDebugger(self._coder),
+                    settings=settings,
+                    listener=self._recorder,
+                    control=self._asked,
+                    spent=self._run.state.searched,
+                    clock=self._clock,
+                )
+                ending = outcome.ending
+                self._learn()
+                if certify and (ending != "stopped" or self._control.certify_on_stop) and self._goes_on:
+                    certify_run(
+                        self._run, judge, self._ready.claim, self._ready.tolerance, self._recorder.check
+                    )
+            except Abandoned:
+                ending = "stopped"
+            finally:
+                self._control.on_abort = None
+        if self._control.wish == "leave":
+            self._run.record(events.RunPaused(reason="The program was closed; resume the run to go on."))
+        else:
+            self._run.end(ending, self._sentence(ending), self._winner())
+        return self._run.result()
+
+    def judge_script(self, script: str, title: str) -> dict[str, Any]:
+        """Baseline and one given script; a failed verdict is the result, not an error."""
+        recorder, control = self._recorder, self._control
+        with open_judge(self._ready, self._run.folder) as judge:
+            control.on_abort = judge.abort
+            try:
+                first = judge.baseline()
+                if first.state != "passed":
+                    from agent.errors import BaselineError
+
+                    raise BaselineError(first.reason)
+                reference = reference_point(first, Settings().worst_loss)
+                recorder.baseline_measured(first, reference)
+                unchanged = Proposal((), "The model as its authors ship it.", "baseline")
+                baseline = Candidate(BASELINE, 0, unchanged, self._coder.baseline(self._context()))
+                recorder.proposed(baseline, "baseline")
+                recorder.judged(baseline, first)
+                given = Candidate(GIVEN, 1, Proposal((), "Given by the user.", "given", (BASELINE,)), script)
+                recorder.proposed(given, title)
+                verdict = judge.judge(given, lambda stage, message="": recorder.stage(GIVEN, stage, message))
+                recorder.judged(given, verdict)
+                history = [Judged(baseline, first), Judged(given, verdict)]
+                members = front(history)
+                bend = knee(members)
+                recorder.front_updated(
+                    1,
+                    tuple(one.id for one in members),
+                    None if bend is None else bend.id,
+                    hypervolume(history, reference),
+                )
+            except Abandoned:
+                self._run.end("stopped", "Stopped on request before the script was judged.", None)
+                return self._run.result()
+            finally:
+                control.on_abort = None
+        if verdict.state == "passed":
+            speedup = verdict.speedup
+            text = "The script passed" + (f" and is {speedup.value:.2f}x as fast." if speedup else ".")
+            self._run.end("done", text, GIVEN)
+        else:
+            self._run.end("failed", f"The script was {verdict.state}: {verdict.reason}", None)
+        return self._run.result()
+
+    # -- what the loop is given ------------------------------------------------------------------
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._control.wish != "leave" and not self._control.abort
+
+    def _asked(self) -> Literal["go", "pause", "stop"]:
+        """The user's wish; waiting jobs are done first, off the run's clock."""
+        began = time.monotonic()
+        self._control.between(PAUSED_LOOK if self._control.wish == "pause" else 0.0)
+        self._aside += time.monotonic() - began
+        match self._control.wish:
+            case "leave" | "stop":
+                return "stop"
+            case "pause":
+                return "pause"
+        return "go"
+
+    def _clock(self) -> float:
+        return time.monotonic() - self._aside
+
+    def _context(self) -> Context:
+        ready = self._ready
+        return context(
+            ready.model,
+            ready.described,
+            ready.target,
+            ready.workload,
+            metric=ready.metric.name,
+            tolerance=ready.tolerance,
+            memory=Memory(ready.memory),
+            seed=ready.seed,
+            history=tuple(judged(self._run.state, self._run.folder)),
+        )
+
+    def _learn(self) -> None:
+        memory = Memory(self._ready.memory)
+        card = self._ready.card
+        memory.learn(
+            self._ready.target, card.family, card.hash, self._ready.metric.name, judged(self._run.state)
+        )
+        for note in memory.notes:
+            self._recorder.notice("warning", note)
+
+    # -- how it ends -----------------------------------------------------------------------------
+
+    def _winner(self) -> str | None:
+        """The fastest whose claim was certified, else the one that the search's own measure names."""
+        state = self._run.state
+        held = [one.id for one in state.certified if one.held and one.claim == self._ready.claim]
+        if held:
+            return min(held, key=self._seconds)
+        best = winner(judged(state), self._ready.tolerance)
+        return None if best is None else best.id
+
+    def _seconds(self, name: str) -> float:
+        verdict = self._run.state.candidates[name].verdict
+        return verdict.latency.value if verdict is not None and verdict.latency is not None else float("inf")
+
+    def _sentence(self, ending: Literal["done", "budget", "stopped"]) -> str:
+        why = {
+            "done": "All generations are done",
+            "budget": "The time for the search is used up",
+            "stopped": "Stopped on request",
+        }[ending]
+        name = self._winner()
+        if name is None:
+            return f"{why}; no candidate passed."
+        candidate = self._run.state.candidates[name]
+        speedup = candidate.verdict.speedup if candidate.verdict is not None else None
+        fast = f" is {speedup.value:.1f}x as fast as the baseline" if speedup is not None else " leads"
+        held = [one.claim for one in self._run.state.certified if one.id == name and one.held]
+        proof = f"certified: {', '.join(held)}" if held else "its quality is not certified"
+        return f"{why}; {name} ({candidate.proposal.title}){fast}; {proof}."

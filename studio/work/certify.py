@@ -1,0 +1,122 @@
+"""Certification: claims checked on fresh prompts outside the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.candidate import Candidate, Interval
+from agent.evolution.choice import LOSSLESS_DECIBELS, decibels, to_certify
+from agent.evolution.front import Judged
+from studio.record import events
+from studio.work.convert import judged, read_candidate
+from studio.work.job import Job
+
+if TYPE_CHECKING:
+    from agent.evaluate.judge import Judge
+
+    from studio.work.runs import OpenRun
+
+PROMPTS: Final = 200
+LOSSLESS_PROMPTS: Final = 64
+LOSSLESS_SPEEDUP: Final = 2.0
+LOSSLESS_CLAIM: Final = f"PSNR of {LOSSLESS_DECIBELS:.0f} dB or more"
+TRIES: Final = 3
+"""Candidates that may fail the nearly lossless claim before it is given up."""
+MARGIN: Final = 0.5
+"""dB by which a candidate may miss in the search and still be worth certifying."""
+
+Check = Callable[[], None]
+
+
+def certify_run(run: OpenRun, judge: Judge, claim: str, tolerance: float, check: Check) -> None:
+    """Certify the winner and a nearly lossless candidate; each kind ends with the first that holds.
+
+    What an interrupted certification had already recorded is not done again.
+    """
+    history = judged(run.state, run.folder)
+    named = [one.candidate for one in to_certify(history, tolerance)]
+    _first_that_holds(run, judge, named, claim, PROMPTS, check)
+    _first_that_holds(run, judge, _nearly_lossless(history), LOSSLESS_CLAIM, LOSSLESS_PROMPTS, check)
+
+
+def _nearly_lossless(history: Sequence[Judged]) -> list[Candidate]:
+    """Fastest first, those at least twice as fast before the others."""
+    near = [
+        one
+        for one in history
+        if not one.is_baseline and one.is_measured and (decibels(one) or 0.0) >= LOSSLESS_DECIBELS - MARGIN
+    ]
+
+    def slow(one: Judged) -> bool:
+        return one.verdict.speedup is None or one.verdict.speedup.value < LOSSLESS_SPEEDUP
+
+    return [one.candidate for one in sorted(near, key=lambda one: (slow(one), one.seconds))][:TRIES]
+
+
+def _first_that_holds(
+    run: OpenRun, judge: Judge, candidates: Sequence[Candidate], claim: str, prompts: int, check: Check
+) -> None:
+    for candidate in candidates:
+        done = next(
+            (one for one in run.state.certified if (one.id, one.claim) == (candidate.id, claim)), None
+        )
+        if done is None:
+            done = certify_one(run, judge, candidate, claim, prompts, check)
+        if done.held:
+            return
+
+
+def certify_one(
+    run: OpenRun, judge: Judge, candidate: Candidate, claim: str, prompts: int, check: Check
+) -> events.Certified:
+    """Check one claim and record what came of it."""
+
+    def progress(done: int, total: int, doing: str = "") -> None:
+        check()
+        words = f"certifying {candidate.id}: {claim}" + (f" ({doing})" if doing else "")
+        run.record(events.Progress(done=done, total=total, doing=words))
+
+    found = judge.certify(candidate, claim, prompts, progress)
+    check()
+    certified = events.Certified(
+        id=candidate.id,
+        claim=claim,
+        held=found.held,
+        prompts=found.prompts,
+        loss=_interval(found.loss),
+        speedup=None if found.speedup is None else _interval(found.speedup),
+        note=found.note,
+    )
+    run.record(certified)
+    return certified
+
+
+def _interval(value: Interval) -> events.Interval:
+    return events.Interval(value=value.value, low=value.low, high=value.high)
+
+
+def certify(job: Job, run: str, candidate: str, claim: str = "", prompts: int = PROMPTS) -> dict[str, Any]:
+    """Command `certify`: check one claim about one candidate of a run.
+
+    Raises:
+        RunError: there is no such run or candidate, or another process writes the run.
+    """
+    from studio.work.runs import MEMORY, writing
+    from studio.work.session import open_judge, prepare_again
+
+    folder = job.run_folder(run)
+    with writing(job, folder) as there:
+        chosen = there.state.candidate(candidate)
+        ready = prepare_again(there.state, job.home / MEMORY)
+        with open_judge(ready, folder) as judge:
+            judge.baseline()
+            made = certify_one(
+                there,
+                judge,
+                read_candidate(folder, chosen.proposal),
+                claim or ready.claim,
+                prompts,
+                job.check,
+            )
+    return {"certified": made.model_dump(mode="json")}
