@@ -133,3 +133,11 @@ def new_folder(path: Path) -> Iterator[Path]:
         folder.rename(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none; cached files are never changed in place."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -68,7 +68,7 @@ def _from_single_file(path: Path) -> Path:
 
             try:
                 pipeline = diffusers.StableDiffusionPipeline.from_single_file(str(path), safety_checker=None)
-            except Exception as error:  # noqa: BLE001 - any loader's failure is one sentence here
+            except Exception as error:
                 raise ModelError(
                     f"{path} cannot be converted ({_first_line(error)}); its settings come from the model hub,"
                     " so connect to the network or give a diffusers folder."
@@ -104,7 +104,7 @@ def _from_hub(name: str) -> Path:
             f"The hub model {name} is not on this machine and the hub cannot be reached{offline};"
             " connect to the network or give a model folder."
         ) from error
-    except Exception as error:  # noqa: BLE001 - the hub client lets its HTTP library's errors through
+    except Exception as error:
         raise ModelError(
             f"The hub model {name} cannot be downloaded ({_first_line(error)}); try again or give a model folder."
         ) from error

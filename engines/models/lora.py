@@ -6,7 +6,7 @@ By hand, so that `peft` is not needed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engines.errors import ModelError
 
@@ -35,7 +35,7 @@ def merge(module: torch.nn.Module, path: Path, *, prefix: str = "unet.") -> int:
             layer_name = name[len(prefix) : -len(down_ending)]
             up = weights.get(prefix + layer_name + up_ending)
             try:
-                weight = module.get_submodule(layer_name).weight
+                weight: Any = module.get_submodule(layer_name).weight
                 delta = _product(up, down).reshape(weight.shape)
             except (AttributeError, RuntimeError, TypeError) as error:
                 raise ModelError(

@@ -29,6 +29,7 @@ class Model:
     def __init__(self, source: str, layout: Layout) -> None:
         self.source = source
         self.layout = layout
+        _ = self._hashed_stamps
 
     @property
     def path(self) -> Path:
@@ -78,6 +79,11 @@ class Model:
         return 2 ** max(len(channels) - 1, 0)
 
     @property
+    def alignment(self) -> int:
+        """Latent sides must be multiples of this: the U-Net halves them that often."""
+        return 2 ** (len(self.layout.parts["unet"].config["block_out_channels"]) - 1)
+
+    @property
     def latent_size(self) -> int:
         return int(self.layout.parts["unet"].config["sample_size"])
 
@@ -123,6 +129,17 @@ class Model:
             write_json(memory, fresh)
         return digest(entries)
 
+    def _stamps(self) -> tuple[tuple[int, int], ...]:
+        """Size and time of change of every file: captures under an old hash must not get new weights."""
+        found = [path.stat() for path in self.layout.files()]
+        return tuple((status.st_size, status.st_mtime_ns) for status in found)
+
+    @cached_property
+    def _hashed_stamps(self) -> tuple[tuple[int, int], ...]:
+        stamps = self._stamps()
+        _ = self.hash
+        return stamps
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """From `tokenizer.json`, else made from the model's slow tokenizer files."""
@@ -135,7 +152,7 @@ class Model:
             from transformers import CLIPTokenizer
 
             found: Tokenizer = CLIPTokenizer.from_pretrained(str(folder)).backend_tokenizer
-        except Exception as error:  # noqa: BLE001 - the Rust library raises bare Exception
+        except Exception as error:
             raise ModelError(
                 f"The tokenizer in {folder} cannot be read ({error}); copy or download the model again."
             ) from error
@@ -169,6 +186,8 @@ class Model:
         part = self.layout.parts.get(name)
         if part is None:
             raise ModelError(f"The model {self.name} has no {name}.")
+        if self._stamps() != self._hashed_stamps:
+            raise ModelError(f"The files of {self.path} changed while the model was in use; open it again.")
         return _load(part)
 
 
@@ -177,7 +196,6 @@ def _content(value: Any, default: str) -> Any:
 
 
 def _load(part: Part) -> torch.nn.Module:
-    import torch
     from safetensors.torch import load_file
 
     kind = _class(part.kind)

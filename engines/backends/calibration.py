@@ -1,0 +1,153 @@
+"""Calibration data for int8: what the components really receive, at every part of the schedule.
+
+The host loop runs the eager components on seeded training prompts and keeps
+their inputs.  Collected once for each model and kind of denoiser, kept in the
+cache as `.npz`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.capture.capture import Capture
+from engines.capture.structure import Structure
+from engines.errors import BuildError
+from engines.hostloop.settings import LoopSettings
+from engines.paths import cache_folder, digest, locked
+from engines.plan import DenoiserStructure
+
+if TYPE_CHECKING:
+    from engines.models.model import Model
+
+Arrays = dict[str, NDArray[Any]]
+
+PROMPTS: Final = 4
+PICTURES: Final = 24
+"""Latents for the decoder: cheap ones come from the same runs, so this caps them."""
+SAMPLES: Final = 48
+"""Batches of two (without and with the prompt) kept for each component."""
+GENERAL: Final = (
+    "a photograph of a mountain lake at dawn",
+    "a portrait of an old fisherman, oil painting",
+    "a red bicycle leaning against a brick wall",
+    "an isometric drawing of a small kitchen",
+)
+"""Where a model names no prompt source."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Data for every component of one kind of denoiser.
+
+    `loop` fixes the schedule: enough steps that all timesteps are covered.
+    """
+
+    model: Model
+    denoiser: DenoiserStructure
+    loop: LoopSettings
+
+    @cached_property
+    def key(self) -> str:
+        return digest(1, self.model.hash, self._structure_facts(), self.loop.to_json(), PROMPTS, SAMPLES)
+
+    def _structure_facts(self) -> list[object]:
+        return [self.denoiser.student, self.denoiser.cached]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an artifact's metadata says of its calibration."""
+        return {
+            "id": self.key,
+            "prompts": PROMPTS,
+            "steps": self.loop.steps,
+            "scheduler": self.loop.scheduler,
+            "batches": SAMPLES,
+            "source": self.model.prompt_source or "general",
+        }
+
+    def samples(self, component: str) -> list[Arrays]:
+        """Batches of inputs, evenly over the schedule.
+
+        Raises:
+            BuildError: this kind of denoiser has no such component.
+        """
+        path = cache_folder("calibration") / f"{self.key}.npz"
+        if not path.is_file():
+            with locked(path):
+                if not path.is_file():
+                    self._collect(path)
+        with np.load(path) as stored:
+            found: dict[int, Arrays] = {}
+            for name in stored.files:
+                owner, index, argument = name.split("/")
+                if owner == component:
+                    found.setdefault(int(index), {})[argument] = stored[name]
+        if not found:
+            raise BuildError(f"there is no calibration data for {component}")
+        return [found[index] for index in sorted(found)]
+
+    def _prompts(self) -> list[str]:
+        if self.model.prompt_source == "scenes":
+            from engines.scenes.grammar import captions
+
+            return captions(PROMPTS, seed=20_000, split="train")
+        return list(GENERAL[:PROMPTS])
+
+    def _collect(self, path: Path) -> None:
+        from engines.hostloop.loop import Loop
+
+        seen: dict[str, list[Arrays]] = {}
+        plain = replace(self.denoiser, merge_ratio=0.0, fused_qkv=False)
+        names = ["denoiser_full", "denoiser_shallow"] if plain.cached else ["denoiser"]
+        components = {}
+        for name in ("text_encoder", *names, "decoder"):
+            capture = Capture(self.model, Structure(name, self.loop.latent_shape, plain))  # type: ignore[arg-type]
+            components[name] = _recording(capture, seen.setdefault(name, []))
+        settings = replace(self.loop, cache_interval=2 if plain.cached else 1, batch=1)
+        loop = Loop(components, self.model.tokenizer, settings)
+        loop.generate(self._prompts(), list(range(90_000, 90_000 + PROMPTS)))
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, batches in seen.items():
+            chosen = np.linspace(0, len(batches) - 1, min(SAMPLES, len(batches))).round().astype(int)
+            for index, which in enumerate(dict.fromkeys(chosen.tolist())):
+                arrays |= {f"{name}/{index}/{argument}": value for argument, value in batches[which].items()}
+        handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".npz")
+        os.close(handle)
+        np.savez(fresh, **arrays)  # type: ignore[arg-type]
+        Path(fresh).replace(path)
+
+
+def _recording(capture: Capture, into: list[Arrays]) -> Any:
+    def component(inputs: Arrays) -> Arrays:
+        into.append({name: value.copy() for name, value in inputs.items()})
+        return capture.reference(inputs)
+
+    return component
+
+
+def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSettings) -> Calibration:
+    """The calibration that a plan's int8 engines share: it does not depend on the plan's steps.
+
+    The student is calibrated at the noise levels it is used at.
+    """
+    fixed = LoopSettings(
+        scheduler="lcm" if denoiser.student else "ddim",
+        scheduler_config=dict(model.scheduler_config),
+        steps=8 if denoiser.student else 24,
+        guidance=1.0 if denoiser.student else model.guidance,
+        latent_shape=loop.latent_shape,
+        token_length=loop.token_length,
+        bos_id=loop.bos_id,
+        eos_id=loop.eos_id,
+        pad_id=loop.pad_id,
+    )
+    kind = DenoiserStructure(student=denoiser.student, cached=denoiser.cached)
+    return Calibration(model, kind, fixed)

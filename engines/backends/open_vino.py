@@ -1,0 +1,154 @@
+"""OpenVINO on the CPU: fp32 and bf16 by explicit hint, int8 by NNCF post-training quantisation.
+
+On a CPU with bf16 OpenVINO turns to bf16 by itself, so the precision hint is
+always given.  Models are compiled with static shapes, one for each batch
+size that occurs: dynamic ones run at half the speed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from engines.backends.base import Arrays, Artifact, Backend, Built, Component, Options, ordered
+from engines.capture.capture import Capture
+from engines.errors import BuildError
+from engines.paths import cache_folder, digest, link, locked, new_folder
+from engines.plan import Precision
+
+MODEL: Final = "model.xml"
+WEIGHTS: Final = "model.bin"
+HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+LARGE: Final = 2**30
+"""Bytes of weights above which one dynamic model serves all batch sizes, to spare memory."""
+
+
+class OpenVino(Backend):
+    name = "openvino"
+    title = "OpenVINO"
+    packages = ("openvino",)
+    precisions: ClassVar = {"fp32": "", "bf16": "", "int8": ""}
+
+    def machine(self) -> tuple[str, ...]:
+        # The IR is portable; whether it may run in bf16 depends on the CPU.
+        return ("bf16",) if has_bf16() else ()
+
+    def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
+        import openvino
+
+        if options.precision == "bf16" and not has_bf16():
+            raise BuildError("this CPU has no bf16 instructions")
+        source = converted(capture, self.version())
+        facts: dict[str, Any] = {"options": properties(options.precision)}
+        if options.precision == "int8":
+            if options.calibration is None:
+                raise BuildError("int8 needs calibration data")
+            samples = options.calibration.samples(capture.component)
+            model = quantise(openvino.Core().read_model(source / MODEL), capture, samples)
+            openvino.save_model(model, folder / MODEL, compress_to_fp16=False)
+            facts["calibration"] = options.calibration.facts
+        else:
+            for name in (MODEL, WEIGHTS):
+                link(source / name, folder / name)
+        return Built((MODEL, WEIGHTS), facts)
+
+    def _open(self, artifact: Artifact) -> Component:
+        capture = artifact.capture
+        return OpenVinoComponent(
+            artifact.folder / MODEL,
+            {spec.name: spec.shape for spec in capture.inputs},
+            [spec.name for spec in capture.outputs],
+            artifact.metadata["options"],
+        )
+
+
+def converted(capture: Capture, version: str) -> Path:
+    """The folder of a capture's IR: the same for fp32 and bf16, and what int8 starts from."""
+    import openvino
+
+    folder = cache_folder("openvino") / digest(capture.key, version)
+    with locked(folder):
+        if not folder.is_dir():
+            with new_folder(folder) as fresh:
+                openvino.save_model(convert(capture), fresh / MODEL, compress_to_fp16=False)
+    return folder
+
+
+def has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def properties(precision: Precision) -> dict[str, str]:
+    """Runtime properties; the same go into a package."""
+    hint = HINTS[precision]
+    if precision == "int8" and not has_bf16():
+        hint = "f32"
+    return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+
+
+def convert(capture: Capture) -> Any:
+    """The IR of a capture: named inputs and outputs, only the batch dynamic."""
+    import openvino
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(capture.program)
+    for port, spec in zip(model.inputs, capture.inputs, strict=True):
+        port.get_tensor().set_names({spec.name})
+    for port, spec in zip(model.outputs, capture.outputs, strict=True):
+        port.get_tensor().set_names({spec.name})
+    model.reshape({spec.name: [-1, *spec.shape] for spec in capture.inputs})
+    return model
+
+
+def quantise(model: Any, capture: Capture, samples: Sequence[Arrays]) -> Any:
+    """Post-training quantisation of activations and weights; embeddings of time stay as they are."""
+    import logging
+
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    names = [spec.name for spec in capture.inputs]
+    data = nncf.Dataset(list(samples), lambda sample: dict(zip(names, ordered(sample, names), strict=True)))
+    is_denoiser = capture.component.startswith("denoiser")
+    return nncf.quantize(
+        model,
+        data,
+        model_type=nncf.ModelType.TRANSFORMER if is_denoiser else None,
+        subset_size=len(samples),
+        preset=nncf.QuantizationPreset.MIXED,
+        fast_bias_correction=True,
+    )
+
+
+class OpenVinoComponent:
+    """Compiles for a batch size when it first occurs."""
+
+    def __init__(
+        self, path: Path, shapes: dict[str, tuple[int, ...]], outputs: Sequence[str], options: dict[str, str]
+    ) -> None:
+        import openvino
+
+        self._core = openvino.Core()
+        self._path, self._shapes, self._options = path, shapes, dict(options)
+        self._outputs = tuple(outputs)
+        self._static = path.with_suffix(".bin").stat().st_size < LARGE
+        self._requests: dict[int, Any] = {}
+        self._model = self._core.read_model(path)
+
+    def _request(self, batch: int) -> Any:
+        size = batch if self._static else -1
+        if size not in self._requests:
+            self._model.reshape({name: [size, *shape] for name, shape in self._shapes.items()})
+            compiled = self._core.compile_model(self._model, "CPU", self._options)
+            self._requests[size] = compiled.create_infer_request()
+        return self._requests[size]
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        arrays = ordered(inputs, tuple(self._shapes))
+        found = self._request(len(arrays[0])).infer(arrays, share_inputs=True)
+        return {name: found[index].copy() for index, name in enumerate(self._outputs)}

@@ -1,0 +1,210 @@
+"""From a model and a recipe to something that draws.
+
+plan(model, device, workload, techniques) -> Plan      what will run, as values
+engines(plan)                            -> requests   which engines that needs
+prepare(plan, on_progress)                             build and keep them, without running
+build(plan) -> Pipeline;  Pipeline.generate(prompts, seeds) -> Result
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines.backends import backend
+from engines.backends.base import Artifact, Loaded, Options
+from engines.backends.calibration import calibration_for
+from engines.capture.capture import Capture
+from engines.capture.structure import ComponentName, Structure
+from engines.errors import TechniqueError, WorkloadError
+from engines.hostloop.settings import LoopSettings
+from engines.models.load import open_model
+from engines.models.model import Model
+from engines.plan import Backend as BackendName
+from engines.plan import Plan, Precision
+from engines.workload import Workload
+
+if TYPE_CHECKING:
+    from engines.hostloop.loop import Loop, Result
+    from engines.techniques.base import Technique
+
+DEVICES = ("cpu",)
+"""Devices that engines here are opened on."""
+
+
+@lru_cache(maxsize=4)
+def _opened(source: str) -> Model:
+    return open_model(source)
+
+
+def plan(
+    model: str | Path | Model, device: str, workload: Workload, techniques: Iterable[Technique] = ()
+) -> Plan:
+    """The model as its authors ship it, on the user's workload, changed by `techniques` in their order.
+
+    Raises:
+        ModelError: the model cannot be opened.
+        WorkloadError: a size that the model cannot draw, or a device that nothing here runs on.
+        TechniqueError: the recipe does not fit the model, the device or itself; all reasons in one text.
+    """
+    opened = model if isinstance(model, Model) else _opened(str(model))
+    if device not in DEVICES:
+        raise WorkloadError(
+            f"This version runs on {', '.join(DEVICES)}, not on {device}; choose another device."
+        )
+    start = Plan(model=opened.source, device=device, loop=loop_settings(opened, workload))
+    chosen = sorted(techniques, key=lambda technique: technique.order)
+    if not chosen:
+        return start
+    reasons = _reasons(chosen, opened, device)
+    if reasons:
+        raise TechniqueError(" ".join(reasons))
+    for technique in chosen:
+        start = technique.apply(start)
+    return start
+
+
+def _reasons(techniques: Sequence[Technique], model: Model, device: str) -> list[str]:
+    from engines.models.card import describe
+    from engines.techniques.compatibility import check
+
+    return list(check(tuple(techniques), describe(model), device))
+
+
+def loop_settings(model: Model, workload: Workload) -> LoopSettings:
+    """The host loop of the baseline: the model's scheduler and the workload's wishes.
+
+    Raises:
+        WorkloadError: the size is no multiple of what the model can draw.
+    """
+    from engines.hostloop.schedulers import DIFFUSERS_NAMES
+
+    size = workload.size or model.size
+    step = model.scale * model.alignment
+    if size % step:
+        raise WorkloadError(
+            f"The model {model.name} draws multiples of {step} pixels, not {size}; its native size is {model.size}."
+        )
+    config = dict(model.scheduler_config)
+    bos, eos, pad = model.special_tokens
+    return LoopSettings(
+        scheduler=DIFFUSERS_NAMES.get(str(config.get("_class_name")), "ddim"),
+        scheduler_config=config,
+        steps=workload.steps or model.steps,
+        guidance=model.guidance if workload.guidance is None else workload.guidance,
+        latent_shape=(model.latent_channels, size // model.scale, size // model.scale),
+        token_length=model.token_length,
+        bos_id=bos,
+        eos_id=eos,
+        pad_id=pad,
+        negative_prompt=workload.negative_prompt,
+        batch=max(workload.batch, 4),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One engine that a plan needs; equal requests are one engine."""
+
+    source: str
+    structure: Structure
+    backend: BackendName
+    precision: Precision
+    channels_last: bool = False
+
+    @property
+    def title(self) -> str:
+        """For progress, for example `denoiser, openvino int8`."""
+        return f"{self.structure.component.replace('_', ' ')}, {self.backend} {self.precision}"
+
+
+def engines(wanted: Plan) -> tuple[EngineRequest, ...]:
+    """The engines that a plan needs.  Plans that share one share its request."""
+    names: tuple[ComponentName, ...] = ("text_encoder", "denoiser", "decoder")
+    if wanted.denoiser.cached:
+        names = ("text_encoder", "denoiser_full", "denoiser_shallow", "decoder")
+    return tuple(_request(wanted, name) for name in names)
+
+
+def _request(wanted: Plan, name: ComponentName) -> EngineRequest:
+    latent = wanted.loop.latent_shape
+    if name == "text_encoder":
+        return EngineRequest(wanted.model, Structure(name, latent), wanted.backend, "fp32")
+    if name == "decoder":
+        structure = Structure(name, latent, decoder=wanted.decoder)
+    else:
+        structure = Structure(name, latent, denoiser=wanted.denoiser)
+    return EngineRequest(wanted.model, structure, wanted.backend, wanted.precision, wanted.channels_last)
+
+
+def artifact(wanted: Plan, request: EngineRequest, model: Model | None = None) -> Artifact:
+    """The engine of a request, from the cache or built now, compared with eager.
+
+    Raises:
+        BuildError, CaptureError: nothing at all can be built for it.
+    """
+    opened = model or _opened(request.source)
+    options = Options(request.precision, request.channels_last)
+    if request.precision == "int8":
+        options = replace(options, calibration=calibration_for(opened, wanted.denoiser, wanted.loop))
+    return backend(request.backend).build(Capture(opened, request.structure), options)
+
+
+def prepare(wanted: Plan, on_progress: Callable[[int, int, str], None] | None = None) -> tuple[Artifact, ...]:
+    """Build what a plan needs and keep it; `on_progress(done, total, doing)` before each and at the end."""
+    requests = engines(wanted)
+    found = []
+    for done, request in enumerate(requests):
+        if on_progress is not None:
+            on_progress(done, len(requests), request.title)
+        found.append(artifact(wanted, request))
+    if on_progress is not None:
+        on_progress(len(requests), len(requests), "ready")
+    return tuple(found)
+
+
+class Pipeline:
+    """A plan that runs.  `artifacts` by component; `fallbacks`: what was lowered, as sentences."""
+
+    def __init__(
+        self, made_from: Plan, artifacts: dict[str, Artifact], loaded: dict[str, Loaded], loop: Loop
+    ) -> None:
+        self.plan = made_from
+        self.artifacts = artifacts
+        self.loaded = loaded
+        self.loop = loop
+        self.last: Result | None = None
+        """What the last `generate` returned: the harness reads times and calls off it."""
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        every = [reason for one in self.loaded.values() for reason in one.fallbacks]
+        return tuple(dict.fromkeys(every))
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], **options: Any) -> Result:
+        """Pictures, uint8 (N, H, W, 3), with seconds by stage and calls by component."""
+        self.last = self.loop.generate(prompts, seeds, **options)
+        return self.last
+
+
+def build(wanted: Plan) -> Pipeline:
+    """Open a plan's engines, building what is not in the cache.
+
+    Raises:
+        ModelError, BuildError, CaptureError: with what is wrong and what to do.
+    """
+    from engines.hostloop.loop import Loop
+
+    model = _opened(wanted.model)
+    artifacts = {request.structure.component: artifact(wanted, request, model) for request in engines(wanted)}
+    loaded = {name: backend(one.backend).load(one) for name, one in artifacts.items()}
+    components = {name: one.component for name, one in loaded.items()}
+    return Pipeline(wanted, dict(artifacts), dict(loaded), Loop(components, model.tokenizer, wanted.loop))
+
+
+__all__ = [
+    "EngineRequest", "Pipeline", "Plan", "artifact", "build", "engines", "loop_settings", "plan", "prepare",
+]  # fmt: skip
