@@ -5,7 +5,8 @@ from __future__ import annotations
 from .errors import Cancelled, LoopError
 from .loop import Component, Loop, Result, StepDone
 from .noise import latent_noise, step_noise
-from .schedulers import DIFFUSERS_NAMES, SCHEDULERS, Scheduler, make
+from .scheduler import Scheduler
+from .schedulers import DIFFUSERS_NAMES, SCHEDULERS, make
 from .settings import LoopSettings
 
 __all__ = [

@@ -1,0 +1,108 @@
+"""What every scheduler is: a small state machine that carries one batch of latents from noise to picture."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import LoopError
+
+Latent = NDArray[np.float32]
+"""(B, C, h, w)"""
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+_UNSUPPORTED = (
+    "thresholding",
+    "use_karras_sigmas",
+    "use_exponential_sigmas",
+    "use_beta_sigmas",
+    "use_lu_lambdas",
+    "use_flow_sigmas",
+    "use_dynamic_shifting",
+    "variance_type",
+)
+
+
+class Scheduler(ABC):
+    """One pass from noise to latent.
+
+    Attributes:
+        timesteps: what the denoiser is told at each step, float32 (steps,); pndm evaluates one more.
+        start_scale: what the unit noise is multiplied with before the first step.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    start_scale: float = 1.0
+
+    def __init__(self, config: Mapping[str, Any], steps: int) -> None:
+        self.steps = steps
+        self.config: dict[str, Any] = {
+            "num_train_timesteps": 1000,
+            "beta_start": 0.0001,
+            "beta_end": 0.02,
+            "beta_schedule": "linear",
+            "prediction_type": "epsilon",
+            "timestep_spacing": "linspace",
+            "steps_offset": 0,
+            "rescale_betas_zero_snr": False,
+            "clip_sample": False,
+            "clip_sample_range": 1.0,
+            "set_alpha_to_one": True,
+            "final_sigmas_type": "zero",
+            "solver_order": 2,
+            "lower_order_final": True,
+            **self.defaults,
+            **config,
+        }
+        for key in _UNSUPPORTED:
+            if self.config.get(key):
+                raise LoopError(
+                    f"The scheduler setting {key} is not supported; set it to false in the model's "
+                    "scheduler_config.json or choose another scheduler."
+                )
+        if self.config["prediction_type"] not in PREDICTIONS:
+            raise LoopError(
+                f"The prediction type {self.config['prediction_type']!r} is not supported; "
+                f"use one of {', '.join(PREDICTIONS)}."
+            )
+        self.timesteps: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+
+    def scale(self, sample: Latent, step: int) -> Latent:
+        """What the denoiser is shown of `sample` at `step`."""
+        del step
+        return sample
+
+    def wants_noise(self, step: int) -> bool:
+        """Whether `advance` needs fresh noise after `step`."""
+        del step
+        return False
+
+    @abstractmethod
+    def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
+        """The latent after `step`, (B, C, h, w), from the denoiser's prediction for it."""
+
+    def _clean(self, prediction: Latent, sample: Latent, signal: float, noise: float) -> Latent:
+        """The picture that the prediction stands for; `sample` = `signal` x0 + `noise` eps."""
+        match self.config["prediction_type"]:
+            case "epsilon":
+                if signal == 0:
+                    raise LoopError(
+                        "A schedule that starts from pure noise cannot be used with a denoiser that predicts "
+                        "noise; switch rescale_betas_zero_snr off in the model's scheduler_config.json."
+                    )
+                clean: Latent = np.divide(sample - noise * prediction, signal, dtype=np.float32)
+                return clean
+            case "v_prediction":
+                return signal * sample - noise * prediction
+            case _:
+                return prediction
+
+    def _clip(self, clean: Latent) -> Latent:
+        if not self.config["clip_sample"]:
+            return clean
+        limit = float(self.config["clip_sample_range"])
+        return np.clip(clean, -limit, limit)
