@@ -1,0 +1,1 @@
+"""Evaluating candidates: static, build, smoke, gate, certify."""

@@ -52,7 +52,7 @@ class Quality:
         return NOTES[self.name]
 
     def values(self, pictures: Pixels, references: Pixels, prompts: Sequence[str]) -> dict[str, Values]:
-        """All metrics that can be computed, by picture (N,): `psnr` (dB), `ssim`, `haarpsi`, `lpips`, `adherence`."""
+        """All that can be computed, by picture (N,): `psnr` (dB), `ssim`, `haarpsi`, `lpips`, `adherence`."""
         found = {name: metric(pictures, references) for name, metric in _PAIRED.items()}
         if self.reader is not None:
             found["adherence"] = self.reader.adherence(pictures, prompts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from engines.measure.images import psnr
 
 Pixels = NDArray[np.uint8]
-Check = Literal["seeds", "prompts", "repeat", "batch"]
 OK: Final = "ok"
 BATCH_PSNR: Final = 25.0
 """dB that a picture made alone must reach against the same one made in a batch; rounding moves it less."""
@@ -37,21 +36,19 @@ def _likeness(one: Pixels, other: Pixels) -> float:
     return float(psnr(one[None], other[None])[0])
 
 
-def check(drawn: Drawn, reference: Drawn | None = None) -> dict[Check, str]:
-    """`ok` or a sentence for each check.
+def same(one: Pixels, other: Pixels) -> bool:
+    """Whether two pictures (H, W, 3) are one, but for rounding."""
+    return _likeness(one, other) >= SAME_PSNR
 
-    Where the reference itself does not react to another prompt or seed, neither need the candidate.
-    """
-    found: dict[Check, str] = {"seeds": OK, "prompts": OK, "repeat": OK, "batch": OK}
-    if _likeness(drawn.alone, drawn.other_seed) >= SAME_PSNR and not (
-        reference and _likeness(reference.alone, reference.other_seed) >= SAME_PSNR
-    ):
+
+def check(drawn: Drawn) -> dict[str, str]:
+    """`ok` or a sentence for each of `seeds`, `prompts`, `repeat` and `batch`."""
+    found = {"seeds": OK, "prompts": OK, "repeat": OK, "batch": OK}
+    if same(drawn.alone, drawn.other_seed):
         found["seeds"] = (
             "Another seed gives the same picture: the seed is ignored or pictures are kept by prompt."
         )
-    if _likeness(drawn.alone, drawn.other_prompt) >= SAME_PSNR and not (
-        reference and _likeness(reference.alone, reference.other_prompt) >= SAME_PSNR
-    ):
+    if same(drawn.alone, drawn.other_prompt):
         found["prompts"] = "Another prompt gives the same picture: the prompt is ignored."
     repeated = _likeness(drawn.alone, drawn.again)
     if repeated < SAME_PSNR:

@@ -1,0 +1,189 @@
+"""The live baseline and the processes beside it: who runs, who waits, who is to blame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import BaselineError, JudgeError
+from agent.evaluate.prompts import Asked, Prompts
+from agent.sandbox import Answer, CandidateFailure, Limits, Nursery, Process
+from engines.measure.timing import Timing, alternate
+from engines.workload import Workload
+
+Pixels = NDArray[np.uint8]
+_BUILD_SECONDS: Final = 1800.0
+
+_BUILDER: Final = '''"""Builds and keeps the engines of a recipe, outside the candidate's sandbox."""
+
+from agent.candidate import Step
+from engines.measure.floor import work
+from engines.pipeline import plan, prepare
+from engines.techniques.base import from_step
+
+RECIPE = {recipe!r}
+
+
+def load(model, device, workload):
+    wanted = plan(model, device, workload, [from_step(Step(name, values)) for name, values in RECIPE])
+    prepare(wanted, lambda done, total, doing: print(f"{{done}}/{{total}} {{doing}}", flush=True))
+    work(wanted)
+
+
+def generate(pipeline, prompts, seeds):
+    raise NotImplementedError
+'''
+
+
+class Bench:
+    """Processes for one model, device and workload; close it."""
+
+    def __init__(
+        self, model: str, device: str, workload: Workload, baseline: str, limits: Limits, readable: list[Path]
+    ) -> None:
+        self.model, self.device, self.workload = model, device, workload
+        self._script = baseline
+        self.limits = limits
+        self.nursery = Nursery(limits, readable)
+        self._baseline: Process | None = None
+        self._live: list[Process] = []
+        self._lock = threading.Lock()
+        self.aborted = False
+
+    # -- processes -------------------------------------------------------------------------------
+
+    @contextmanager
+    def process(
+        self, script: str, *, trusted: bool = False, limits: Limits | None = None
+    ) -> Iterator[Process]:
+        """A fresh process with a script in its folder, not loaded yet; it ends with the block."""
+        process = self._start(trusted=trusted, limits=limits)
+        try:
+            (process.folder / "candidate.py").write_text(script, encoding="utf-8")
+            yield process
+        finally:
+            self._end(process)
+
+    def load(self, process: Process) -> float:
+        """Load the process's script; seconds."""
+        return process.load(process.folder / "candidate.py", self.model, self.device, self.workload)
+
+    def _start(self, *, trusted: bool = False, limits: Limits | None = None) -> Process:
+        if self.aborted:
+            raise JudgeError("The evaluation was stopped.")
+        process = self.nursery.start(trusted=trusted, limits=limits)
+        with self._lock:
+            self._live.append(process)
+        return process
+
+    def _end(self, process: Process) -> None:
+        with self._lock:
+            if process in self._live:
+                self._live.remove(process)
+        process.close()
+        self.nursery.sweep()
+
+    def build(self, recipe: tuple[tuple[str, dict[str, object]], ...]) -> None:
+        """Build a recipe's engines in a process of their own.
+
+        Raises:
+            CandidateFailure: they cannot be built.
+        """
+        limits = Limits(memory=self.limits.memory, load_seconds=_BUILD_SECONDS, file=self.limits.file * 16)
+        with self.process(_BUILDER.format(recipe=recipe), trusted=True, limits=limits) as builder:
+            self.load(builder)
+
+    # -- the baseline ----------------------------------------------------------------------------
+
+    def baseline(self) -> Process:
+        """The live baseline, started again if it has ended.
+
+        Raises:
+            BaselineError: the unchanged model does not run.
+        """
+        if self._baseline is not None and self._baseline.alive:
+            return self._baseline
+        if self._baseline is not None:
+            self._end(self._baseline)
+        process = self._start()
+        (process.folder / "candidate.py").write_text(self._script, encoding="utf-8")
+        try:
+            self.load(process)
+        except CandidateFailure as failure:
+            self._end(process)
+            raise self._blame(failure) from failure
+        self._baseline = process
+        return process
+
+    def draw_baseline(self, asked: Asked) -> Answer:
+        """The baseline's pictures and their seconds.
+
+        Raises:
+            BaselineError: the unchanged model does not run.
+        """
+        try:
+            return self.baseline().generate(asked.prompts, asked.seeds)
+        except CandidateFailure as failure:
+            raise self._blame(failure) from failure
+
+    def _blame(self, failure: CandidateFailure) -> Exception:
+        if self.aborted:
+            return JudgeError("The evaluation was stopped.")
+        return BaselineError(f"The unchanged model cannot be run: {failure}")
+
+    def alternate(
+        self,
+        candidate: Process,
+        prompts: Prompts,
+        on_pair: Callable[[Asked, Pixels, Pixels], None],
+        **stop: float,
+    ) -> Timing:
+        """ABBA with fresh prompts for each pair; who is not timed stands still."""
+        baseline = self.baseline()
+        size = self.workload.batch
+        asked: dict[int, Asked] = {}
+        drawn: dict[int, dict[str, Pixels]] = {}
+
+        def timed(side: str, pair: int) -> float:
+            wanted = asked.setdefault(pair, prompts.fresh(size))
+            mine, other = (baseline, candidate) if side == "baseline" else (candidate, baseline)
+            other.pause()
+            try:
+                if mine is baseline:
+                    answer = self.draw_baseline(wanted)
+                else:
+                    answer = candidate.generate(wanted.prompts, wanted.seeds)
+            finally:
+                other.resume()
+            both = drawn.setdefault(pair, {})
+            both[side] = answer.images
+            if len(both) == 2:
+                on_pair(wanted, both["candidate"], both["baseline"])
+                drawn[pair] = {}
+            return answer.seconds / size
+
+        return alternate(
+            lambda pair: timed("baseline", pair),
+            lambda pair: timed("candidate", pair),
+            **stop,  # type: ignore[arg-type]
+        )
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """End every process at once, from any thread; what is being asked fails."""
+        self.aborted = True
+        with self._lock:
+            for process in self._live:
+                process.kill("The evaluation was stopped.")
+
+    def close(self) -> None:
+        """End every process."""
+        with suppress(OSError):
+            self.nursery.close()

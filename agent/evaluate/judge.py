@@ -1,0 +1,474 @@
+"""The judge: three stages as a cascade, and certification.
+
+    static   parses, keeps the contract, imports what it may, carries out its recipe
+    build    its engines, by trusted code outside the sandbox
+    smoke    four pictures: right shape, not black, not one colour, not noise
+    gate     sixteen pictures against the reference, alternating timing, memory, robustness, floor
+    certify  on request: one claim on fresh sealed prompts
+
+The clock, the prompts and the reference are here and never in the candidate's
+process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
+from agent.errors import AgentError, BaselineError, JudgeError
+from agent.evaluate import reference as references
+from agent.evaluate.bench import Bench
+from agent.evaluate.claims import Certificate, read_claim
+from agent.evaluate.measure import Measured, measure
+from agent.evaluate.prompts import Asked, Prompts
+from agent.evaluate.static import differs, examine
+from agent.sandbox import CandidateFailure, Limits
+from engines.errors import EngineError
+from engines.measure import bootstrap, images, quality
+from engines.measure.bootstrap import Interval as Bounds
+from engines.workload import Workload
+
+Pixels = NDArray[np.uint8]
+OnStage = Callable[[Stage, str], None]
+OnProgress = Callable[[int, int, str], None]
+
+GATE: Final = 16
+SMOKE: Final = 4
+BASELINE: Final = "c000"
+_FORMAT: Final = 1
+
+
+class Judge:
+    """Judges candidates for one model, device and workload; close it.
+
+    `folder` is the run's: pictures go to `images/ID/NN.png` in it.  `metric`
+    is the run's quality metric; `None` chooses (`engines.measure.quality`).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        device: str,
+        workload: Workload,
+        folder: Path,
+        *,
+        metric: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        from engines.models.card import describe
+        from engines.models.load import open_model
+
+        self.model, self.device, self.workload, self.folder = model, device, workload, folder
+        self._opened = open_model(model)
+        self.card = describe(self._opened)
+        self._prompts = Prompts(workload.prompts)
+        self._asked = self._prompts.gate(GATE)
+        self.limits = limits or Limits(memory=_memory_limit())
+        self._bench = Bench(
+            model, device, workload, self._baseline_script(), self.limits, [self._opened.path]
+        )
+        self._metric = metric
+        self._quality: quality.Quality | None = None
+        self._reference: references.Reference | None = None
+        self._sealed: tuple[Asked, Pixels] | None = None
+        self._built: set[Any] = set()
+
+    @property
+    def isolation(self) -> str:
+        """Behind which walls candidates run, as a sentence; empty before the first one."""
+        return self._bench.nursery.level
+
+    @property
+    def quality(self) -> quality.Quality:
+        """The run's metric.
+
+        Raises:
+            WorkloadError: the wanted metric cannot be computed here.
+        """
+        if self._quality is None:
+            self._quality = quality.choose(self._opened.path, self._asked.prompts, self._metric)
+        return self._quality
+
+    def _baseline_script(self) -> str:
+        from agent.coder import ScriptWriter
+
+        context: Any = SimpleNamespace(card=self.card)
+        return ScriptWriter().baseline(context)
+
+    # -- baseline --------------------------------------------------------------------------------
+
+    def baseline(self) -> Verdict:
+        """Run the unchanged model: the reference pictures and the verdict that everything is compared with.
+
+        The first 16 pictures are kept in the run's folder; a resumed run only
+        times a few.  A model that does not run gives a failed verdict.
+
+        Raises:
+            JudgeError: the evaluation was stopped.
+        """
+        started = time.monotonic()
+        try:
+            found = self._find_reference()
+            process = self._bench.baseline()
+            self._bench.draw_baseline(self._asked.part(0, 1))  # the first picture pays for lazy set-up
+            if found is None:
+                found = self._draw_reference()
+            size = self.workload.batch
+            throughput = {1: 1 / float(np.median(found.seconds))}
+            for batch in (2, 4):
+                throughput[batch] = batch / self._bench.draw_baseline(self._asked.part(0, batch)).seconds
+            last = self._bench.draw_baseline(self._asked.part(0, size))
+        except (BaselineError, OSError) as error:
+            cause = error.__cause__
+            evidence = cause.evidence if isinstance(cause, CandidateFailure) else ""
+            return Verdict(
+                "failed", "gate", _one_sentence(error), evidence, seconds=time.monotonic() - started
+            )
+        self._reference = found
+        latency = bootstrap.median(found.seconds)
+        metrics = {} if found.adherence is None else {"adherence": _interval(bootstrap.mean(found.adherence))}
+        names = [f"images/{BASELINE}/{index:02}.png" for index in range(len(found.images))]
+        shown = {} if found.adherence is None else {"adherence": found.adherence}
+        return Verdict(
+            "passed",
+            "gate",
+            latency=_interval(latency),
+            latency_p90=float(np.quantile(found.seconds, 0.9)),
+            speedup=Interval(1.0, 1.0, 1.0),
+            stages={name: value / size for name, value in last.stages.items()},
+            throughput=throughput,
+            memory=process.peak,
+            loss=Interval(0.0, 0.0, 0.0),
+            metrics=metrics,
+            samples=references.samples(self._asked, names, shown),
+            seconds=time.monotonic() - started,
+        )
+
+    def _key(self) -> str:
+        from engines.paths import digest
+
+        return digest(_FORMAT, self._opened.hash, self.workload.model_dump(mode="json"), self._asked.prompts)
+
+    def _find_reference(self) -> references.Reference | None:
+        found = references.find(self.folder, BASELINE, self._key(), self._asked)
+        return None if found is None else self._with_adherence(found)
+
+    def _draw_reference(self) -> references.Reference:
+        size = self.workload.batch
+        pictures, seconds = list[Pixels](), list[float]()
+        for start in range(0, len(self._asked), size):
+            part = self._asked.part(start, start + size)
+            answer = self._bench.draw_baseline(part)
+            pictures.append(answer.images)
+            seconds.append(answer.seconds / len(part))
+        found = references.Reference(self._asked, np.concatenate(pictures), None, tuple(seconds))
+        references.keep(self.folder, BASELINE, self._key(), found)
+        return self._with_adherence(found)
+
+    def _with_adherence(self, found: references.Reference) -> references.Reference:
+        reader = self.quality.reader
+        shares = None if reader is None else reader.adherence(found.images, found.asked.prompts)
+        return replace(found, adherence=shares)
+
+    # -- candidates ------------------------------------------------------------------------------
+
+    def judge(self, candidate: Candidate, on_stage: OnStage) -> Verdict:
+        """Take a candidate through the stages until one fails it.
+
+        Raises:
+            JudgeError, BaselineError: the evaluator or the baseline failed; the candidate is not to blame.
+        """
+        started = time.monotonic()
+        if self._reference is None:
+            first = self.baseline()
+            if first.state != "passed":
+                raise BaselineError(first.reason)
+        at = _At("static")
+
+        def stage(name: Stage, message: str) -> None:
+            at.stage = name
+            on_stage(name, message)
+
+        try:
+            verdict = self._stages(candidate, stage)
+        except CandidateFailure as failure:
+            if self._bench.aborted:
+                raise JudgeError("The evaluation was stopped.") from failure
+            verdict = Verdict("failed", at.stage, str(failure), failure.evidence)
+        return replace(verdict, seconds=time.monotonic() - started)
+
+    def _stages(self, candidate: Candidate, stage: OnStage) -> Verdict:
+        stage("static", "reading the script")
+        examined = examine(candidate.script)
+        if examined.problem:
+            return Verdict("failed", "static", examined.problem)
+        recipe = self._recipe(candidate, examined.recipe)
+        given = candidate.proposal.origin == "given"
+        if recipe is not None:
+            problem = self._misfit(recipe)
+            if problem:
+                return Verdict("failed", "static", problem)
+            if self._unbuilt(recipe):
+                stage("build", "building its engines")
+                self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
+                self._built.add(self._engines(recipe))
+        assert self._reference is not None
+        stage("smoke", "starting it")
+        # A script of the user's own without a recipe may build engines itself, so it gets no walls.
+        with self._bench.process(candidate.script, trusted=given and recipe is None) as process:
+            self._bench.load(process)
+            stage("smoke", f"drawing {SMOKE} pictures")
+            smoke = self._smoke(
+                process.generate(self._asked.prompts[:SMOKE], self._asked.seeds[:SMOKE]).images
+            )
+            stage("gate", f"drawing {GATE - SMOKE} pictures and timing it")
+            found = measure(self._bench, process, self._prompts, self._reference, self.quality, smoke)
+            memory = process.peak
+        return self._verdict(candidate, found, memory, recipe)
+
+    def _recipe(self, candidate: Candidate, written: Recipe | None) -> Recipe | None:
+        """The recipe to hold the script to: its candidate's, for a user's own script what it says itself."""
+        declared = candidate.proposal.recipe
+        if candidate.proposal.origin == "given":
+            return written
+        if written is not None and (problem := differs(declared, written)):
+            raise CandidateFailure(problem)
+        return declared
+
+    def _misfit(self, recipe: Recipe) -> str:
+        from engines.techniques.compatibility import check
+
+        steps, guidance = self.workload.steps, self.workload.guidance
+        card = replace(
+            self.card,
+            steps=self.card.steps if steps is None else steps,
+            guidance=self.card.guidance if guidance is None else guidance,
+        )
+        return " ".join(check(recipe, card, self.device))
+
+    def _plan(self, recipe: Recipe) -> Any:
+        from engines.pipeline import plan
+        from engines.techniques.base import from_step
+
+        try:
+            return plan(self.model, self.device, self.workload, [from_step(step) for step in recipe])
+        except EngineError as error:
+            raise CandidateFailure(str(error)) from error
+
+    def _engines(self, recipe: Recipe) -> Any:
+        from engines.pipeline import engines
+
+        plan = self._plan(recipe)
+        calibrated = (plan.loop.steps, plan.loop.scheduler) if plan.precision == "int8" else ()
+        return (engines(plan), calibrated)
+
+    def _unbuilt(self, recipe: Recipe) -> bool:
+        return self._engines(recipe) not in self._built
+
+    def _smoke(self, drawn: Pixels) -> Pixels:
+        assert self._reference is not None
+        expected = self._reference.images
+        if drawn.shape[1:] != expected.shape[1:]:
+            raise CandidateFailure(
+                f"The pictures are {drawn.shape[2]}x{drawn.shape[1]} px and the baseline's "
+                f"{expected.shape[2]}x{expected.shape[1]} px; draw them at the same size."
+            )
+        self._refuse_blank(drawn, 0)
+        return drawn
+
+    def _refuse_blank(self, drawn: Pixels, start: int) -> None:
+        """Fail pictures that show nothing where the baseline's show something."""
+        assert self._reference is not None
+        for index, image in enumerate(drawn, start):
+            what = images.blank(image)
+            if what and not images.blank(self._reference.images[index]):
+                raise CandidateFailure(
+                    f"Picture {index + 1} is {what}; the numbers in the pipeline have broken down."
+                )
+
+    def _verdict(
+        self, candidate: Candidate, found: Measured, memory: float, recipe: Recipe | None
+    ) -> Verdict:
+        self._refuse_blank(found.images, 0)
+        names = references.save_pictures(self.folder, candidate.id, found.images)
+        floor = self._floor(recipe)
+        verdict = Verdict(
+            "passed",
+            "gate",
+            latency=_interval(found.timing.latency),
+            latency_p90=found.timing.p90,
+            speedup=_interval(found.timing.speedup),
+            stages=found.stages,
+            throughput=found.throughput,
+            memory=memory,
+            loss=_interval(found.loss),
+            metrics={name: _interval(value) for name, value in found.metrics.items()},
+            robustness=dict(found.robustness),
+            floor=floor,
+            fallbacks=found.fallbacks,
+            samples=references.samples(self._asked, names, found.values),
+        )
+        for check in ("seeds", "prompts"):
+            if found.robustness.get(check, "ok") != "ok":
+                return replace(verdict, state="failed", reason=found.robustness[check])
+        if found.suspicion:
+            return replace(verdict, state="quarantined", reason=found.suspicion)
+        if floor is not None and found.timing.latency.value < floor:
+            reason = (
+                f"It takes {found.timing.latency.value * 1000:.2f} ms an image, and this machine cannot do "
+                f"the declared work in less than {floor * 1000:.2f} ms; look at what it leaves out."
+            )
+            return replace(verdict, state="quarantined", reason=reason)
+        return verdict
+
+    def _floor(self, recipe: Recipe | None) -> float | None:
+        """Seconds per image; `None` where the script does not say what it does or no rate is known."""
+        if recipe is None:
+            return None
+        try:
+            from engines.devices import measure_peak
+        except ImportError:
+            return None
+        from engines.measure import floor
+
+        try:
+            return floor.seconds(self._plan(recipe), measure_peak)
+        except (CandidateFailure, EngineError):
+            return None
+
+    # -- certification ---------------------------------------------------------------------------
+
+    def certify(self, candidate: Candidate, claim: str, prompts: int, on_progress: OnProgress) -> Certificate:
+        """Check one claim on fresh sealed prompts, with one-sided 95 % paired bounds.
+
+        The prompts are drawn by chance when the first certification of this
+        judge begins; nothing before has seen them.
+
+        Raises:
+            JudgeError: a claim that cannot be certified, or the evaluation was stopped.
+        """
+        wanted = read_claim(claim)
+        if wanted.metric == "adherence" and self.quality.reader is None:
+            raise JudgeError(
+                "Adherence cannot be certified: this model and these prompts have no attribute reader."
+            )
+        count = wanted.prompts(prompts)
+        examined = examine(candidate.script)
+        given = candidate.proposal.origin == "given"
+        recipe = examined.recipe if given else candidate.proposal.recipe
+        if examined.problem:
+            return Certificate(claim, False, 0, _nothing(), note=examined.problem)
+        try:
+            if recipe is not None and self._unbuilt(recipe):
+                on_progress(0, count, "engines")
+                self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
+                self._built.add(self._engines(recipe))
+            asked, expected = self._sealed_reference(count, on_progress)
+            with self._bench.process(candidate.script, trusted=given and recipe is None) as process:
+                self._bench.load(process)
+                drawn = list[Pixels]()
+                for start in range(0, count, SMOKE):
+                    part = asked.part(start, min(start + SMOKE, count))
+                    drawn.append(process.generate(part.prompts, part.seeds).images)
+                    on_progress(start + len(part), count, "pictures")
+                process.generate(*_one(asked))
+                on_progress(count, count, "timing")
+                timing = self._bench.alternate(
+                    process, self._prompts, lambda *_: None, least=6, most=12, seconds=20.0
+                )
+        except CandidateFailure as failure:
+            if self._bench.aborted:
+                raise JudgeError("The evaluation was stopped.") from failure
+            return Certificate(claim, False, 0, _nothing(), note=str(failure))
+        pictures = np.concatenate(drawn)
+        if pictures.shape != expected.shape:
+            return Certificate(
+                claim, False, 0, _nothing(), note="The pictures have another size than the baseline's."
+            )
+        values = self.quality.values(pictures, expected, asked.prompts)
+        if wanted.metric not in values:
+            raise JudgeError(f"{wanted.metric} cannot be computed here; certify another metric.")
+        if wanted.metric == "psnr":
+            found = bootstrap.mean(values["psnr"], side="one")
+        else:
+            metric = quality.Quality(wanted.metric, self.quality.reader)
+            own = None if metric.reader is None else metric.reader.adherence(expected, asked.prompts)
+            found = bootstrap.mean(metric.losses(values, own), side="one")
+        bounds = _interval(found)
+        return Certificate(
+            claim,
+            wanted.holds(bounds),
+            count,
+            bounds,
+            _interval(timing.speedup),
+            f"{count} fresh held-out prompts.",
+        )
+
+    def _sealed_reference(self, count: int, on_progress: OnProgress) -> tuple[Asked, Pixels]:
+        """At least `count` sealed prompts with the baseline's pictures; drawn once, then only added to."""
+        asked, pictures = self._sealed or (Asked((), ()), np.zeros((0, 0, 0, 3), np.uint8))
+        missing = count - len(asked)
+        if missing > 0:
+            more = self._prompts.fresh(missing, sealed=True)
+            drawn = [pictures] if len(pictures) else []
+            for start in range(0, missing, SMOKE):
+                on_progress(len(asked) + start, count, "reference")
+                drawn.append(self._bench.draw_baseline(more.part(start, start + SMOKE)).images)
+            asked = Asked(asked.prompts + more.prompts, asked.seeds + more.seeds)
+            pictures = np.concatenate(drawn)
+            self._sealed = (asked, pictures)
+        return asked.part(0, count), pictures[:count]
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Stop what is being measured, from any thread; the running call raises `JudgeError`."""
+        self._bench.abort()
+
+    def close(self) -> None:
+        """End every process."""
+        self._bench.close()
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class _At:
+    stage: Stage
+
+
+def _one(asked: Asked) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    return asked.prompts[:1], asked.seeds[:1]
+
+
+def _interval(found: Bounds) -> Interval:
+    return Interval(found.value, found.low, found.high)
+
+
+def _nothing() -> Interval:
+    return Interval(float("nan"), float("nan"), float("nan"))
+
+
+def _one_sentence(error: Exception) -> str:
+    if isinstance(error, AgentError | EngineError):
+        return str(error)
+    return f"The run's folder cannot be written ({error}); free some space or choose another folder."
+
+
+def _memory_limit() -> int:
+    """MiB for one candidate: 8 GiB, or 70 % of a smaller machine's memory."""
+    import psutil
+
+    return min(8192, int(0.7 * psutil.virtual_memory().total / 2**20))

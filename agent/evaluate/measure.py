@@ -1,0 +1,158 @@
+"""What the gate measures of one live candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.evaluate.bench import Bench
+from agent.evaluate.prompts import Asked, Prompts
+from agent.evaluate.reference import Reference
+from agent.sandbox import Answer, Process
+from engines.measure import bootstrap, images, robustness
+from engines.measure.bootstrap import Interval
+from engines.measure.quality import Quality
+from engines.measure.timing import Timing
+
+Pixels = NDArray[np.uint8]
+Values = NDArray[np.float64]
+
+BATCH: Final = 4
+KEPT: Final = 0.5
+"""Share of the usual time below which an identical request was answered from memory."""
+_MARGIN: Final = 0.08
+"""HaarPSI by which pictures of timed calls may be worse than the gate's, beyond three standard errors."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Everything that the gate found; pictures (N, H, W, 3) of all gate prompts."""
+
+    images: Pixels
+    values: Mapping[str, Values]
+    metrics: Mapping[str, Interval]
+    loss: Interval
+    timing: Timing
+    stages: Mapping[str, float]
+    throughput: Mapping[int, float]
+    robustness: Mapping[str, str]
+    fallbacks: tuple[str, ...]
+    suspicion: str
+    """Why a person has to look; empty where nobody has."""
+
+
+def measure(
+    bench: Bench, process: Process, prompts: Prompts, reference: Reference, quality: Quality, smoke: Pixels
+) -> Measured:
+    """Measure a loaded candidate; `smoke` are its pictures of the first prompts.
+
+    Raises:
+        CandidateFailure: it fails on the way.
+        BaselineError: the baseline does.
+    """
+    asked = reference.asked
+    pictures, batched = _draw_rest(process, asked, smoke)
+    values = quality.values(pictures, reference.images, asked.prompts)
+    losses = quality.losses(values, reference.adherence)
+    last, checks, repeated = _robustness(bench, process, reference, pictures)
+    two = _batch_of_two(process, asked)
+    timed = list[Values]()
+
+    def compare(_: Asked, ours: Pixels, theirs: Pixels) -> None:
+        timed.append(images.haarpsi(ours, theirs))
+
+    timing = bench.alternate(process, prompts, compare)
+    usual = timing.latency.value
+    if repeated < KEPT * usual:
+        checks["repeat"] = (
+            f"An identical request takes {repeated / usual:.0%} of the usual time: pictures are kept."
+        )
+    return Measured(
+        images=pictures,
+        values=values,
+        metrics={name: bootstrap.mean(found) for name, found in values.items()},
+        loss=quality.loss(losses),
+        timing=timing,
+        stages=_stages(last, timing),
+        throughput={1: 1 / usual, 2: 2 / two, BATCH: BATCH / batched},
+        robustness=checks,
+        fallbacks=last.fallbacks,
+        suspicion=_suspicion(values.get("haarpsi"), timed),
+    )
+
+
+def _draw_rest(process: Process, asked: Asked, smoke: Pixels) -> tuple[Pixels, float]:
+    """All gate pictures, and the median seconds of a warm batch of four."""
+    drawn, seconds = [smoke], list[float]()
+    for start in range(len(smoke), len(asked), BATCH):
+        part = asked.part(start, start + BATCH)
+        answer = process.generate(part.prompts, part.seeds)
+        drawn.append(answer.images)
+        seconds.append(answer.seconds * BATCH / len(part))
+    return np.concatenate(drawn), float(np.median(seconds))
+
+
+def _robustness(
+    bench: Bench, process: Process, reference: Reference, pictures: Pixels
+) -> tuple[Answer, dict[str, str], float]:
+    """The checks, the last answer, and the seconds of an identical request."""
+    asked = reference.asked
+    prompt, other = asked.prompts[0], next((text for text in asked.prompts if text != asked.prompts[0]), "")
+    seed = asked.seeds[0]
+
+    def one(text: str, number: int) -> Answer:
+        return process.generate([text], [number])
+
+    alone, again = one(prompt, seed), one(prompt, seed)
+    other_seed = one(prompt, seed + 1_000_003)
+    other_prompt = one(other or f"{prompt}, seen from far away", seed)
+    checks = robustness.check(
+        robustness.Drawn(
+            alone.images[0], again.images[0], pictures[0], other_seed.images[0], other_prompt.images[0]
+        )
+    )
+    if checks["seeds"] != robustness.OK or checks["prompts"] != robustness.OK:
+        # A model that does not react itself cannot be asked to; only then is the baseline's time spent.
+        for name, texts, seeds in (
+            ("seeds", (prompt,), (seed + 1_000_003,)),
+            ("prompts", (other or f"{prompt}, seen from far away",), (seed,)),
+        ):
+            own = bench.draw_baseline(Asked(texts, seeds)).images[0]
+            if robustness.same(own, reference.images[0]):
+                checks[name] = robustness.OK
+    return again, checks, again.seconds
+
+
+def _batch_of_two(process: Process, asked: Asked) -> float:
+    """Seconds of a warm batch of two; the first call may compile for its size."""
+    process.generate(asked.prompts[4:6], asked.seeds[4:6])
+    return process.generate(asked.prompts[6:8], asked.seeds[6:8]).seconds
+
+
+def _stages(last: Answer, timing: Timing) -> dict[str, float]:
+    """Seconds by stage for one picture as the candidate tells them, if they can be true at all."""
+    told = {name: float(value) for name, value in last.stages.items() if math.isfinite(value) and value >= 0}
+    return told if sum(told.values()) <= 1.5 * max(timing.candidate) else {}
+
+
+def _suspicion(gate: Values | None, timed: list[Values]) -> str:
+    """Whether pictures of timed calls are worse than the gate's: a script that knows when it is timed."""
+    if gate is None or not timed:
+        return ""
+    found = np.concatenate(timed)
+    found, gate = found[np.isfinite(found)], gate[np.isfinite(gate)]
+    if len(found) < 2 or len(gate) < 2:
+        return ""
+    error = math.sqrt(found.var(ddof=1) / len(found) + gate.var(ddof=1) / len(gate))
+    drop = float(gate.mean() - found.mean())
+    if drop > 3 * error + _MARGIN:
+        return (
+            f"Timed pictures are less like the baseline's than the gate's (HaarPSI {found.mean():.2f} "
+            f"against {gate.mean():.2f}); look at what the script does when it is timed."
+        )
+    return ""
