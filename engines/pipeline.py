@@ -59,7 +59,7 @@ def plan(
     chosen = sorted(techniques, key=lambda technique: technique.order)
     if not chosen:
         return start
-    reasons = _reasons(chosen, opened, device)
+    reasons = _reasons(chosen, opened, start)
     if reasons:
         raise TechniqueError(" ".join(reasons))
     for technique in chosen:
@@ -67,11 +67,13 @@ def plan(
     return start
 
 
-def _reasons(techniques: Sequence[Technique], model: Model, device: str) -> list[str]:
+def _reasons(techniques: Sequence[Technique], model: Model, start: Plan) -> list[str]:
     from engines.models.card import describe
     from engines.techniques.compatibility import check
 
-    return list(check(tuple(techniques), describe(model), device))
+    # The workload's steps and guidance are what a recipe starts from, not the model's own.
+    card = replace(describe(model), steps=start.loop.steps, guidance=start.loop.guidance)
+    return check(tuple(techniques), card, start.device)
 
 
 def loop_settings(model: Model, workload: Workload) -> LoopSettings:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines.errors import TechniqueError
 from engines.hostloop import Result, latent_noise
 from engines.paths import bundled_model
 from engines.pipeline import Pipeline, build, plan
@@ -177,6 +178,36 @@ def test_a_picture_does_not_depend_on_its_batch(batch: int, baseline: Result) ->
     images = made.generate([*PROMPTS, *PROMPTS], [*SEEDS, *SEEDS]).images
     assert psnr(images[:2], baseline.images) > SAME
     assert psnr(images[2:], baseline.images) > SAME
+
+
+@pytest.mark.parametrize(
+    ("workload", "technique", "words"),
+    [
+        (Workload(steps=8), FewerSteps(15), "not fewer than the model's own 8"),
+        (Workload(guidance=1.0), GuidanceCutoff(), "without guidance"),
+        (Workload(), Int8(), "ONNX Runtime and OpenVINO"),
+        (Workload(steps=3), FeatureCache(2), "this recipe takes 3"),
+    ],
+    ids=["steps", "guidance", "engine", "cache"],
+)
+def test_a_recipe_is_held_against_the_workload(workload: Workload, technique: Technique, words: str) -> None:
+    with pytest.raises(TechniqueError, match=words):
+        plan("tiny-scenes", "cpu", workload, [technique])
+
+
+def test_the_table_has_a_row_for_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    from engines.techniques.table import main
+
+    assert main(["--steps", "2", "--seconds", "0.1", "--only", "fused-qkv"]) == 0
+    heading, _, last = capsys.readouterr().out.strip().rpartition("\n")
+    engine, label, speedup, _, psnr, note = [cell.strip() for cell in last.strip("|").split("|")]
+    assert (engine, label, note) == ("torch", "fused QKV", "")
+    value, low, high = (
+        float(text.strip("()")) for text in speedup.replace("(", " ").replace("-", " ").split()
+    )
+    assert 0 < low <= value <= high
+    assert float(psnr) > SAME
+    assert "Speed-up over eager torch" in heading
 
 
 @pytest.mark.slow

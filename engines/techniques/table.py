@@ -1,0 +1,197 @@
+"""What each technique is worth alone, on each engine: a table for the documentation.
+
+    python -m engines.techniques.table --model tiny-scenes --engines torch,openvino
+
+Each recipe alternates with the baseline (ABBA); its speed-up is a ratio with a
+95 % interval, its PSNR is against the baseline's pictures of the same prompts
+and seeds.  The baseline is the model as its authors ship it: its scheduler and
+steps, guidance batched, fp32 in eager torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from engines.errors import EngineError
+from engines.plan import Backend
+from engines.techniques.base import Technique, Value, to_step
+from engines.techniques.compatibility import canonical, check, search_space
+from engines.techniques.engine import Engine
+from engines.workload import Workload
+
+if TYPE_CHECKING:
+    from engines.models.card import Card
+    from engines.pipeline import Pipeline
+
+PICTURES = 8
+"""Prompts whose pictures are compared."""
+SEED = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One recipe as it was measured; `note` where it could not be, or what was lowered."""
+
+    engine: str
+    technique: str
+    parameters: dict[str, Value]
+    label: str
+    speedup: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seconds: float | None = None
+    psnr: float | None = None
+    note: str = ""
+
+
+def recipes(card: Card, backends: Sequence[Backend]) -> Iterator[tuple[Technique | None, Engine]]:
+    """Every engine alone, then every technique that fits with each choice that it has."""
+    from engines.techniques import technique
+
+    for backend in backends:
+        engine = Engine(backend)
+        yield None, engine
+        for axis in search_space(card):
+            if axis.name == "engine":
+                continue
+            kind = technique(axis.name)
+            choices = [one for one in axis.parameters if one.kind == "choice"]
+            values = [{choices[0].name: choice} for choice in choices[0].choices] if choices else [{}]
+            for chosen in values:
+                value = kind(**{one.name: chosen.get(one.name, one.default) for one in axis.parameters})
+                if not check([value, engine], card):
+                    yield value, engine
+
+
+class Bench:
+    """The baseline and its pictures, and what a recipe is worth beside it."""
+
+    def __init__(self, model: str, seconds: float, steps: int | None = None) -> None:
+        from engines.models.load import open_model
+        from engines.scenes.grammar import captions
+
+        self.workload = Workload(steps=steps)
+        self.model = model
+        self.seconds = seconds
+        scenes = open_model(model).prompt_source == "scenes"
+        self.prompts = (
+            captions(64, seed=SEED) if scenes else [f"a photograph of {i} birds" for i in range(64)]
+        )
+        self.baseline = self._pipeline(())
+        self.pictures = self._pictures(self.baseline)
+
+    def _pipeline(self, recipe: Sequence[Technique]) -> Pipeline:
+        from engines.pipeline import build, plan
+
+        return build(plan(self.model, "cpu", self.workload, recipe))
+
+    def _pictures(self, pipeline: Pipeline):  # type: ignore[no-untyped-def]
+        seeds = list(range(SEED, SEED + PICTURES))
+        return pipeline.generate(self.prompts[:PICTURES], seeds).images
+
+    def measure(self, value: Technique | None, engine: Engine) -> Row:
+        """Build one recipe, compare its pictures, and time it in alternation with the baseline."""
+        from engines.measure import images, timing
+
+        step = to_step(value or engine)
+        label = value.label() if value else "(engine alone)"
+        about = (engine.backend, step.technique, dict(step.parameters), label)
+        try:
+            pipeline = self._pipeline(canonical([one for one in (value, engine) if one is not None]))
+        except EngineError as error:
+            return Row(*about, note=str(error))
+        psnr = float(images.psnr(self._pictures(pipeline), self.pictures).mean())
+
+        def timed(made: Pipeline) -> timing.Timed:
+            def call(index: int) -> float:
+                prompt = self.prompts[index % len(self.prompts)]
+                return sum(made.generate([prompt], [SEED + index]).seconds.values())
+
+            return call
+
+        for warm in (self.baseline, pipeline):
+            timed(warm)(0)
+        found = timing.alternate(timed(self.baseline), timed(pipeline), seconds=self.seconds)
+        ratio = found.speedup
+        note = " ".join(pipeline.fallbacks)
+        return Row(*about, ratio.value, ratio.low, ratio.high, found.latency.value, psnr, note)
+
+
+def processor() -> str:
+    """The name of the processor, as far as the system tells."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def heading(model: str) -> str:
+    """Which machine, when, and what the columns mean."""
+    today = dt.datetime.now(tz=dt.UTC).date()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"`python -m engines.techniques.table` on {model}, {processor()}, {cores} cores, {today}.\n"
+        f"Speed-up over eager torch fp32 with its 95 % interval, whole pipeline, one picture at a time; "
+        f"PSNR in dB against its pictures (60 is the cap), mean of {PICTURES}.\n\n"
+        "| Engine | Technique | Speed-up | Seconds | PSNR | Note |\n|---|---|---|---|---|---|"
+    )
+
+
+def line(row: Row) -> str:
+    """A row of the table in Markdown."""
+    if row.speedup is None or row.seconds is None or row.psnr is None:
+        return f"| {row.engine} | {row.label} | | | | {row.note} |"
+    return (
+        f"| {row.engine} | {row.label} | {row.speedup:.2f} ({row.low:.2f}-{row.high:.2f}) "
+        f"| {row.seconds:.3f} | {row.psnr:.1f} | {row.note} |"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, row by row as it is measured."""
+    parser = argparse.ArgumentParser(prog="python -m engines.techniques.table", description=__doc__)
+    parser.add_argument("--model", default="tiny-scenes")
+    parser.add_argument("--engines", default="torch", help=f"of {','.join(get_args(Backend))}")
+    parser.add_argument("--seconds", type=float, default=6.0, help="for timing each recipe")
+    parser.add_argument("--steps", type=int, help="of the baseline; the model's own if not given")
+    parser.add_argument("--only", default="", help="techniques to measure, separated by commas")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(arguments)
+    wanted = [name for name in get_args(Backend) if name in options.engines.split(",")]
+    only = set(options.only.split(",")) - {""}
+    if not wanted:
+        print(
+            f"There is no engine {options.engines}; choose of {', '.join(get_args(Backend))}.",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        from engines.models.card import describe
+        from engines.models.load import open_model
+
+        bench = Bench(options.model, options.seconds, options.steps)
+        if not options.json:
+            print(heading(options.model))
+        card = describe(open_model(options.model))
+        for value, engine in recipes(replace(card, steps=options.steps or card.steps), wanted):
+            if only and (value or engine).name not in only:
+                continue
+            row = bench.measure(value, engine)
+            print(json.dumps(asdict(row)) if options.json else line(row), flush=True)
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
