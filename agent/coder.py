@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -81,8 +82,12 @@ def class_name(technique: str) -> str:
     raise RecipeError(f"There is no technique {technique!r}; update the recipe.")
 
 
+def _literal(value: object) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
 def _call(step: Step) -> str:
-    values = ", ".join(f"{name}={value!r}" for name, value in step.parameters.items())
+    values = ", ".join(f"{name}={_literal(value)}" for name, value in step.parameters.items())
     return f"{class_name(step.technique)}({values})"
 
 
@@ -227,13 +232,13 @@ class ScriptWriter:
         if len(names) > _WIDTH - 35:
             names = "(\n" + "".join(f"    {name},\n" for name in classes) + ")"
         facts = "\n".join(
-            _paragraph(f"{step.technique}: {context.facts[step.technique].quality}")
+            _paragraph(f"- {step.technique}: {context.facts[step.technique].quality}")
             for step in recipe
             if step.technique in context.facts
         )
         document = _docstring(title(recipe), _lineage(proposal, context), f"Why: {proposal.why}")
         if facts:
-            document = f'{document[:-4]}\n\n{facts}\n"""'
+            document = f'{document[:-4]}\n\nWhat is known of the quality:\n\n{facts}\n"""'
         return _SCRIPT.format(
             docstring=document,
             classes=names,

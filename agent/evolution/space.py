@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +26,7 @@ Check = Callable[[Recipe], Sequence[str]]
 """Every reason why a recipe does not fit; empty: it fits."""
 
 FLOAT_STEPS: Final = 20
-"""Floats are searched on this many equal steps of their range: finer differences are below the noise."""
+"""Floats are searched on at most this many steps of their range: finer differences are below the noise."""
 
 
 class ParameterLike(Protocol):
@@ -69,7 +70,10 @@ class Axis:
 
 
 def _resolution(parameter: ParameterLike) -> float:
-    return (float(parameter.high) - float(parameter.low)) / FLOAT_STEPS
+    """The smallest round step (1, 2 or 5 times a power of ten) that is not finer than `FLOAT_STEPS`."""
+    finest = (float(parameter.high) - float(parameter.low)) / FLOAT_STEPS
+    ten: float = 10.0 ** math.floor(math.log10(finest))
+    return next(ten * times for times in (1, 2, 5, 10) if ten * times >= finest * (1 - 1e-9))
 
 
 def _settle(technique: str, parameter: ParameterLike, value: object) -> Value:
@@ -90,7 +94,7 @@ def _settle(technique: str, parameter: ParameterLike, value: object) -> Value:
         return round(value)
     step = _resolution(parameter)
     low = float(parameter.low)
-    return round(low + round((value - low) / step) * step, 6)
+    return round(min(low + round((value - low) / step) * step, float(parameter.high)), 6)
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,8 @@ class Space:
         if parameter.kind == "int":
             return list(range(int(parameter.low), int(parameter.high) + 1))
         step = _resolution(parameter)
-        return [round(parameter.low + index * step, 6) for index in range(FLOAT_STEPS + 1)]
+        low, high = float(parameter.low), float(parameter.high)
+        return [round(low + index * step, 6) for index in range(math.floor((high - low) / step + 1e-9) + 1)]
 
     def slice(self, recipe: Recipe, limit: int = 4096) -> Iterator[Recipe]:
         """Recipes of the same structure with every combination of numbers, at most `limit` of them.

@@ -8,11 +8,20 @@ from agent.evolution.front import Judged, reference_point
 from agent.memory import Remembered
 from agent.planner.builtin import BuiltinPlanner, forecast
 
+PLAYED: dict[int, Any] = {}
 
-def played(world: Any, count: int, context: Any = None) -> Any:
+
+def played(world: Any, count: int) -> Any:
     """The context after `count` candidates of the built-in planner."""
+    whole = PLAYED.setdefault(21, _play(world, 21)) if count else _play(world, 0)
+    return replace(whole, generation=max(1, 1 + (count - 1) // 7), history=whole.history[: count + 1])
+
+
+def _play(world: Any, count: int) -> Any:
+    if count in PLAYED:
+        return PLAYED[count]
     judge, planner = world.judge(), BuiltinPlanner()
-    context = context or world.context
+    context = world.context
     base = Judged(Candidate("c000", 0, Proposal((), "", "baseline"), ""), judge.baseline())
     context = replace(context, history=(base,), reference=reference_point(base.verdict, 0.5))
     for index in range(count):
