@@ -1,0 +1,269 @@
+"""The discriminator: is the light picture good enough for this prompt?
+
+A small EfficientNetV2 (`timm`, a B0 of reduced width and depth) looks at the
+light picture; a hashed bag of the prompt's words and word pairs is read beside
+it.  DiffServe (arXiv 2411.15381) uses EfficientNetV2-S on the picture alone
+with "real photograph" as its target; here the target is what the cascade needs
+to know: whether the heavy model would be better by more than the margin.
+
+Every prompt's score comes from a network that never saw that prompt
+(cross-fitting over groups of prompts), so all pairs serve the deferral curve.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+SIDE: Final = 64
+WORDS: Final = 256
+FOLDS: Final = 4
+EPOCHS: Final = 14
+BATCH: Final = 32
+RATE: Final = 2e-3
+SHIFT: Final = 3
+"""Pixels by which pictures are moved while training; never mirrored, because prompts say left and right."""
+
+
+class Network(nn.Module):
+    """Pictures (B, 3, 64, 64) in [-1, 1] and words (B, `WORDS`) to logits (B,) of "defer"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import timm
+
+        self.eye = timm.create_model(
+            "tf_efficientnetv2_b0",
+            num_classes=0,
+            channel_multiplier=0.5,
+            depth_multiplier=0.5,
+            drop_path_rate=0.1,
+        )
+        self.seen = nn.Sequential(nn.Dropout(0.2), nn.Linear(self.eye.num_features, 64))
+        self.read = nn.Sequential(nn.Dropout(0.1), nn.Linear(WORDS, 64), nn.GELU())
+        self.judge = nn.Sequential(nn.Linear(3 * 64, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 1))
+
+    def forward(self, pixels: Tensor, words: Tensor) -> Tensor:
+        seen, read = self.seen(self.eye(pixels)), self.read(words)
+        logits: Tensor = self.judge(torch.cat([seen, read, seen * read], 1))[:, 0]
+        return logits
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Scores of all prompts and the network to use for new ones."""
+
+    scores: Floats
+    """(N,) probability that the light picture is good enough, out of fold, calibrated."""
+    words: Floats
+    """(N,) the same from the words alone: logistic regression on the same folds."""
+    network: Network
+    scale: float
+    shift: float
+    """Calibration (Platt): probability of deferring = sigmoid(scale * logit + shift)."""
+    seconds: float
+    """Of one score at batch 1."""
+
+
+def tensors(images: Pixels) -> Tensor:
+    """Pictures (N, H, W, 3) as the network wants them."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    if pixels.shape[2:] != (SIDE, SIDE):
+        pixels = nn.functional.interpolate(pixels, (SIDE, SIDE), mode="area")
+    return pixels
+
+
+def bag(prompts: Sequence[str]) -> Tensor:
+    """Hashed counts (N, `WORDS`) of words and neighbouring pairs, each row of length 1."""
+    rows = np.zeros((len(prompts), WORDS), np.float32)
+    for row, prompt in zip(rows, prompts, strict=True):
+        words = re.findall(r"\w+", prompt.lower())
+        for token in (*words, *(f"{a} {b}" for a, b in pairwise(words))):
+            row[zlib.crc32(token.encode()) % WORDS] += 1
+        row /= max(float(np.linalg.norm(row)), 1e-6)
+    return torch.from_numpy(rows)
+
+
+def folds(prompts: Sequence[str], defer: Bools, seed: int) -> NDArray[np.int64]:
+    """A fold (N,) for each prompt; equal prompts share one, both labels are spread evenly."""
+    generator = np.random.default_rng(seed)
+    first = {prompt: bool(label) for prompt, label in zip(reversed(prompts), defer[::-1], strict=True)}
+    place: dict[str, int] = {}
+    for label in (False, True):
+        members = sorted(prompt for prompt, own in first.items() if own == label)
+        for at, which in enumerate(generator.permutation(len(members))):
+            place[members[which]] = (at + label) % FOLDS
+    return np.array([place[prompt] for prompt in prompts], dtype=np.int64)
+
+
+def train(
+    images: Pixels,
+    prompts: Sequence[str],
+    defer: Bools,
+    *,
+    seed: int,
+    epochs: int = EPOCHS,
+    on_epoch: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Trained:
+    """Train by cross-fitting, calibrate, then train once more on all pairs; deterministic by seed.
+
+    Args:
+        images: light pictures (N, H, W, 3).
+        defer: (N,) whether the heavy picture is better by more than the margin; both values must occur.
+        on_epoch: `(epochs done, epochs in all)`.
+    """
+    pixels, words = tensors(images), bag(prompts)
+    target = torch.from_numpy(defer.astype(np.float32))
+    fold = folds(prompts, defer, seed)
+    total, done = epochs * (FOLDS + 1), 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        on_epoch(done, total)
+
+    logits, by_words = np.zeros(len(prompts)), np.zeros(len(prompts))
+    # One thread: these layers are too small to share, and threads that wait for each other lose all
+    # their time on a busy machine.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            for which in range(FOLDS):
+                inside, outside = (
+                    torch.from_numpy(np.flatnonzero(own)) for own in (fold != which, fold == which)
+                )
+                torch.manual_seed(seed * (FOLDS + 1) + which)
+                network = _fit(pixels[inside], words[inside], target[inside], epochs, tick)
+                logits[outside] = _logits(network, pixels[outside], words[outside])
+                by_words[outside] = _regress(words[inside], target[inside], words[outside])
+            scale, shift = calibrate(logits, defer)
+            torch.manual_seed(seed * (FOLDS + 1) + FOLDS)
+            network = _fit(pixels, words, target, epochs, tick)
+            seconds = _seconds(network, pixels, words)
+    finally:
+        torch.set_num_threads(threads)
+    return Trained(
+        scores=1 - _sigmoid(scale * logits + shift),
+        words=1 - _sigmoid(by_words),
+        network=network,
+        scale=scale,
+        shift=shift,
+        seconds=seconds,
+    )
+
+
+def _fit(pixels: Tensor, words: Tensor, target: Tensor, epochs: int, tick: Callable[[], None]) -> Network:
+    network = Network().train()
+    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.05)
+    batches = max(1, round(len(target) / BATCH))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=epochs * batches)
+    balance = (len(target) - target.sum()) / target.sum().clamp(min=1)
+    loss_of = nn.BCEWithLogitsLoss(pos_weight=balance)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(target)).chunk(batches):
+            across, down = (int(torch.randint(-SHIFT, SHIFT + 1, ())) for _ in range(2))
+            moved = torch.roll(pixels[rows], (across, down), (2, 3))
+            loss = loss_of(network(moved, words[rows]), target[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        tick()
+    return network.eval()
+
+
+def _logits(network: Network, pixels: Tensor, words: Tensor) -> Floats:
+    with torch.inference_mode():
+        parts = [network(pixels[at : at + 64], words[at : at + 64]) for at in range(0, len(pixels), 64)]
+    return np.asarray(torch.cat(parts).double().numpy())
+
+
+def _regress(words: Tensor, target: Tensor, fresh: Tensor) -> Floats:
+    """Logits of ridge logistic regression, by Newton's method."""
+    design = np.c_[words.numpy().astype(np.float64), np.ones(len(words))]
+    wanted = target.numpy().astype(np.float64)
+    ridge = np.diag([1.0] * (design.shape[1] - 1) + [1e-6])
+    weights = np.zeros(design.shape[1])
+    for _ in range(20):
+        chance = _sigmoid(design @ weights)
+        slope = design.T @ (chance - wanted) + ridge @ weights
+        bend = (design * (chance * (1 - chance))[:, None]).T @ design + ridge
+        step = np.linalg.solve(bend, slope)
+        weights -= step
+        if np.abs(step).max() < 1e-8:
+            break
+    found: Floats = np.c_[fresh.numpy().astype(np.float64), np.ones(len(fresh))] @ weights
+    return found
+
+
+def calibrate(logits: Floats, defer: Bools) -> tuple[float, float]:
+    """Platt scaling with his smoothed targets (Platt 1999); the scale is kept positive, so ranks stay."""
+    from scipy.optimize import minimize
+
+    positive, negative = int(defer.sum()), int((~defer).sum())
+    wanted = np.where(defer, (positive + 1) / (positive + 2), 1 / (negative + 2))
+
+    def loss(values: Floats) -> float:
+        moved = np.exp(values[0]) * logits + values[1]
+        return float(np.mean(np.logaddexp(0, moved) - wanted * moved))
+
+    found = minimize(loss, np.zeros(2), bounds=[(-8.0, 4.0), (-20.0, 20.0)], method="L-BFGS-B").x
+    return float(np.exp(found[0])), float(found[1])
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -40, 40))))
+
+
+def _seconds(network: Network, pixels: Tensor, words: Tensor, repeats: int = 15) -> float:
+    taken = []
+    with torch.inference_mode():
+        for at in range(repeats + 3):
+            one = at % len(pixels)
+            start = time.perf_counter()
+            network(pixels[one : one + 1], words[one : one + 1])
+            taken.append(time.perf_counter() - start)
+    return float(np.median(taken[3:]))
+
+
+def save(trained: Trained, path: Path) -> None:
+    """Write the network with its calibration as safetensors, through a temporary name."""
+    from safetensors.torch import save_file
+
+    partial = path.with_name(f".{path.name}.partial")
+    facts = {"scale": repr(trained.scale), "shift": repr(trained.shift), "format": "1"}
+    save_file(trained.network.state_dict(), str(partial), metadata=facts)
+    partial.replace(path)
+
+
+def load(path: Path) -> Callable[[Pixels, Sequence[str]], Floats]:
+    """A scorer from a saved discriminator: light pictures and prompts to scores (N,)."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    network = Network().eval()
+    network.load_state_dict(load_file(str(path)))
+    with safe_open(str(path), framework="pt") as file:
+        facts: dict[str, Any] = file.metadata()
+    scale, shift = float(facts["scale"]), float(facts["shift"])
+
+    def score(images: Pixels, prompts: Sequence[str]) -> Floats:
+        return 1 - _sigmoid(scale * _logits(network, tensors(images), bag(prompts)) + shift)
+
+    return score

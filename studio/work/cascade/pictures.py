@@ -1,0 +1,188 @@
+"""Pictures of two candidates for the same prompts and seeds: made once, kept in the run folder.
+
+Each prompt is one call at batch 1, light and heavy in turn, so that the time
+of each picture is its latency.  What is there is never made again: an
+interrupted job goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import SandboxError
+from agent.sandbox import CandidateFailure, Nursery, Process
+from engines.package.runner import read_picture, write_picture
+from engines.workload import Workload
+from studio.errors import CascadeError
+from studio.record.events import RunStarted
+from studio.record.state import CandidateState
+from studio.work.exportable import follows_recipe
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+PICTURES: Final = "cascade/pictures"
+_TIMES: Final = "times.jsonl"
+_WARM: Final = 1 << 42
+"""Seed of the picture that warms a process up and is thrown away."""
+
+
+@dataclass(frozen=True, eq=False)
+class Album:
+    """One candidate's pictures, in the order of the prompts."""
+
+    images: Pixels
+    """(N, H, W, 3)"""
+    seconds: Floats
+    """(N,) on this side's clock, from request to last byte."""
+    files: tuple[str, ...]
+    """PNGs relative to the run folder."""
+
+
+class _Shelf:
+    """The kept pictures of one candidate, named by what decides them."""
+
+    def __init__(self, run: Path, started: RunStarted, candidate: CandidateState) -> None:
+        self.script = run / candidate.proposal.script
+        try:
+            text = self.script.read_bytes()
+        except OSError:
+            raise CascadeError(f"The script of {candidate.id} is gone from the run folder.") from None
+        self.run, self.candidate = run, candidate
+        self.folder = run / PICTURES / candidate.id
+        self.folder.mkdir(parents=True, exist_ok=True)
+        facts = [started.model.hash, started.target, started.workload, hashlib.sha256(text).hexdigest()]
+        self._facts = json.dumps(facts, sort_keys=True)
+        self._seconds = self._read_times()
+
+    def _read_times(self) -> dict[str, float]:
+        try:
+            lines = (self.folder / _TIMES).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return {}
+        found = {}
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                found[str(entry["key"])] = float(entry["seconds"])
+            except (ValueError, KeyError, TypeError):  # the last line of a killed process
+                continue
+        return found
+
+    def path(self, prompt: str, seed: int) -> Path:
+        key = hashlib.sha256(f"{self._facts}\n{seed}\n{prompt}".encode()).hexdigest()[:24]
+        return self.folder / f"{key}.png"
+
+    def has(self, prompt: str, seed: int) -> bool:
+        path = self.path(prompt, seed)
+        return path.stem in self._seconds and path.is_file()
+
+    def keep(self, prompt: str, seed: int, picture: Pixels, seconds: float) -> None:
+        path = self.path(prompt, seed)
+        write_picture(picture, path)
+        with (self.folder / _TIMES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": path.stem, "seconds": seconds}) + "\n")
+        self._seconds[path.stem] = seconds
+
+    def album(self, prompts: Sequence[str], seeds: Sequence[int]) -> Album:
+        paths = [self.path(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return Album(
+            images=np.stack([read_picture(path) for path in paths]),
+            seconds=np.array([self._seconds[path.stem] for path in paths]),
+            files=tuple(path.relative_to(self.run).as_posix() for path in paths),
+        )
+
+
+def make_pictures(
+    run: Path,
+    started: RunStarted,
+    pair: tuple[CandidateState, CandidateState],
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    on_progress: Callable[[int, str], None],
+) -> tuple[Album, Album]:
+    """The pictures of both candidates; `on_progress(pictures done, doing)`.
+
+    Raises:
+        CascadeError: a candidate cannot draw any more.
+    """
+    shelves = [_Shelf(run, started, candidate) for candidate in pair]
+    asked = list(zip(prompts, seeds, strict=True))
+    missing = [shelf for shelf in shelves if not all(shelf.has(*one) for one in asked)]
+    if missing:
+        _fill(run, started, missing, asked, on_progress)
+    light, heavy = (shelf.album(prompts, seeds) for shelf in shelves)
+    if light.images.shape != heavy.images.shape:
+        raise CascadeError("Light and heavy make pictures of different sizes; choose another pair.")
+    return light, heavy
+
+
+def _fill(
+    run: Path,
+    started: RunStarted,
+    shelves: list[_Shelf],
+    asked: list[tuple[str, int]],
+    on_progress: Callable[[int, str], None],
+) -> None:
+    on_progress(0, "Preparing engines")
+    for shelf in shelves:
+        _prepare(started, shelf)
+    with ExitStack() as stack:
+        nursery = stack.enter_context(Nursery(readable=_readable(run, started)))
+        processes: dict[str, Process] = {}
+        for shelf in shelves:
+            on_progress(0, f"Loading {shelf.candidate.id}")
+            processes[shelf.candidate.id] = stack.enter_context(_loaded(nursery, started, shelf, asked[0][0]))
+        done = 0
+        for prompt, seed in asked:
+            for shelf in shelves:
+                if not shelf.has(prompt, seed):
+                    answer = _ask(processes[shelf.candidate.id], shelf, prompt, seed)
+                    shelf.keep(prompt, seed, *answer)
+                done += 1
+                on_progress(done, f"Drawing with {shelf.candidate.id}: {prompt[:60]}")
+
+
+def _readable(run: Path, started: RunStarted) -> list[Path]:
+    from engines.models.load import open_model
+
+    return [run, open_model(started.model.source).path]
+
+
+def _prepare(started: RunStarted, shelf: _Shelf) -> None:
+    """Engines are built by trusted code, never inside a candidate's process."""
+    if not follows_recipe(shelf.script.read_text(encoding="utf-8")):
+        return
+    from engines.pipeline import plan, prepare
+    from engines.techniques import from_step
+
+    steps = [from_step(step) for step in shelf.candidate.proposal.recipe]
+    prepare(plan(started.model.source, started.target, Workload.model_validate(started.workload), steps))
+
+
+def _loaded(nursery: Nursery, started: RunStarted, shelf: _Shelf, prompt: str) -> Process:
+    try:
+        process = nursery.start()
+        workload = Workload.model_validate(started.workload)
+        process.load(shelf.script, started.model.source, started.target, workload)
+        process.generate([prompt], [_WARM])
+    except (CandidateFailure, SandboxError) as error:
+        raise CascadeError(f"{shelf.candidate.id} cannot be loaded any more: {error}") from error
+    return process
+
+
+def _ask(process: Process, shelf: _Shelf, prompt: str, seed: int) -> tuple[Pixels, float]:
+    try:
+        answer = process.generate([prompt], [seed])
+    except CandidateFailure as failure:
+        raise CascadeError(f"{shelf.candidate.id} fails now: {failure}") from failure
+    return answer.images[0], answer.seconds
