@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from agent.evolution.front import Judged, measured
 
 LOSSLESS_DECIBELS: Final = 30.0
@@ -33,14 +35,20 @@ def to_certify(judged: Sequence[Judged], tolerance: float, count: int = 6) -> li
     """Candidates worth certifying, fastest first, the winner among them.
 
     The gate's interval is wide: a candidate that measured within the tolerance
-    may be surely within it on more prompts, and be faster than the winner.
+    may be surely within it on more prompts, and be faster than the winner.  A
+    slower one is worth the try only if it lost less than all faster ones; where
+    these are more than `count`, they are thinned out evenly.
     """
     best = winner(judged, tolerance)
     if best is None:
         return []
-    likely = sorted((one for one in _tried(judged) if one.loss <= tolerance), key=lambda one: one.seconds)
-    faster = [one for one in likely if one.seconds < best.seconds]
-    return [*faster[: count - 1], best]
+    chain: list[Judged] = []
+    for one in sorted(_tried(judged), key=lambda one: (one.seconds, one.loss)):
+        if one.seconds < best.seconds and one.loss <= min([tolerance, *(faster.loss for faster in chain)]):
+            chain.append(one)
+    if len(chain) >= count:
+        chain = [chain[round(at)] for at in np.linspace(0, len(chain) - 1, count - 1)]
+    return [*chain, best]
 
 
 def decibels(one: Judged) -> float | None:

@@ -179,6 +179,8 @@ class Evidence:
     loss: float | None
     decibels: float | None = None
     weight: float = 1.0
+    blur: float = 0.004
+    """Standard deviation of the measured loss."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,10 @@ class Forecast:
         there = [one for one in self.evidence if one.loss is not None]
         rows = np.array([self._loss_features(one.recipe) for one in there])
         surplus = [min((one.loss or 0.0) / self.worst, 1.5) - self._prior_loss(one.recipe) for one in there]
-        noise = [(0.008 + 0.1 * self._prior_loss(one.recipe)) / max(one.weight, 0.05) for one in there]
+        noise = [
+            (one.blur / self.worst + 0.1 * self._prior_loss(one.recipe)) / max(one.weight, 0.05)
+            for one in there
+        ]
         spread = np.tile([1.0, 0.5], len(self._tokens))
         return _Linear.fit(rows.reshape(-1, len(spread)), np.array(surplus), np.array(noise), spread)
 
@@ -372,10 +377,16 @@ class Forecast:
         return drawn
 
 
+def _blur(one: Judged) -> float:
+    """Standard deviation that a 95 % interval of the loss stands for, not below what repeats differ by."""
+    loss = one.verdict.loss
+    return 0.004 if loss is None else max(0.004, (loss.high - loss.low) / 3.92)
+
+
 def evidence(judged: Sequence[Judged]) -> list[Evidence]:
     """What a run has measured, the baseline left out."""
     return [
-        Evidence(one.candidate.proposal.recipe, one.seconds, one.loss, decibels(one))
+        Evidence(one.candidate.proposal.recipe, one.seconds, one.loss, decibels(one), blur=_blur(one))
         for one in measured(judged)
         if not one.is_baseline and one.candidate.proposal.recipe
     ]

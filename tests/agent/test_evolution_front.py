@@ -62,7 +62,9 @@ def test_hypervolume_is_the_area_up_to_the_reference_point() -> None:
 
 
 def test_the_reference_point_lies_a_tenth_behind_the_baseline() -> None:
-    assert reference_point(BASELINE.verdict, 0.5) == (pytest.approx(1.1), 0.5)
+    seconds, loss = reference_point(BASELINE.verdict, 0.5)
+    assert seconds == pytest.approx(1.1)
+    assert loss == 0.5
 
 
 def test_rank_orders_by_front_and_then_by_contribution() -> None:
@@ -106,6 +108,13 @@ def test_the_winner_is_the_fastest_that_is_surely_within_the_tolerance() -> None
     assert best is not None
     assert best.id == "sure"
     assert [one.id for one in to_certify(there, 0.02)] == ["likely", "sure"]
+
+
+def test_certification_tries_a_slower_one_only_for_less_loss_and_never_skips_the_winner() -> None:
+    there = [judged(f"c{n:03}", 0.1 + n / 100, 0.018 - n / 2000, half=0.05) for n in range(12)]
+    there += [judged("worse", 0.15, 0.019, half=0.05), judged("sure", 0.5, 0.0)]
+    names = [one.id for one in to_certify(there, 0.02, 6)]
+    assert names == ["c000", "c003", "c006", "c008", "c011", "sure"]
 
 
 def test_without_a_sure_one_the_likely_wins_and_without_that_the_least_loss() -> None:
