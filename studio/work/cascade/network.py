@@ -117,7 +117,7 @@ def train(
     defer: Bools,
     *,
     seed: int,
-    epochs: int = EPOCHS,
+    epochs: int | None = None,
     on_epoch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Trained:
     """Train by cross-fitting, calibrate, then train once more on all pairs; deterministic by seed.
@@ -130,6 +130,7 @@ def train(
     pixels, words = tensors(images), bag(prompts)
     target = torch.from_numpy(defer.astype(np.float32))
     fold = folds(prompts, defer, seed)
+    epochs = EPOCHS if epochs is None else epochs
     total, done = epochs * (FOLDS + 1), 0
 
     def tick() -> None:

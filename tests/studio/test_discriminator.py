@@ -1,0 +1,227 @@
+"""A discriminator is trained on pictures of the user's own pair, and its scores mean what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.candidate import Step
+from engines.scenes.grammar import captions, sample
+from engines.scenes.render import draw
+from studio.errors import Cancelled, CascadeError
+from studio.plan.cascade import Cascade
+from studio.plan.deferral import operate
+from studio.plan.discrimination import roc_auc
+from studio.work.cascade import network
+from studio.work.discriminator import discriminator, train
+from studio.work.job import Job
+from tests.studio.recorded_run import add, begin
+
+PAINTER = '''"""Draws captions with the renderer of Tiny Scenes; leaves out what `KEPT` does not reach."""
+
+import time
+import zlib
+
+import numpy as np
+
+from engines.scenes.grammar import Scene, parse
+from engines.scenes.render import draw
+
+KEPT = {kept}
+PAUSE = {pause}
+
+
+def load(model, device, workload):
+    return None
+
+
+def paint(prompt, seed):
+    found = parse(prompt)
+    groups = found.groups[:KEPT] or found.groups
+    scene = Scene(found.time, found.terrain, found.weather, found.style, groups)
+    return draw(scene, np.random.default_rng(zlib.crc32(prompt.encode()) + seed % 1000), 64)
+
+
+def generate(pipeline, prompts, seeds):
+    time.sleep(PAUSE * len(prompts))
+    return np.stack([paint(prompt, seed) for prompt, seed in zip(prompts, seeds)])
+'''
+COUNT = 32
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Light forgets a caption's second group and is quick; heavy draws everything."""
+    folder = tmp_path / "runs" / "r"
+    recipe = (Step("fewer-steps", {"steps": 8}),)
+    with begin(folder) as journal:
+        add(journal, folder, "c001", recipe, text=PAINTER.format(kept=1, pause=0.0))
+        add(journal, folder, "c002", recipe, text=PAINTER.format(kept=2, pause=0.02))
+        add(journal, folder, "c003", recipe, text=PAINTER.format(kept=2, pause=0.0), state="failed")
+        add(journal, folder, "c004", recipe, text=PAINTER.format(kept=2, pause=0.0).replace("64)", "32)"))
+        add(
+            journal,
+            folder,
+            "c005",
+            recipe,
+            text="def load(a, b, c): raise OSError\ndef generate(a, b, c): ...",
+        )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few epochs: these tests are about the way, not about how well it learns."""
+    monkeypatch.setattr(network, "EPOCHS", 1)
+
+
+def test_a_pair_becomes_a_cascade_that_survives_interruption_and_is_answered_at_once_later(
+    run: Path, tmp_path: Path
+) -> None:
+    def interrupt(done: int, _total: int, doing: str) -> None:
+        if done >= 20 and doing.startswith("Drawing"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train(run, "c001", "c002", count=COUNT, on_progress=interrupt)
+    kept = {path: path.stat().st_mtime_ns for path in (run / "cascade").glob("pictures/*/*.png")}
+    assert len(kept) >= 18
+
+    told: list[tuple[int, int, str]] = []
+    job = Job(home=tmp_path, on_progress=lambda *said: told.append(said))
+    result = discriminator(job, "r", "c001", "c002", count=COUNT)
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert max(done / total for done, total, _ in told if total) == 1
+    json.dumps(result)
+
+    cascade = Cascade.from_json(result["cascade"])
+    assert len(cascade.samples) == COUNT
+    assert {one.hard for one in cascade.samples} == {True, False}
+    for one in cascade.samples:
+        assert (run / one.light_image).is_file()
+        assert (run / one.heavy_image).is_file()
+        assert 0 <= one.score <= 1
+        assert one.defer == (one.heavy_quality - one.light_quality > cascade.margin)
+    assert cascade.metric == "adherence"
+    assert np.mean([one.hard for one in cascade.samples if one.defer]) > 0.9
+    light, heavy = operate(cascade.pairs, -1.0), operate(cascade.pairs, 2.0)
+    assert (light.heavy, heavy.light) == (0, 0)
+    assert heavy.seconds.value > light.seconds.value + 0.02
+    assert heavy.quality.value > light.quality.value
+    assert [one.name for one in cascade.scorers] == [
+        "discriminator",
+        "words alone",
+        "caption length",
+        "random",
+    ]
+    length = cascade.scorers[2].auc
+    assert length is not None
+    assert length.value > 0.7  # here hard captions are the long ones
+    assert (run / result["network"]).is_file()
+
+    told.clear()
+    again = discriminator(job, "r", "c001", "c002", count=COUNT)
+    assert again == result
+    assert not any(doing.startswith(("Drawing", "Training")) for _, _, doing in told)
+
+
+@pytest.mark.parametrize(
+    ("pair", "why"),
+    [
+        (("c001", "c001"), "same candidate"),
+        (("c001", "c003"), "has not passed"),
+        (("c001", "c004"), "different sizes"),
+        (("c001", "c005"), "cannot be loaded"),
+    ],
+)
+def test_a_pair_that_cannot_be_a_cascade_gets_a_sentence(run: Path, pair: tuple[str, str], why: str) -> None:
+    with pytest.raises(CascadeError, match=why):
+        train(run, *pair, count=24)
+
+
+def test_a_pair_with_nothing_to_decide_is_refused(run: Path) -> None:
+    own = captions(12, 3, hard=False)
+    with pytest.raises(CascadeError, match="hardly ever better"):
+        train(run, "c001", "c002", prompts=own, count=24)
+
+
+def test_too_few_prompts_are_refused(run: Path) -> None:
+    with pytest.raises(CascadeError, match="at least 8"):
+        train(run, "c001", "c002", prompts=["a house", "a tree"])
+    with pytest.raises(CascadeError, match="12 pairs"):
+        train(run, "c001", "c002", count=12)
+
+
+def corrupted(count: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Renders whose pictures lack the second group, or not, by chance: nothing in the words tells which."""
+    rng = np.random.default_rng(0)
+    images: list[np.ndarray] = []
+    prompts: list[str] = []
+    wrong: list[bool] = []
+    while len(prompts) < count:
+        scene = sample(rng, split="any", hard=True)
+        if len(scene.groups) < 2:
+            continue
+        bad = bool(rng.random() < 0.5)
+        shown = replace(scene, groups=scene.groups[:1]) if bad else scene
+        images.append(draw(shown, rng, 64))
+        prompts.append(scene.caption)
+        wrong.append(bad)
+    return np.stack(images), prompts, np.array(wrong)
+
+
+def test_training_is_the_same_for_the_same_seed_and_leaves_torch_as_it_was(tmp_path: Path) -> None:
+    import torch
+
+    images, prompts, wrong = corrupted(24)
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    first = network.train(images, prompts, wrong, seed=3)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), state)
+    second = network.train(images, prompts, wrong, seed=3)
+    np.testing.assert_array_equal(first.scores, second.scores)
+    network.save(first, tmp_path / "net.safetensors")
+    score = network.load(tmp_path / "net.safetensors")
+    logits = network._logits(first.network, network.tensors(images), network.bag(prompts))
+    np.testing.assert_allclose(
+        score(images, prompts), 1 - network._sigmoid(first.scale * logits + first.shift), atol=1e-6
+    )
+
+
+def test_equal_prompts_are_never_on_both_sides_of_a_fold() -> None:
+    prompts = [f"prompt {at % 11}" for at in range(60)]
+    defer = np.random.default_rng(0).random(60) < 0.4
+    fold = network.folds(prompts, defer, 0)
+    assert all(len({fold[at] for at in range(60) if prompts[at] == prompt}) == 1 for prompt in prompts)
+    assert len(set(fold.tolist())) == network.FOLDS
+
+
+def test_calibration_recovers_probabilities_from_stretched_logits() -> None:
+    rng = np.random.default_rng(1)
+    true = rng.normal(0, 1.5, 4000)
+    defer = rng.random(4000) < 1 / (1 + np.exp(-true))
+    scale, shift = network.calibrate(4 * true + 3, defer)
+    np.testing.assert_allclose(scale * (4 * true + 3) + shift, true, atol=0.35)
+
+
+@pytest.mark.slow
+def test_the_discriminator_sees_what_the_words_do_not_say() -> None:
+    images, prompts, wrong = corrupted(240)
+    trained = network.train(images, prompts, wrong, seed=0, epochs=14)
+    seen, words = roc_auc(~wrong, trained.scores), roc_auc(~wrong, trained.words)
+    assert seen is not None
+    assert words is not None
+    assert seen.low > 0.5
+    assert seen.value > words.value
+
+
+def test_the_result_can_be_read_without_torch() -> None:
+    code = "import sys, studio.plan.cascade; print({'torch', 'timm', 'engines', 'agent'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
