@@ -51,6 +51,7 @@ class Judge:
 
     `folder` is the run's: pictures go to `images/ID/NN.png` in it.  `metric`
     is the run's quality metric; `None` chooses (`engines.measure.quality`).
+    `gate` is how many pictures the gate looks at, at least 8.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Judge:
         *,
         metric: str | None = None,
         limits: Limits | None = None,
+        gate: int = GATE,
     ) -> None:
         from engines.models.card import describe
         from engines.models.load import open_model
@@ -70,7 +72,7 @@ class Judge:
         self._opened = open_model(model)
         self.card = describe(self._opened)
         self._prompts = Prompts(workload.prompts)
-        self._asked = self._prompts.gate(GATE)
+        self._asked = self._prompts.gate(gate)
         self.limits = limits or Limits(memory=_memory_limit())
         self._bench = Bench(
             model, device, workload, self._baseline_script(), self.limits, [self._opened.path]
@@ -108,8 +110,8 @@ class Judge:
     def baseline(self) -> Verdict:
         """Run the unchanged model: the reference pictures and the verdict that everything is compared with.
 
-        The first 16 pictures are kept in the run's folder; a resumed run only
-        times a few.  A model that does not run gives a failed verdict.
+        The pictures are kept in the run's folder, so a resumed run need not draw
+        them again.  A model that does not run gives a failed verdict.
 
         Raises:
             JudgeError: the evaluation was stopped.
@@ -229,7 +231,7 @@ class Judge:
             smoke = self._smoke(
                 process.generate(self._asked.prompts[:SMOKE], self._asked.seeds[:SMOKE]).images
             )
-            stage("gate", f"drawing {GATE - SMOKE} pictures and timing it")
+            stage("gate", f"drawing {len(self._asked) - SMOKE} pictures and timing it")
             found = measure(self._bench, process, self._prompts, self._reference, self.quality, smoke)
             memory = process.peak
         return self._verdict(candidate, found, memory, recipe)
@@ -458,7 +460,8 @@ def _interval(found: Bounds) -> Interval:
 
 
 def _nothing() -> Interval:
-    return Interval(float("nan"), float("nan"), float("nan"))
+    """Nothing was measured: any loss is possible.  Finite, because it goes into a journal."""
+    return Interval(0.0, -1.0, 1.0)
 
 
 def _one_sentence(error: Exception) -> str:

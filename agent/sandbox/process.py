@@ -276,7 +276,7 @@ class Process:
             self.peak = max(self.peak, memory.resident([handle, *children]), memory.high_water(self.pid))
             if self.peak > self.limits.memory:
                 self.kill(
-                    f"The script ran out of memory: it used more than {self.limits.memory} MiB; make it use less."
+                    f"The script ran out of memory: more than {self.limits.memory} MiB; make it use less."
                 )
                 return
 

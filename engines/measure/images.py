@@ -87,7 +87,7 @@ def _lpips_network() -> Any:
 def _tensor(images: Pixels) -> torch.Tensor:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def _by_piq(metric: Any, images: Pixels, references: Pixels) -> Values:

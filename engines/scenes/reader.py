@@ -170,7 +170,7 @@ class Reader:
 
 
 def _pixels(images: NDArray[np.uint8]) -> Tensor:
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
     if pixels.shape[2:] != (SIZE, SIZE):
         pixels = nn.functional.interpolate(pixels, (SIZE, SIZE), mode="area")
     return pixels

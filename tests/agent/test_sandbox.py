@@ -93,7 +93,7 @@ def test_a_good_script_answers_with_its_pictures_and_says_its_isolation(nursery:
         (GOOD.replace("return out", "return [out]"), "list"),
         (GOOD.replace("return out", "raise ValueError('too\\nbad')"), "ValueError: too"),
         (GOOD.replace("return out", "while True: print('x' * 100000)"), "printed more than 4 MiB"),
-        (GOOD.replace("return out", "keep = [np.ones(10_000_000) for _ in range(1000)]"), "out of memory: it used more than 1000 MiB"),
+        (GOOD.replace("return out", "keep = [np.ones(10_000_000) for _ in range(1000)]"), "out of memory: more than 1000 MiB"),
         (GOOD.replace("return out", "import os\n    for n in range(3, 40):\n        "
                       "try: os.write(n, b'{}\\n' * 9)\n        except OSError: pass\n    return out"), "protocol"),
     ],

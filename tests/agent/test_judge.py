@@ -1,0 +1,214 @@
+"""The judge on the bundled model: honest scripts pass, cheats are failed or exposed.
+
+Two steps and eight gate pictures keep it short; everything is real: processes,
+pipelines, pictures, clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from agent.candidate import Candidate, Origin, Proposal, Recipe, Step, Verdict
+from agent.errors import JudgeError
+from agent.evaluate.judge import Judge
+from agent.sandbox import landlock
+from engines.workload import Workload
+
+RECIPE: Recipe = (Step("prompt-cache", {}),)
+HONEST = """
+import numpy as np
+from engines.pipeline import build, plan
+from engines.techniques import PromptCache
+
+RECIPE = (
+    PromptCache(),
+)
+
+
+def load(model, device, workload):
+    return build(plan(model, device, workload, RECIPE))
+
+
+def generate(pipeline, prompts, seeds):
+    return pipeline.generate(prompts, seeds).images
+"""
+
+
+def cheat(body: str, before: str = "") -> str:
+    head, _ = HONEST.split("def generate")
+    return f"{head}{before}\ndef generate(pipeline, prompts, seeds):\n{body}"
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    folder = tmp_path_factory.mktemp("run")
+    with Judge("tiny-scenes", "cpu", Workload(steps=2), folder, gate=8) as made:
+        first = made.baseline()
+        assert first.state == "passed", first.reason + first.evidence
+        yield made
+
+
+def verdict(
+    judge: Judge, source: str, recipe: Recipe = RECIPE, name: str = "c001", origin: Origin = "new"
+) -> Verdict:
+    stages: list[str] = []
+    found = judge.judge(
+        Candidate(name, 1, Proposal(recipe, "a test", origin), source), lambda stage, _: stages.append(stage)
+    )
+    if found.state != "passed":
+        assert found.reason.endswith("."), found
+        assert "\n" not in found.reason
+    assert stages[-1] == found.stage
+    return found
+
+
+def test_the_baseline_leaves_its_pictures_and_is_not_drawn_twice(judge: Judge) -> None:
+    pictures = sorted((judge.folder / "images" / "c000").glob("*.png"))
+    assert len(pictures) == 8
+    stamps = [path.stat().st_mtime_ns for path in pictures]
+    with Judge("tiny-scenes", "cpu", Workload(steps=2), judge.folder, gate=8) as again:
+        found = again.baseline()
+    assert found.state == "passed"
+    assert [path.stat().st_mtime_ns for path in pictures] == stamps
+    assert found.latency is not None
+    assert found.latency.value > 0
+    assert found.loss is not None
+    assert found.loss.value == 0
+    assert [sample.image for sample in found.samples] == [f"images/c000/{i:02}.png" for i in range(8)]
+
+
+def test_an_honest_script_passes_with_everything_measured(judge: Judge) -> None:
+    found = verdict(judge, HONEST, name="c007")
+    assert found.state == "passed", found
+    assert found.stage == "gate"
+    assert found.latency is not None
+    assert found.latency.low <= found.latency.value <= found.latency.high
+    assert found.speedup is not None
+    assert 0.2 < found.speedup.value < 5
+    assert set(found.throughput) == {1, 2, 4}
+    assert set(found.stages) == {"encode", "denoise", "decode"}
+    assert found.memory is not None
+    assert found.memory > 100
+    assert found.loss is not None
+    assert abs(found.loss.value) < 0.05
+    assert found.metrics["psnr"].value > 30
+    assert set(found.robustness.values()) == {"ok"}
+    assert len(found.samples) == 8
+    assert Image.open(judge.folder / found.samples[3].image).size == (64, 64)
+    assert found.samples[3].metrics["psnr"] > 30
+
+
+def test_pictures_kept_by_prompt_fail_because_another_seed_changes_nothing(judge: Judge) -> None:
+    body = """    for at, (prompt, seed) in enumerate(zip(prompts, seeds)):
+        if prompt not in KEPT:
+            KEPT[prompt] = pipeline.generate([prompt], [seed]).images[0]
+    return np.stack([KEPT[prompt] for prompt in prompts])
+"""
+    found = verdict(judge, cheat(body, "KEPT = {}\n"))
+    assert found.state == "failed"
+    assert "Another seed gives the same picture" in found.reason
+
+
+def test_one_picture_for_everything_fails(judge: Judge) -> None:
+    body = """    if not KEPT:
+        KEPT.append(pipeline.generate(prompts[:1], seeds[:1]).images[0])
+    return np.stack([KEPT[0]] * len(prompts))
+"""
+    found = verdict(judge, cheat(body, "KEPT = []\n"))
+    assert found.state == "failed"
+    assert found.robustness["prompts"] != "ok"
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        ("np.random.default_rng(0).integers(0, 256, (len(prompts), 64, 64, 3), dtype=np.uint8)", "noise"),
+        ("np.zeros((len(prompts), 64, 64, 3), np.uint8)", "black"),
+        ("np.full((len(prompts), 64, 64, 3), 90, np.uint8)", "one solid colour"),
+        ("np.zeros((len(prompts), 32, 32, 3), np.uint8)", "32x32 px"),
+    ],
+)
+def test_no_picture_at_all_ends_at_the_smoke_stage(judge: Judge, picture: str, said: str) -> None:
+    found = verdict(judge, cheat(f"    return {picture}\n"))
+    assert (found.state, found.stage) == ("failed", "smoke")
+    assert said in found.reason
+
+
+def test_a_script_that_cheats_only_while_it_is_timed_is_quarantined(judge: Judge) -> None:
+    body = """    if min(seeds) < 1 << 31:
+        return pipeline.generate(prompts, seeds).images
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    return np.broadcast_to(ramp[:, None, None], (len(prompts), 64, 64, 3))
+"""
+    found = verdict(judge, cheat(body))
+    assert found.state == "quarantined"
+    assert "timed" in found.reason
+
+
+def test_pictures_kept_for_identical_requests_are_exposed(judge: Judge) -> None:
+    body = """    key = (tuple(prompts), tuple(seeds))
+    if key not in KEPT:
+        KEPT[key] = pipeline.generate(prompts, seeds).images
+    return KEPT[key]
+"""
+    found = verdict(judge, cheat(body, "KEPT = {}\n"))
+    assert found.state == "passed"
+    assert "pictures are kept" in found.robustness["repeat"]
+
+
+def test_another_recipe_than_the_declared_one_ends_at_the_static_stage(judge: Judge) -> None:
+    found = verdict(judge, HONEST, recipe=(Step("fused-qkv", {}),))
+    assert (found.state, found.stage) == ("failed", "static")
+    assert "does not carry out its recipe" in found.reason
+
+
+@pytest.mark.skipif(landlock.version() < 4, reason="this kernel cannot wall off files")
+def test_the_reference_pictures_are_out_of_reach(judge: Judge) -> None:
+    folder = judge.folder / "images" / "c000"
+    body = (
+        f"    return np.stack([np.asarray(Image.open({str(folder)!r} + f'/{{i:02}}.png')) for i in seeds])\n"
+    )
+    found = verdict(judge, cheat(body, "from PIL import Image\n"))
+    assert found.state == "failed"
+    assert "PermissionError" in found.reason
+
+
+def test_a_crash_costs_the_candidate_only_and_its_words_are_kept(judge: Judge) -> None:
+    found = verdict(judge, cheat("    print('last words')\n    raise RuntimeError('gone wrong')\n"))
+    assert (found.state, found.stage) == ("failed", "smoke")
+    assert "gone wrong" in found.reason
+    assert "last words" in found.evidence
+    assert verdict(judge, HONEST).state == "passed"
+
+
+def test_a_script_of_the_user_s_own_is_judged_without_a_recipe(judge: Judge) -> None:
+    source = HONEST.replace("(\n    PromptCache(),\n)", "tuple([PromptCache()])")
+    found = verdict(judge, source, recipe=(), origin="given")
+    assert found.state == "passed"
+    assert found.floor is None
+
+
+def test_a_claim_is_certified_on_sealed_prompts_with_one_sided_bounds(judge: Judge) -> None:
+    seen: list[tuple[int, int]] = []
+    candidate = Candidate("c001", 1, Proposal(RECIPE, "a test", "new"), HONEST)
+    found = judge.certify(
+        candidate, "PSNR of 30 dB or more", 8, lambda done, total, _: seen.append((done, total))
+    )
+    assert found.held
+    assert found.prompts == 8
+    assert found.loss.low <= found.loss.value
+    assert found.speedup is not None
+    assert seen[-1] == (8, 8)
+    wrong = judge.certify(candidate, "PSNR of 90 dB or more", 8, lambda *_: None)
+    assert not wrong.held
+
+
+def test_a_stopped_evaluation_blames_nobody(tmp_path: Path) -> None:
+    with Judge("tiny-scenes", "cpu", Workload(steps=2), tmp_path, gate=8) as judge:
+        judge.abort()
+        with pytest.raises(JudgeError, match="stopped"):
+            judge.baseline()
