@@ -90,7 +90,12 @@ class Cascade:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Cascade:
-        """The inverse of `to_json`; raises `KeyError` or `TypeError` for anything else."""
+        """The inverse of `to_json`, also of the `discriminator` command's whole result.
+
+        Raises:
+            KeyError, TypeError: anything else.
+        """
+        data = data.get("cascade", data)
         scorers = [
             Scorer(one["name"], None if one["auc"] is None else Interval(**one["auc"]))
             for one in data["scorers"]

@@ -65,8 +65,8 @@ def discriminator(
         margin: quality by which the heavy picture must be better to count as better.
 
     Returns:
-        `studio.plan.cascade.Cascade.to_json()` plus `run` and `network` (path of the saved weights,
-        relative to the run folder); read it with `Cascade.from_json(result["cascade"])`.
+        `run`, `network` (the saved weights, relative to the run folder) and `cascade`
+        (`Cascade.to_json()`); `studio.plan.cascade.Cascade.from_json` reads the whole.
 
     Raises:
         CascadeError: a pair or prompts from which nothing can be learned.
@@ -126,7 +126,7 @@ def train(
     total = pictures + pictures // 2
     albums = make_pictures(
         run_folder,
-        started,
+        state,
         pair,
         asked.prompts,
         asked.seeds,

@@ -9,8 +9,6 @@ name; until then what was there stays.
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -198,7 +196,7 @@ def own_picture(folder: Path, state: RunState, chosen: CandidateState) -> Own:
     """The first gate picture of the candidate; where there is none, its script makes one now.
 
     Raises:
-        ExportError: its script cannot make one any more.
+        RunError: its script cannot make one any more.
     """
     assert state.started is not None
     for sample in chosen.verdict.samples if chosen.verdict else ():
@@ -223,26 +221,11 @@ def _prompts(state: RunState) -> list[str]:
 
 
 def _by_script(folder: Path, state: RunState, chosen: CandidateState, prompt: str, seed: int) -> Pixels:
-    import json
-    import tempfile
+    from studio.work.drawing import Drawing
 
-    assert state.started is not None
-    with tempfile.TemporaryDirectory(prefix="pareto-own-") as room:
-        out = Path(room) / "own.png"
-        command = [sys.executable, "-m", "engines.harness", str(folder / chosen.proposal.script)]
-        command += ["--model", state.started.model.source, "--device", state.started.target]
-        command += ["--workload", json.dumps(state.started.workload)]
-        command += ["--prompt", prompt, "--seed", str(seed), "--out", str(out)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        except subprocess.TimeoutExpired:
-            raise ExportError(f"The script of {chosen.id} does not end any more; judge it again.") from None
-        if done.returncode or not out.is_file():
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ExportError(
-                f"The script of {chosen.id} makes no picture any more ({last}); judge it again."
-            )
-        return read_picture(out)
+    with Drawing(folder, state) as drawing:
+        picture: Pixels = drawing.draw(chosen.id, [prompt], [seed]).images[0]
+    return picture
 
 
 @dataclass(frozen=True, slots=True)

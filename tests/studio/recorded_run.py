@@ -62,6 +62,7 @@ def begin(folder: Path, workload: dict[str, object] | None = None) -> Journal:
             machine={"processor": "a test's"},
         )
     )
+    add(journal, folder, "c000", (), text="def load(model, device, workload): ...\n", origin="baseline")
     return journal
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,14 +17,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import SandboxError
-from agent.sandbox import CandidateFailure, Nursery, Process
 from engines.package.runner import read_picture, write_picture
-from engines.workload import Workload
-from studio.errors import CascadeError
+from studio.errors import CascadeError, RunError
 from studio.record.events import RunStarted
-from studio.record.state import CandidateState
-from studio.work.exportable import follows_recipe
+from studio.record.state import CandidateState, RunState
+from studio.work.drawing import Drawing
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -104,7 +100,7 @@ class _Shelf:
 
 def make_pictures(
     run: Path,
-    started: RunStarted,
+    state: RunState,
     pair: tuple[CandidateState, CandidateState],
     prompts: Sequence[str],
     seeds: Sequence[int],
@@ -115,11 +111,16 @@ def make_pictures(
     Raises:
         CascadeError: a candidate cannot draw any more.
     """
-    shelves = [_Shelf(run, started, candidate) for candidate in pair]
+    assert state.started is not None
+    shelves = [_Shelf(run, state.started, candidate) for candidate in pair]
     asked = list(zip(prompts, seeds, strict=True))
-    missing = [shelf for shelf in shelves if not all(shelf.has(*one) for one in asked)]
-    if missing:
-        _fill(run, started, missing, asked, on_progress)
+    if not all(shelf.has(*one) for shelf in shelves for one in asked):
+        on_progress(0, "Loading light and heavy")
+        try:
+            with Drawing(run, state) as drawing:
+                _fill(drawing, shelves, asked, on_progress)
+        except RunError as error:
+            raise CascadeError(str(error)) from error
     light, heavy = (shelf.album(prompts, seeds) for shelf in shelves)
     if light.images.shape != heavy.images.shape:
         raise CascadeError("Light and heavy make pictures of different sizes; choose another pair.")
@@ -127,62 +128,22 @@ def make_pictures(
 
 
 def _fill(
-    run: Path,
-    started: RunStarted,
+    drawing: Drawing,
     shelves: list[_Shelf],
     asked: list[tuple[str, int]],
     on_progress: Callable[[int, str], None],
 ) -> None:
-    on_progress(0, "Preparing engines")
-    for shelf in shelves:
-        _prepare(started, shelf)
-    with ExitStack() as stack:
-        nursery = stack.enter_context(Nursery(readable=_readable(run, started)))
-        processes: dict[str, Process] = {}
+    done = 0
+    warm: set[str] = set()
+    for prompt, seed in asked:
         for shelf in shelves:
-            on_progress(0, f"Loading {shelf.candidate.id}")
-            processes[shelf.candidate.id] = stack.enter_context(_loaded(nursery, started, shelf, asked[0][0]))
-        done = 0
-        for prompt, seed in asked:
-            for shelf in shelves:
-                if not shelf.has(prompt, seed):
-                    answer = _ask(processes[shelf.candidate.id], shelf, prompt, seed)
-                    shelf.keep(prompt, seed, *answer)
-                done += 1
-                on_progress(done, f"Drawing with {shelf.candidate.id}: {prompt[:60]}")
-
-
-def _readable(run: Path, started: RunStarted) -> list[Path]:
-    from engines.models.load import open_model
-
-    return [run, open_model(started.model.source).path]
-
-
-def _prepare(started: RunStarted, shelf: _Shelf) -> None:
-    """Engines are built by trusted code, never inside a candidate's process."""
-    if not follows_recipe(shelf.script.read_text(encoding="utf-8")):
-        return
-    from engines.pipeline import plan, prepare
-    from engines.techniques import from_step
-
-    steps = [from_step(step) for step in shelf.candidate.proposal.recipe]
-    prepare(plan(started.model.source, started.target, Workload.model_validate(started.workload), steps))
-
-
-def _loaded(nursery: Nursery, started: RunStarted, shelf: _Shelf, prompt: str) -> Process:
-    try:
-        process = nursery.start()
-        workload = Workload.model_validate(started.workload)
-        process.load(shelf.script, started.model.source, started.target, workload)
-        process.generate([prompt], [_WARM])
-    except (CandidateFailure, SandboxError) as error:
-        raise CascadeError(f"{shelf.candidate.id} cannot be loaded any more: {error}") from error
-    return process
-
-
-def _ask(process: Process, shelf: _Shelf, prompt: str, seed: int) -> tuple[Pixels, float]:
-    try:
-        answer = process.generate([prompt], [seed])
-    except CandidateFailure as failure:
-        raise CascadeError(f"{shelf.candidate.id} fails now: {failure}") from failure
-    return answer.images[0], answer.seconds
+            name = shelf.candidate.id
+            on_progress(done, f"Drawing with {name}: {prompt[:60]}")
+            done += 1
+            if shelf.has(prompt, seed):
+                continue
+            if name not in warm:
+                drawing.draw(name, [prompt], [_WARM])
+                warm.add(name)
+            answer = drawing.draw(name, [prompt], [seed])
+            shelf.keep(prompt, seed, answer.images[0], answer.seconds)
