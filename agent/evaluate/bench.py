@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from engines.workload import Workload
 
 Pixels = NDArray[np.uint8]
 _BUILD_SECONDS: Final = 1800.0
+_BASELINE_SECONDS: Final = 3600.0
+"""The baseline may be as slow as it is."""
 
 _BUILDER: Final = '''"""Builds and keeps the engines of a recipe, outside the candidate's sandbox."""
 
@@ -77,7 +80,7 @@ class Bench:
     def _start(self, *, trusted: bool = False, limits: Limits | None = None) -> Process:
         if self.aborted:
             raise JudgeError("The evaluation was stopped.")
-        process = self.nursery.start(trusted=trusted, limits=limits)
+        process = self.nursery.start(trusted=trusted, limits=limits or self.limits)
         with self._lock:
             self._live.append(process)
         return process
@@ -111,7 +114,7 @@ class Bench:
             return self._baseline
         if self._baseline is not None:
             self._end(self._baseline)
-        process = self._start()
+        process = self._start(limits=replace(self.limits, generate_seconds=_BASELINE_SECONDS))
         (process.folder / "candidate.py").write_text(self._script, encoding="utf-8")
         try:
             self.load(process)

@@ -31,7 +31,7 @@ class Limits:
 
     memory: int = 8192
     """Resident memory of the process and all its children."""
-    load_seconds: float = 120.0
+    load_seconds: float = 300.0
     generate_seconds: float = 120.0
     file: int = 1024
     """The largest file that may be written, in MiB."""

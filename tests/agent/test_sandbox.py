@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from agent.sandbox import CandidateFailure, Limits, Nursery, Process
-from agent.sandbox import landlock
+from agent.sandbox import CandidateFailure, Limits, Nursery, Process, landlock
 from engines.workload import Workload
 
 LIMITS = Limits(memory=1000, load_seconds=60, generate_seconds=60, output=4, file=8)
@@ -215,6 +216,36 @@ def test_a_forked_process_is_there_within_a_second(forks: Nursery) -> None:
     started = time.monotonic()
     forks.start().close()
     assert time.monotonic() - started < 1.5
+
+
+def test_nothing_is_left_when_the_judging_process_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(GOOD.replace("return out", "while True: pass"))
+    code = f"""
+from pathlib import Path
+import threading
+from agent.sandbox import Nursery
+from engines.workload import Workload
+nursery = Nursery(readable=[{str(tmp_path)!r}])
+process = nursery.start()
+process.load(Path({str(script)!r}), "tiny-scenes", "cpu", Workload())
+threading.Thread(target=process.generate, args=(["a"], [1]), daemon=True).start()
+print(process.pid, nursery._source._server.pid, flush=True)
+threading.Event().wait()
+"""
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    pids = [int(word) for word in owner.stdout.readline().split()]
+    assert len(pids) == 2
+    owner.kill()
+    owner.communicate()
+    left = pids
+    for _ in range(100):
+        left = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert left == []
 
 
 def test_a_paused_process_takes_no_time_and_goes_on(forks: Nursery) -> None:
