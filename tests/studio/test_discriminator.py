@@ -186,10 +186,12 @@ def test_training_is_the_same_for_the_same_seed_and_leaves_torch_as_it_was(tmp_p
     np.testing.assert_array_equal(first.scores, second.scores)
     network.save(first, tmp_path / "net.safetensors")
     score = network.load(tmp_path / "net.safetensors")
-    logits = network._logits(first.network, network.tensors(images), network.bag(prompts))
-    np.testing.assert_allclose(
-        score(images, prompts), 1 - network._sigmoid(first.scale * logits + first.shift), atol=1e-6
-    )
+    words = network.bag(prompts)
+    logits = np.c_[
+        network._logits(first.network, network.tensors(images), words), network._read(first.regression, words)
+    ]
+    expected = 1 - network._sigmoid(logits @ first.weights + first.shift)
+    np.testing.assert_allclose(score(images, prompts), expected, atol=1e-6)
 
 
 def test_equal_prompts_are_never_on_both_sides_of_a_fold() -> None:
@@ -200,12 +202,15 @@ def test_equal_prompts_are_never_on_both_sides_of_a_fold() -> None:
     assert len(set(fold.tolist())) == network.FOLDS
 
 
-def test_calibration_recovers_probabilities_from_stretched_logits() -> None:
+def test_calibration_recovers_probabilities_from_stretched_logits_and_ignores_noise() -> None:
     rng = np.random.default_rng(1)
     true = rng.normal(0, 1.5, 4000)
     defer = rng.random(4000) < 1 / (1 + np.exp(-true))
-    scale, shift = network.calibrate(4 * true + 3, defer)
-    np.testing.assert_allclose(scale * (4 * true + 3) + shift, true, atol=0.35)
+    useless = rng.normal(size=4000)
+    logits = np.c_[4 * true + 3, useless]
+    weights, shift = network.calibrate(logits, defer)
+    np.testing.assert_allclose(logits @ weights + shift, true, atol=0.45)
+    assert weights[1] < 0.1
 
 
 @pytest.mark.slow

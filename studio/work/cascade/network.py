@@ -1,10 +1,11 @@
 """The discriminator: is the light picture good enough for this prompt?
 
 A small EfficientNetV2 (`timm`, a B0 of reduced width and depth) looks at the
-light picture; a hashed bag of the prompt's words and word pairs is read beside
-it.  DiffServe (arXiv 2411.15381) uses EfficientNetV2-S on the picture alone
-with "real photograph" as its target; here the target is what the cascade needs
-to know: whether the heavy model would be better by more than the margin.
+light picture, with a hashed bag of the prompt's words and word pairs beside it;
+ridge logistic regression reads the words alone.  The score weighs the two.
+DiffServe (arXiv 2411.15381) uses EfficientNetV2-S on the picture alone with
+"real photograph" as its target; here the target is what the cascade needs to
+know: whether the heavy model would be better by more than the margin.
 
 Every prompt's score comes from a network that never saw that prompt
 (cross-fitting over groups of prompts), so all pairs serve the deferral curve.
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -71,11 +72,13 @@ class Trained:
     scores: Floats
     """(N,) probability that the light picture is good enough, out of fold, calibrated."""
     words: Floats
-    """(N,) the same from the words alone: logistic regression on the same folds."""
+    """(N,) the same from the words alone."""
     network: Network
-    scale: float
+    regression: Floats
+    """(`WORDS` + 1,) weights of the words and their constant."""
+    weights: Floats
+    """(2,) of network and regression: probability of deferring = sigmoid(weights @ logits + shift)."""
     shift: float
-    """Calibration (Platt): probability of deferring = sigmoid(scale * logit + shift)."""
     seconds: float
     """Of one score at batch 1."""
 
@@ -138,7 +141,7 @@ def train(
         done += 1
         on_epoch(done, total)
 
-    logits, by_words = np.zeros(len(prompts)), np.zeros(len(prompts))
+    logits = np.zeros((len(prompts), 2))
     # One thread: these layers are too small to share, and threads that wait for each other lose all
     # their time on a busy machine.
     threads = torch.get_num_threads()
@@ -151,19 +154,20 @@ def train(
                 )
                 torch.manual_seed(seed * (FOLDS + 1) + which)
                 network = _fit(pixels[inside], words[inside], target[inside], epochs, tick)
-                logits[outside] = _logits(network, pixels[outside], words[outside])
-                by_words[outside] = _regress(words[inside], target[inside], words[outside])
-            scale, shift = calibrate(logits, defer)
+                logits[outside, 0] = _logits(network, pixels[outside], words[outside])
+                logits[outside, 1] = _read(_regress(words[inside], target[inside]), words[outside])
+            weights, shift = calibrate(logits, defer)
             torch.manual_seed(seed * (FOLDS + 1) + FOLDS)
             network = _fit(pixels, words, target, epochs, tick)
             seconds = _seconds(network, pixels, words)
     finally:
         torch.set_num_threads(threads)
     return Trained(
-        scores=1 - _sigmoid(scale * logits + shift),
-        words=1 - _sigmoid(by_words),
+        scores=1 - _sigmoid(logits @ weights + shift),
+        words=1 - _sigmoid(logits[:, 1]),
         network=network,
-        scale=scale,
+        regression=_regress(words, target),
+        weights=weights,
         shift=shift,
         seconds=seconds,
     )
@@ -195,8 +199,14 @@ def _logits(network: Network, pixels: Tensor, words: Tensor) -> Floats:
     return np.asarray(torch.cat(parts).double().numpy())
 
 
-def _regress(words: Tensor, target: Tensor, fresh: Tensor) -> Floats:
-    """Logits of ridge logistic regression, by Newton's method."""
+def _read(regression: Floats, words: Tensor) -> Floats:
+    """Logits (N,) from the words alone."""
+    found: Floats = words.numpy().astype(np.float64) @ regression[:-1] + regression[-1]
+    return found
+
+
+def _regress(words: Tensor, target: Tensor) -> Floats:
+    """Ridge logistic regression, by Newton's method."""
     design = np.c_[words.numpy().astype(np.float64), np.ones(len(words))]
     wanted = target.numpy().astype(np.float64)
     ridge = np.diag([1.0] * (design.shape[1] - 1) + [1e-6])
@@ -209,23 +219,29 @@ def _regress(words: Tensor, target: Tensor, fresh: Tensor) -> Floats:
         weights -= step
         if np.abs(step).max() < 1e-8:
             break
-    found: Floats = np.c_[fresh.numpy().astype(np.float64), np.ones(len(fresh))] @ weights
-    return found
+    return weights
 
 
-def calibrate(logits: Floats, defer: Bools) -> tuple[float, float]:
-    """Platt scaling with his smoothed targets (Platt 1999); the scale is kept positive, so ranks stay."""
+def calibrate(logits: Floats, defer: Bools) -> tuple[Floats, float]:
+    """Weights (K,), none negative, and shift that make logits (N, K) a probability.
+
+    Platt scaling with his smoothed targets (Platt 1999), for one or several scorers at once.
+    """
     from scipy.optimize import minimize
 
     positive, negative = int(defer.sum()), int((~defer).sum())
     wanted = np.where(defer, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    count = logits.shape[1]
 
     def loss(values: Floats) -> float:
-        moved = np.exp(values[0]) * logits + values[1]
+        moved = logits @ values[:count] + values[count]
         return float(np.mean(np.logaddexp(0, moved) - wanted * moved))
 
-    found = minimize(loss, np.zeros(2), bounds=[(-8.0, 4.0), (-20.0, 20.0)], method="L-BFGS-B").x
-    return float(np.exp(found[0])), float(found[1])
+    start = np.r_[np.full(count, 1 / count), 0.0]
+    limits = [(0.0, 50.0)] * count + [(-20.0, 20.0)]
+    found = minimize(loss, start, bounds=limits, method="L-BFGS-B").x
+    # With no weight at all every prompt would get the same score, and no threshold could split them.
+    return np.maximum(np.asarray(found[:count]), 1e-3), float(found[count])
 
 
 def _sigmoid(values: Floats) -> Floats:
@@ -244,27 +260,30 @@ def _seconds(network: Network, pixels: Tensor, words: Tensor, repeats: int = 15)
 
 
 def save(trained: Trained, path: Path) -> None:
-    """Write the network with its calibration as safetensors, through a temporary name."""
+    """Write network, regression and calibration as safetensors, through a temporary name."""
     from safetensors.torch import save_file
 
+    own = {"regression": trained.regression, "weights": np.r_[trained.weights, trained.shift]}
+    tensors_of = {f"network.{name}": value for name, value in trained.network.state_dict().items()}
     partial = path.with_name(f".{path.name}.partial")
-    facts = {"scale": repr(trained.scale), "shift": repr(trained.shift), "format": "1"}
-    save_file(trained.network.state_dict(), str(partial), metadata=facts)
+    save_file(tensors_of | {name: torch.from_numpy(value) for name, value in own.items()}, str(partial))
     partial.replace(path)
 
 
 def load(path: Path) -> Callable[[Pixels, Sequence[str]], Floats]:
     """A scorer from a saved discriminator: light pictures and prompts to scores (N,)."""
-    from safetensors import safe_open
     from safetensors.torch import load_file
 
+    state = load_file(str(path))
     network = Network().eval()
-    network.load_state_dict(load_file(str(path)))
-    with safe_open(str(path), framework="pt") as file:
-        facts: dict[str, Any] = file.metadata()
-    scale, shift = float(facts["scale"]), float(facts["shift"])
+    network.load_state_dict(
+        {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+    )
+    regression, weights = state["regression"].numpy(), state["weights"].numpy()
 
     def score(images: Pixels, prompts: Sequence[str]) -> Floats:
-        return 1 - _sigmoid(scale * _logits(network, tensors(images), bag(prompts)) + shift)
+        words = bag(prompts)
+        logits = np.c_[_logits(network, tensors(images), words), _read(regression, words)]
+        return 1 - _sigmoid(logits @ weights[:-1] + weights[-1])
 
     return score
