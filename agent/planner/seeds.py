@@ -48,6 +48,7 @@ def seeds(context: Context, forecast: Forecast, fits: Fits) -> Iterator[tuple[Wi
     engine: Wish = {} if name is None else {"engine": {"backend": name}}
     label = "" if name is None else engine_name(name)
     cache: Wish = {"prompt-cache": {}}
+    late = _decoder_after_student(context, forecast)
     solver: Wish = {"scheduler": {"name": _solver(context)}}
 
     yield (
@@ -73,8 +74,8 @@ def seeds(context: Context, forecast: Forecast, fits: Fits) -> Iterator[tuple[Wi
     yield (
         {"student": {}, **engine, **cache, "tiny-decoder": {}},
         (
-            f"The fast end: with few steps the decoder ({shares['decode']} of the baseline) would dominate, "
-            f"so the student is joined by the tiny decoder{f' and {label}' if label else ''}."
+            f"The fast end: after the student the decoder would take {late:.0%} of the time, "
+            f"so it is joined by the tiny decoder{f' and {label}' if label else ''}."
         ),
     )
     yield (
@@ -99,6 +100,14 @@ def seeds(context: Context, forecast: Forecast, fits: Fits) -> Iterator[tuple[Wi
         {"student": {}, **engine, **cache},
         f"The student with {label or 'the engine'}, the decoder left as it is: what the decoder is worth.",
     )
+
+
+def _decoder_after_student(context: Context, forecast: Forecast) -> float:
+    """Share of the time that the decoder would take once the student has cut the passes."""
+    shares = forecast.shares()
+    passes = context.steps * (2 if context.guided else 1)
+    few = 4 if not context.space.has("student") else int(context.space.step("student").parameters["steps"])
+    return shares["decode"] / (shares["encode"] + shares["decode"] + shares["denoise"] * few / passes)
 
 
 def _solver(context: Context) -> str:

@@ -87,7 +87,7 @@ def test_the_same_run_is_planned_the_same_way(world: Any) -> None:
 def test_reasons_name_the_share_of_time_that_a_technique_goes_for(world: Any) -> None:
     proposals = BuiltinPlanner().propose(played(world, 0), 7)
     assert "87%" in proposals[0].why or "86%" in proposals[0].why
-    assert any("decoder would take 62% of the time" in proposal.why for proposal in proposals)
+    assert any("decoder would take 60% of the time" in proposal.why for proposal in proposals)
 
 
 def test_what_could_not_be_built_is_not_built_in_again(world: Any) -> None:
