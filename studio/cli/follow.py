@@ -15,18 +15,19 @@ from studio.record.events import Event, event
 from studio.record.state import CandidateState, RunState
 from studio.work.control import Control
 from studio.work.job import Job
+from studio.work.report import bounds_text, scale_of
 
 MARKS = {"passed": "[green]●[/]", "failed": "[red]✗[/]", "quarantined": "[yellow]▲[/]"}
 
 
 def follow(
-    terminal: Terminal, home: Path, action: Callable[[Job], dict[str, Any]]
+    terminal: Terminal, home: Path, action: Callable[[Job], dict[str, Any]], known: RunState | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """Run `action`, which starts or continues a run; exit status and the action's result.
+    """Run `action`, which starts a run or continues a `known` one; exit status and the action's result.
 
-    The first Ctrl-C ends the run after the candidate in flight, the second at once.
+    The first Ctrl-C ends the run after the candidate in flight, the second (and SIGTERM) at once.
     """
-    state = RunState()
+    state = known or RunState()
     control = Control()
     pressed = 0
 
@@ -37,7 +38,14 @@ def follow(
         if pressed == 1:
             terminal.say("[yellow]Ending after the candidate in flight; press Ctrl-C again to give it up.[/]")
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        control.set("leave", abort=True)
+
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         if terminal.machine:
             result = action(
@@ -48,7 +56,8 @@ def follow(
             result = _with_bar(terminal, home, action, state, control)
             summary(terminal, state, result)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for name, handler in before.items():
+            signal.signal(name, handler)
     if pressed:
         return 130, result
     return (1 if result.get("reason") == "failed" else 0), result
@@ -95,16 +104,14 @@ def line_of(item: Event, state: RunState) -> str:
         case events.GenerationStarted() as data:
             return f"[dim]generation {data.generation}: {data.planned} candidates[/]"
         case events.CandidateJudged() as data:
-            return candidate_line(state.candidates[data.id])
+            return candidate_line(state.candidates[data.id], state)
         case events.Notice() as data:
             colour = {"info": "dim", "warning": "yellow", "error": "red"}[data.level]
             return f"[{colour}]{escape(data.text)} {escape(data.action)}[/]".rstrip()
         case events.Certified() as data:
             word = "[green]✓ certified[/]" if data.held else "[red]✗ not proven[/]"
-            return (
-                f"{word} {data.id}: {escape(data.claim)} on {data.prompts} fresh prompts "
-                f"({data.loss.low:.3g} to {data.loss.high:.3g}) {escape(data.note)}"
-            ).rstrip()
+            bounds = "" if data.loss is None else f" ({bounds_text(data.claim, data.loss)})"
+            return f"{word} {data.id}: {escape(data.claim)}{bounds} [dim]{escape(data.note)}[/]"
         case events.RunPaused():
             return "[yellow]paused[/]"
         case events.RunResumed():
@@ -112,7 +119,7 @@ def line_of(item: Event, state: RunState) -> str:
     return ""
 
 
-def candidate_line(candidate: CandidateState) -> str:
+def candidate_line(candidate: CandidateState, state: RunState) -> str:
     """One judged candidate."""
     verdict = candidate.verdict
     if verdict is None:
@@ -125,10 +132,16 @@ def candidate_line(candidate: CandidateState) -> str:
             f"{verdict.speedup.value:5.2f}× ({verdict.speedup.low:.2f} to {verdict.speedup.high:.2f})"
         )
     if verdict.loss is not None:
-        parts.append(f"loss {verdict.loss.value:.3g}")
+        parts.append(f"loss {loss_text(verdict.loss.value, state)}")
     if verdict.reason:
         parts.append(f"[dim]{escape(verdict.reason)}[/]")
     return "  ".join(parts)
+
+
+def loss_text(loss: float, state: RunState) -> str:
+    """A loss in the unit that people read."""
+    factor, unit = (1.0, "") if state.started is None else scale_of(state.started.metric)
+    return f"{factor * loss:.3g} {unit}".rstrip()
 
 
 def summary(terminal: Terminal, state: RunState, result: dict[str, Any]) -> None:
@@ -146,7 +159,7 @@ def summary(terminal: Terminal, state: RunState, result: dict[str, Any]) -> None
             escape(candidate.proposal.title),
             duration(verdict.latency.value),
             f"{verdict.speedup.value:.2f}×" if verdict.speedup else "",
-            f"{verdict.loss.value:.3g}",
+            loss_text(verdict.loss.value, state),
             f"{psnr.value:.1f} dB" if psnr else "",
             f"{verdict.memory:.0f} MiB" if verdict.memory else "",
             ", ".join(words),

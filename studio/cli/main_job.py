@@ -92,7 +92,9 @@ def _compare(terminal: Terminal, home: Path, run: dict[str, Any], out: Path) -> 
     from studio.work.compare import compare
 
     with show.progress(terminal) as job_of:
-        result = compare(job_of(home), run=run["run"], a="baseline", b="winner", count=PICTURES)
+        result: dict[str, Any] = compare(
+            job_of(home), run=run["run"], a="baseline", b="winner", count=PICTURES
+        )
     folder = Path(result["folder"])
     images = out / "images"
     images.mkdir(exist_ok=True)
@@ -131,7 +133,7 @@ def _cascade(terminal: Terminal, home: Path, run: dict[str, Any]) -> dict[str, A
     state = RunState.replay(Journal.read(find_run(home, run["run"])))
     light, heavy = light_and_heavy(state)
     with show.progress(terminal) as job_of:
-        result = discriminator(job_of(home), run=run["run"], light=light, heavy=heavy)
+        result: dict[str, Any] = discriminator(job_of(home), run=run["run"], light=light, heavy=heavy)
     show_cascade(terminal, result)
     return result
 

@@ -13,6 +13,9 @@ from studio.cli import show
 from studio.cli.follow import follow
 from studio.cli.terminal import Terminal
 from studio.record import folders
+from studio.record.journal import Journal
+from studio.record.library import find_run
+from studio.record.state import RunState
 from studio.work.failure import explain
 
 
@@ -119,10 +122,12 @@ def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 def _resume(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.runs import resume
 
+    folder = find_run(home, given.run)
     return follow(
         terminal,
         home,
-        lambda job: resume(job, run=given.run, generations=given.generations, budget=given.budget),
+        lambda job: resume(job, run=str(folder), generations=given.generations, budget=given.budget),
+        RunState.replay(Journal.read(folder)),
     )[0]
 
 

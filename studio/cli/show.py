@@ -159,7 +159,8 @@ def checks(terminal: Terminal, result: dict[str, Any]) -> None:
     if terminal.machine:
         return
     for check in result.get("checks", ()):
-        mark = "[green]✓[/]" if check["ok"] else "[red]✗[/]"
+        state = check.get("state") or ("ok" if check.get("ok") else "failed")
+        mark = {"ok": "[green]✓[/]", "warning": "[yellow]![/]"}.get(state, "[red]✗[/]")
         terminal.say(f"{mark} {escape(check['name'])}  [dim]{escape(check.get('text', ''))}[/]")
     if result.get("ok") and result.get("text"):
         terminal.say(escape(result["text"]))

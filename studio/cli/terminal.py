@@ -6,6 +6,7 @@ spoils neither a progress bar nor a JSON document.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """Owns the process's stdout and stderr from its construction on."""
+    """Owns the process's stdout and stderr from its construction until it is closed."""
 
     def __init__(self, home: Path, *, machine: bool) -> None:
         self.machine = machine
         self.log: Path | None = None
         sys.stdout.flush()
         sys.stderr.flush()
+        # Windows consoles and pipes may not take every letter; none of them is worth a failure.
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
         self._error = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
         self._redirect(home)
@@ -80,9 +82,10 @@ class Terminal:
         print(f"pareto-studio: {text}", file=self._error, flush=True)
 
     def close(self) -> None:
-        """Flush; a reader that has gone (`| head`) is no error."""
-        for stream in (self._out, self._error):
-            try:
-                stream.flush()
-            except (BrokenPipeError, ValueError):
-                continue
+        """Give stdout and stderr back; a reader that has gone (`| head`) is no error."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, stream in ((1, self._out), (2, self._error)):
+            os.dup2(stream.fileno(), number)
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()

@@ -199,8 +199,8 @@ class Certified(Data):
     """For example `adherence loss under 2 points`."""
     held: bool
     prompts: int
-    loss: Interval
-    """One-sided 95 % bounds."""
+    loss: Interval | None
+    """One-sided 95 % bounds of the claim's metric (for PSNR in dB); None: it failed before."""
     speedup: Interval | None = None
     note: str = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,6 @@ from studio.work.job import Job
 
 if TYPE_CHECKING:
     from agent.evaluate.judge import Judge
-
     from studio.work.runs import OpenRun
 
 PROMPTS: Final = 200
@@ -85,15 +85,18 @@ def certify_one(
         held=found.held,
         prompts=found.prompts,
         loss=_interval(found.loss),
-        speedup=None if found.speedup is None else _interval(found.speedup),
+        speedup=_interval(found.speedup),
         note=found.note,
     )
     run.record(certified)
     return certified
 
 
-def _interval(value: Interval) -> events.Interval:
-    return events.Interval(value=value.value, low=value.low, high=value.high)
+def _interval(found: Interval | None) -> events.Interval | None:
+    bounds = () if found is None else (found.value, found.low, found.high)
+    if found is None or not all(math.isfinite(bound) for bound in bounds):
+        return None
+    return events.Interval(value=found.value, low=found.low, high=found.high)
 
 
 def certify(job: Job, run: str, candidate: str, claim: str = "", prompts: int = PROMPTS) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Recorder(Listener):
         self._record = record
         self._control = control
         self._reference = reference
+        self.walls: Callable[[], str] = str
+        """Behind which walls candidates run, as a sentence, once it is known."""
 
     def check(self) -> None:
         """Raises `Abandoned` once the user gave up what is going on."""
@@ -42,7 +44,9 @@ class Recorder(Listener):
     def baseline_measured(self, verdict: Verdict, reference: tuple[float, float]) -> None:
         del verdict
         self.check()
-        self._reference = reference
+        begins, self._reference = self._reference is None, reference
+        if begins and (walls := self.walls()):
+            self.notice("info", walls)
 
     def generation_started(self, generation: int, planned: int) -> None:
         self._record(events.GenerationStarted(generation=generation, planned=planned))

@@ -67,7 +67,13 @@ def render(folder: Path, state: RunState) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(seconds=time, interval=_interval, number=lambda value: f"{value:.3g}")
+    factor, unit = scale_of(state.started.metric)
+    environment.filters.update(
+        seconds=time,
+        interval=_interval,
+        number=lambda value: f"{value:.3g}",
+        loss=lambda value: "0" if value == 0 else f"{factor * value:.2f}",
+    )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     winner = _named(state, state.winner)
     lossless = _lossless(state)
@@ -86,9 +92,7 @@ def render(folder: Path, state: RunState) -> str:
         claims=claims(state),
         winner=winner,
         lossless=lossless,
-        plot=pareto(
-            _points(state, labels), f"{state.started.metric.title}, {state.started.metric.unit}".rstrip(", ")
-        ),
+        plot=pareto(_points(state, labels), f"{state.started.metric.title}, {unit}".rstrip(", ")),
         growth=steps(state.hypervolumes, "candidates judged", "hypervolume"),
         rows=sorted(state.candidates.values(), key=_order),
         singles=[one for one in state.candidates.values() if len(one.proposal.recipe) == 1],
@@ -97,6 +101,7 @@ def render(folder: Path, state: RunState) -> str:
         machine=state.started.machine,
         notes=notes(state),
         recipe=_recipe,
+        unit=unit,
     )
 
 
@@ -111,9 +116,9 @@ def claims(state: RunState) -> list[Claim]:
         fast = f"{speedup.value:.1f}× faster" if speedup is not None else "Measured"
         held = "certified" if certified.held else "refuted"
         word = certified.claim if certified.held else f"not proven: {certified.claim}"
-        detail = (
-            f"{certified.prompts} fresh prompts, bounds {certified.loss.low:.3g} to {certified.loss.high:.3g}"
-        )
+        detail = f"{certified.prompts} fresh prompts"
+        if certified.loss is not None:
+            detail += f", one-sided 95 % bounds {bounds_text(certified.claim, certified.loss)}"
         if speedup is not None:
             detail += f"; speed-up {_interval(speedup)}"
         if certified.note:
@@ -137,6 +142,14 @@ def claims(state: RunState) -> list[Claim]:
                 )
             )
     return found
+
+
+def bounds_text(claim: str, bounds: events.Interval) -> str:
+    """In the claim's own unit."""
+    if "points" in claim:
+        return f"{100 * bounds.low:.2f} to {100 * bounds.high:.2f} points"
+    unit = " dB" if "PSNR" in claim else ""
+    return f"{bounds.low:.3g} to {bounds.high:.3g}{unit}"
 
 
 def advantage(one: CandidateState, other: CandidateState) -> events.Interval | None:
@@ -212,26 +225,20 @@ def _lossless(state: RunState) -> CandidateState | None:
 
 
 def _best_single(state: RunState) -> CandidateState | None:
-    """By speed, among single techniques that are no worse than the winner's own loss allows."""
-    winner = _named(state, state.winner)
-    if winner is None or winner.verdict is None or winner.verdict.loss is None:
-        return None
-    allowed = winner.verdict.loss.high
-    singles = [
-        one
-        for one in state.candidates.values()
-        if one.passed
-        and len(one.proposal.recipe) == 1
-        and one.verdict is not None
-        and one.verdict.speedup is not None
-        and one.verdict.loss is not None
-        and one.verdict.loss.value <= allowed
-    ]
-    return max(
-        singles,
-        key=lambda one: one.verdict.speedup.value if one.verdict and one.verdict.speedup else 0.0,
-        default=None,
-    )
+    """Of the candidates that apply one technique, the best by the winner's own rule."""
+    from agent.evolution.choice import best_single
+    from studio.work.convert import judged
+    from studio.work.loss import LOSSES
+
+    assert state.started is not None
+    known = LOSSES.get(state.started.metric.name)
+    found = best_single(judged(state), 0.02 if known is None else known.tolerance)
+    return None if found is None else state.candidates[found.id]
+
+
+def scale_of(metric: events.Metric) -> tuple[float, str]:
+    """Factor and unit to show a loss with: shares are shown as points (hundredths)."""
+    return (100.0, "points") if metric.unit == "share" else (1.0, metric.unit)
 
 
 def _points(state: RunState, labels: dict[str, str]) -> list[Point]:
@@ -247,12 +254,14 @@ def _points(state: RunState, labels: dict[str, str]) -> list[Point]:
         else:
             kind = "front" if candidate.id in state.front else "dominated"
         latency, loss = verdict.latency, verdict.loss
+        assert state.started is not None
+        factor, _ = scale_of(state.started.metric)
         found.append(
             Point(
                 candidate.id,
                 candidate.proposal.title,
                 (latency.value, latency.low, latency.high),
-                (loss.value, loss.low, loss.high),
+                (factor * loss.value, factor * loss.low, factor * loss.high),
                 verdict.memory,
                 kind,
                 labels.get(candidate.id, ""),

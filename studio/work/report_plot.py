@@ -73,7 +73,7 @@ def pareto(points: Sequence[Point], loss_title: str) -> str:
     if front:
         path = f"M{x(front[0].seconds[0]):.1f} {TOP}V{y(front[0].loss[0]):.1f}"
         path += "".join(f"H{x(point.seconds[0]):.1f}V{y(point.loss[0]):.1f}" for point in front[1:])
-        parts.append(f'<path class="front" d="{path}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<path class="front" fill="none" stroke="currentColor" d="{path}H{WIDTH - RIGHT}"/>')
     order = {"dominated": 0, "quarantined": 1, "front": 2, "baseline": 3}
     parts.extend(
         _mark(point, [x(seconds) for seconds in point.seconds], [y(loss) for loss in point.loss])
@@ -112,7 +112,7 @@ def steps(values: Sequence[tuple[int, float]], x_title: str, y_title: str) -> st
     )
     path = f"M{x(values[0][0]):.1f} {y(values[0][1]):.1f}"
     path += "".join(f"H{x(count):.1f}V{y(value):.1f}" for count, value in values[1:])
-    parts.append(f'<path class="front" d="{path}"/>')
+    parts.append(f'<path class="front" fill="none" stroke="currentColor" d="{path}"/>')
     parts.append(
         f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{height - 4}" text-anchor="middle">'
         f"{escape(x_title)}</text>"

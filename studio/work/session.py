@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from agent.candidate import Candidate, Proposal
+from agent.candidate import Candidate, Proposal, Stage
 from agent.coder import ScriptWriter
 from agent.debugger import RuleDebugger
+from agent.errors import JudgeError
+from agent.evaluate.judge import GATE, Judge
+from agent.evaluate.prompts import Prompts
 from agent.evolution.choice import winner
 from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
 from agent.loop import Settings, evolve
@@ -29,13 +32,10 @@ from studio.record.state import RunState
 from studio.work.certify import certify_run
 from studio.work.convert import judged
 from studio.work.job import Job
-from studio.work.loss import choose_metric
+from studio.work.loss import LOSSES, metric_for
 from studio.work.machine import describe_machine, fields_of
 from studio.work.recorder import Abandoned, Recorder
 from studio.work.runs import OpenRun
-
-if TYPE_CHECKING:
-    from agent.evaluate.judge import Judge
 
 GIVEN: Final = "c001"
 PAUSED_LOOK: Final = 0.25
@@ -79,16 +79,16 @@ def prepare(
     check_target(target)
     opened = open_model(model)
     described = describe(opened)
-    chosen = choose_metric(opened.path, metric)
+    chosen = metric_for(opened.path, Prompts(wanted.prompts).gate(GATE).prompts, metric)
     return Ready(
         model=model,
         card=events.ModelCard.model_validate(fields_of(described)),
         described=described,
         target=target,
         workload=wanted,
-        metric=chosen.metric,
-        tolerance=chosen.tolerance,
-        claim=chosen.claim,
+        metric=chosen,
+        tolerance=LOSSES[chosen.name].tolerance,
+        claim=LOSSES[chosen.name].claim,
         machine=describe_machine(),
         seed=seed,
         memory=memory,
@@ -131,9 +131,7 @@ def check_target(target: str) -> None:
 
 def open_judge(ready: Ready, folder: Path) -> Judge:
     """The evaluator of a run; close it."""
-    from agent.evaluate.judge import Judge
-
-    return Judge(ready.model, ready.target, ready.workload, folder)
+    return Judge(ready.model, ready.target, ready.workload, folder, metric=ready.metric.name)
 
 
 class Session:
@@ -157,6 +155,11 @@ class Session:
         ending: Literal["done", "budget", "stopped"] = "stopped"
         with open_judge(self._ready, self._run.folder) as judge:
             self._control.on_abort = judge.abort
+
+            def walls() -> str:
+                return judge.isolation
+
+            self._recorder.walls = walls
             try:
                 outcome = evolve(
                     self._context(),
@@ -176,7 +179,9 @@ class Session:
                     certify_run(
                         self._run, judge, self._ready.claim, self._ready.tolerance, self._recorder.check
                     )
-            except Abandoned:
+            except (Abandoned, JudgeError):
+                if not self._control.abort:
+                    raise
                 ending = "stopped"
             finally:
                 self._control.on_abort = None
@@ -205,7 +210,11 @@ class Session:
                 recorder.judged(baseline, first)
                 given = Candidate(GIVEN, 1, Proposal((), "Given by the user.", "given", (BASELINE,)), script)
                 recorder.proposed(given, title)
-                verdict = judge.judge(given, lambda stage, message="": recorder.stage(GIVEN, stage, message))
+
+                def tell(stage: Stage, message: str) -> None:
+                    recorder.stage(GIVEN, stage, message)
+
+                verdict = judge.judge(given, tell)
                 recorder.judged(given, verdict)
                 history = [Judged(baseline, first), Judged(given, verdict)]
                 members = front(history)
@@ -216,7 +225,9 @@ class Session:
                     None if bend is None else bend.id,
                     hypervolume(history, reference),
                 )
-            except Abandoned:
+            except (Abandoned, JudgeError):
+                if not control.abort:
+                    raise
                 self._run.end("stopped", "Stopped on request before the script was judged.", None)
                 return self._run.result()
             finally:

@@ -127,7 +127,7 @@ class Worker:
     def _stop(self, *, certify: bool = False) -> dict[str, Any]:
         run = self._running("stop")
         self._control.certify_on_stop = certify
-        self._control.set("stop", abort=True)
+        self._control.set("stop", abort=not certify)
         return {"run": run}
 
     def _cancel(self, *, cancel: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from engines.models.card import Card, Component
 from engines.workload import Workload
 from studio.record import events
 from studio.work import session
-from studio.work.loss import _LOSSES, ADHERENCE
+from studio.work.loss import LOSSES
 from studio.work.machine import fields_of
 
 SECONDS = float(os.environ.get("SCRIPTED_SECONDS", "0.02"))
@@ -60,6 +60,8 @@ class ScriptedJudge:
 
     def __enter__(self) -> ScriptedJudge:
         return self
+
+    isolation = "Scripted candidates run nowhere."
 
     def __exit__(self, *_: object) -> None:
         return
@@ -132,16 +134,16 @@ class ScriptedJudge:
 def prepare(
     model: str, target: str, workload: dict[str, Any], metric: str | None, seed: int, memory: Path
 ) -> session.Ready:
-    chosen = _LOSSES[metric or ADHERENCE]
+    name = metric or "adherence"
     return session.Ready(
         model=model,
         card=events.ModelCard.model_validate(fields_of(CARD)),
         described=CARD,
         target=target,
         workload=Workload.model_validate(workload),
-        metric=chosen.metric,
-        tolerance=chosen.tolerance,
-        claim=chosen.claim,
+        metric=events.Metric(name=name, title=LOSSES[name].title, unit=LOSSES[name].unit),
+        tolerance=LOSSES[name].tolerance,
+        claim=LOSSES[name].claim,
         machine={"processor": "a test"},
         seed=seed,
         memory=memory,

@@ -1,0 +1,13 @@
+"""The command line with a scripted judge in the place of a model: see `scripted_worker`."""
+
+from __future__ import annotations
+
+import sys
+
+from scripted_worker import install
+
+from studio.cli import main
+
+if __name__ == "__main__":
+    install()
+    sys.exit(main())
