@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.scenes.grammar import captions, sample
+from engines.scenes.grammar import Scene, captions, parse, sample
 from engines.scenes.render import draw
 from studio.errors import Cancelled, CascadeError
 from studio.plan.cascade import Cascade
 from studio.plan.deferral import operate
 from studio.plan.discrimination import roc_auc
+from studio.record.journal import Journal
+from studio.record.state import RunState
 from studio.work.cascade import network
-from studio.work.discriminator import discriminator, train
+from studio.work.cascade.pictures import _Shelf
+from studio.work.discriminator import SEEDS, discriminator, train
 from studio.work.job import Job
 from tests.studio.recorded_run import add, begin
 
@@ -129,24 +132,65 @@ def test_a_pair_becomes_a_cascade_that_survives_interruption_and_is_answered_at_
     assert not any(doing.startswith(("Drawing", "Training")) for _, _, doing in told)
 
 
+def fill(run: Path, prompts: list[str], size: int = 64, names: tuple[str, ...] = ("c001", "c002")) -> None:
+    """Put pictures on the shelves as a finished job leaves them, without starting any process."""
+    state = RunState.replay(Journal.read(run))
+    assert state.started is not None
+    for name in names:
+        shelf = _Shelf(run, state.started, state.candidate(name))
+        for at, prompt in enumerate(prompts):
+            found = parse(prompt)
+            groups = found.groups if name == "c002" else found.groups[:1]
+            time, terrain = found.time or "", found.terrain or ""
+            scene = Scene(time, terrain, found.weather or "", found.style or "", groups)
+            picture = draw(scene, np.random.default_rng(at), size if name == "c002" else 64)
+            shelf.keep(prompt, SEEDS + at, picture, 0.01 if name == "c001" else 0.1)
+
+
 @pytest.mark.parametrize(
-    ("pair", "why"),
-    [
-        (("c001", "c001"), "same candidate"),
-        (("c001", "c003"), "has not passed"),
-        (("c001", "c004"), "different sizes"),
-        (("c001", "c005"), "cannot draw"),
-    ],
+    ("pair", "why"), [(("c001", "c001"), "same candidate"), (("c001", "c003"), "has not passed")]
 )
 def test_a_pair_that_cannot_be_a_cascade_gets_a_sentence(run: Path, pair: tuple[str, str], why: str) -> None:
     with pytest.raises(CascadeError, match=why):
         train(run, *pair, count=24)
 
 
+def test_a_candidate_that_cannot_draw_any_more_gets_a_sentence(run: Path) -> None:
+    with pytest.raises(CascadeError, match="c005 cannot draw"):
+        train(run, "c001", "c005", count=24)
+
+
+def test_pictures_of_different_sizes_are_no_pair(run: Path) -> None:
+    own = captions(24, 3)
+    fill(run, own, size=32)
+    with pytest.raises(CascadeError, match="different sizes"):
+        train(run, "c001", "c002", prompts=own, count=24)
+
+
 def test_a_pair_with_nothing_to_decide_is_refused(run: Path) -> None:
-    own = captions(12, 3, hard=False)
+    own = captions(24, 3, hard=False)
+    fill(run, own)
     with pytest.raises(CascadeError, match="hardly ever better"):
         train(run, "c001", "c002", prompts=own, count=24)
+
+
+def test_kept_pictures_are_used_without_starting_a_process(run: Path) -> None:
+    own = captions(16, 3, hard=True) + captions(16, 3, hard=False)
+    fill(run, own)
+    told: list[str] = []
+    found = train(
+        run,
+        "c001",
+        "c002",
+        prompts=own,
+        count=32,
+        on_progress=lambda _done, _total, doing: told.append(doing),
+    )
+    assert not any(doing.startswith(("Loading", "Drawing")) for doing in told)
+    assert [one.prompt for one in found.samples] == own
+    assert {one.hard for one in found.samples} == {None}
+    assert found.curve[0].seconds.value == pytest.approx(0.01 + found.discriminator_seconds)
+    assert found.curve[-1].seconds.value == pytest.approx(0.11 + found.discriminator_seconds)
 
 
 def test_too_few_prompts_are_refused(run: Path) -> None:
