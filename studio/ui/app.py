@@ -24,7 +24,8 @@ def application(arguments: list[str] | None = None) -> QApplication:
     made.setApplicationName("Pareto Studio")
     made.setOrganizationName("Pareto Studio")
     made.setDesktopFileName("pareto-studio")
-    made.setStyle(QStyleFactory.create("Fusion"))
+    if made.style().name().lower() not in {"fusion", ""}:
+        made.setStyle(QStyleFactory.create("Fusion"))
     return made
 
 

@@ -200,7 +200,8 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
     QComboBox::down-arrow {{ image: {picture("down")}; width: 14px; height: 14px; }}
     QSpinBox, QDoubleSpinBox {{ padding: 4px 20px 4px 8px; }}
     QSpinBox:focus, QDoubleSpinBox:focus {{ padding: 3px 19px 3px 7px; }}
-    QAbstractSpinBox QLineEdit, QComboBox QLineEdit {{ border: none; padding: 0; background: transparent; }}
+    QAbstractSpinBox QLineEdit, QComboBox QLineEdit {{
+        border: none; padding: 0 0 0 6px; background: transparent; }}
     QSpinBox::up-button, QDoubleSpinBox::up-button {{ subcontrol-origin: border;
         subcontrol-position: top right;
         width: 18px; border: none; margin: 2px 2px 0 0; background: transparent; }}
@@ -324,10 +325,12 @@ class Theme(QObject):
         """Put palette, font and style sheet on the application."""
         self.tokens = self._wanted()
         application = QApplication.instance()
-        if isinstance(application, QApplication):
+        sheet = style_sheet(self.tokens, self.scale)
+        # Polishing every widget takes a third of a second: not for nothing.
+        if isinstance(application, QApplication) and application.styleSheet() != sheet:
             application.setPalette(palette(self.tokens))
             application.setFont(self.font())
-            application.setStyleSheet(style_sheet(self.tokens, self.scale))
+            application.setStyleSheet(sheet)
         self.changed.emit()
 
     def font(self, size: int = BASE, *, bold: bool = False) -> QFont:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -171,6 +172,8 @@ class Window(QMainWindow):
     def begin(self) -> None:
         """After the window is on the screen: start the worker, open what was open last."""
         self.worker.start()
+        # pyqtgraph takes most of a second to import; beside the event loop nobody waits for it.
+        threading.Thread(target=_import_pages, name="import pages", daemon=True).start()
         last = self.sitting.settings.last_run
         if last and (Path(last) / NAME).is_file():
             candidate = self.sitting.text("candidate")
@@ -394,3 +397,9 @@ class Window(QMainWindow):
         """Show the window at once; everything slow comes after the first frame."""
         self.show()
         QTimer.singleShot(0, self.begin)
+
+
+def _import_pages() -> None:
+    """Have the code of every page ready before it is opened."""
+    for place in PAGES.values():
+        importlib.import_module(place.partition(":")[0])

@@ -22,7 +22,7 @@ from studio.ui import icons, text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
 from studio.ui.journey import Journey
-from studio.ui.models.candidates import COLUMNS, ID, SORT, CandidateTable
+from studio.ui.models.candidates import ID, SORT, CandidateTable
 from studio.ui.models.run import Changes
 from studio.ui.pages.inspector import Inspector
 from studio.ui.pages.page import Page
@@ -199,6 +199,7 @@ class EvolvePage(Page):
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.selectionModel().currentRowChanged.connect(self._on_row)
         table.activated.connect(lambda index: self._compare(index.data(ID)))
         return table
@@ -284,7 +285,7 @@ class EvolvePage(Page):
         self.start.setIcon(icons.icon("play", tokens.on_accent, 14))
         self.pause.setIcon(icons.icon("pause", tokens.text, 14))
         self.stop.setIcon(icons.icon("stop", tokens.text, 14))
-        widths = (58, 116, 46, 84, 80, 106, 88, 240)
-        for at in range(len(COLUMNS)):
-            self.table.setColumnWidth(at, round(widths[at] * self.theme.scale))
+        widths = (58, 116, 46, 84, 80, 106, 88)
+        for at, width in enumerate(widths):
+            self.table.setColumnWidth(at, round(width * self.theme.scale))
         self.table.verticalHeader().setDefaultSectionSize(round(26 * self.theme.scale))

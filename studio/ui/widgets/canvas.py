@@ -268,6 +268,7 @@ class Canvas(QWidget):
         if self.hasFocus():
             painter.setClipping(False)
             painter.setPen(QPen(self._theme.colour("accent"), 4))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(self.rect())
         painter.end()
 

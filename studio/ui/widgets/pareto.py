@@ -99,16 +99,14 @@ class ParetoPlot(QWidget):
         self._restyle()
 
     def _build(self) -> None:
-        self._lane = self._graphics.addPlot(row=0, col=0)
+        self._lane = self._graphics.addPlot(row=0, col=0, enableMenu=False)
         self._lane.setMaximumHeight(26)
         self._lane.setMouseEnabled(x=False, y=False)
         self._lane.hideAxis("bottom")
         self._lane.setYRange(-1, 1, padding=0)
         self._lane.hideButtons()
-        self._lane.setMenuEnabled(False)
-        self._plot = self._graphics.addPlot(row=1, col=0)
+        self._plot = self._graphics.addPlot(row=1, col=0, enableMenu=False)
         self._plot.hideButtons()
-        self._plot.setMenuEnabled(False)
         self._plot.showGrid(x=True, y=True, alpha=0.12)
         view = self._plot.getViewBox()
         view.sigXRangeChanged.connect(self._on_x_range)

@@ -18,9 +18,10 @@ from studio.ui.sitting import Sitting
 from studio.ui.window import Window
 
 
-@pytest.fixture
-def recorded_run(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "home")
+@pytest.fixture(scope="session")
+def recorded_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written once; tests only read it."""
+    return write_run(tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture
@@ -38,8 +39,9 @@ def window(qtbot: QtBot, quiet_worker: Worker, tmp_path: Path) -> Iterator[Windo
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
     application()
-    made = Window(Sitting(home), quiet_worker)
-    made.theme.set_mode("dark")
+    sitting = Sitting(home)
+    sitting.change(theme="dark")
+    made = Window(sitting, quiet_worker)
     made.resize(1280, 800)
     made.show()
     qtbot.addWidget(made)

@@ -241,7 +241,7 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
                         verdict=ev.Verdict(
                             state="failed",
                             stage="build",
-                            reason="The engine differs from eager by 0.31 (0.05 is allowed); it was not used.",
+                            reason="The engine differs from eager by 0.31 (0.05 is allowed).",
                             evidence="Traceback:\n  BuildError: denoiser differs from eager",
                             seconds=3.0,
                         ),

@@ -1,0 +1,536 @@
+"""The steps, driven by keys and mouse on a recorded run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QApplication, QPushButton
+from pytestqt.qtbot import QtBot
+from window_recording import CARD, cascade_result, open_run
+
+from studio.record.journal import Journal
+from studio.record.protocol import decode_request
+from studio.ui.actions import STEPS
+from studio.ui.desk import Problem
+from studio.ui.pages.model import DropZone
+from studio.ui.widgets.sheet import Sheet
+from studio.ui.window import Window
+
+
+def asked(window: Window) -> list[tuple[str, dict[str, Any]]]:
+    """What the window asked of the worker, which does not run here."""
+    requests = [decode_request(line) for line in window.worker._waiting]
+    return [(request.command, request.arguments) for request in requests]
+
+
+@pytest.fixture
+def shown(qtbot: QtBot, window: Window, recorded_run: Path) -> Window:
+    open_run(window, recorded_run)
+    return window
+
+
+def test_every_step_opens_by_its_keys(qtbot: QtBot, window: Window) -> None:
+    for number, step in enumerate(STEPS, 1):
+        qtbot.keyClick(window, Qt.Key(Qt.Key.Key_0 + number), Qt.KeyboardModifier.ControlModifier)
+        assert window.step == step
+        assert window.rail[step].isChecked()
+
+
+def test_the_rail_walks_by_arrow_keys(qtbot: QtBot, window: Window) -> None:
+    window.go("model")
+    window.rail["model"].setFocus()
+    qtbot.keyClick(window.rail["model"], Qt.Key.Key_Down)
+    assert window.step == "device"
+
+
+def test_the_rail_says_how_far_each_step_is(shown: Window) -> None:
+    states = {step: shown.rail[step].state for step in STEPS}
+    assert states["model"] == states["device"] == states["evolve"] == "done"
+    assert states["compare"] == states["cascade"] == "ready"
+    assert "done" in shown.rail["evolve"].accessibleName()
+
+
+def test_an_empty_step_says_what_it_needs_and_offers_the_button(qtbot: QtBot, window: Window) -> None:
+    window.go("compare")
+    button = next(b for b in window.page("compare").findChildren(QPushButton) if b.text() == "Start a run")
+    assert button.isVisible()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert window.step == "evolve"
+
+
+def test_the_palette_finds_and_runs_a_command(qtbot: QtBot, window: Window) -> None:
+    qtbot.keyClick(window, Qt.Key.Key_K, Qt.KeyboardModifier.ControlModifier)
+    palette = window.palette_overlay
+    assert palette.isVisible()
+    qtbot.keyClicks(palette.focusProxy(), "casc")
+    assert any("Cascade" in title for title in palette.found())
+    qtbot.keyClick(palette.focusProxy(), Qt.Key.Key_Return)
+    assert not palette.isVisible()
+    assert window.step == "cascade"
+
+
+def test_help_shows_all_keys_and_goes_away_by_escape(qtbot: QtBot, window: Window) -> None:
+    qtbot.keyClick(window, Qt.Key.Key_F1)
+    assert window.help.isVisible()
+    qtbot.keyClick(window.help, Qt.Key.Key_Escape)
+    assert not window.help.isVisible()
+
+
+# -- model and device ---------------------------------------------------------------------------
+
+
+def test_one_button_does_the_whole_job(qtbot: QtBot, window: Window) -> None:
+    window.desk.card = CARD
+    window.desk.card_changed.emit()
+    window.go("model")
+    hero = next(b for b in window.page("model").findChildren(QPushButton) if b.property("role") == "hero")
+    qtbot.mouseClick(hero, Qt.MouseButton.LeftButton)
+    assert window.journey.active
+    assert asked(window)[-1][0] == "devices"
+
+
+def test_the_whole_job_goes_on_from_step_to_step(qtbot: QtBot, window: Window, recorded_run: Path) -> None:
+    window.desk.card = CARD
+    open_devices = {"targets": [], "machine": {}}
+    window.journey.start("tiny-scenes")
+    job = next(iter(window.worker._jobs.values()))
+    job.done.emit(open_devices)
+    assert asked(window)[-1][0] == "start"
+    assert window.step == "evolve"
+    window.worker.events.emit(Journal.read(recorded_run))
+    assert window.step == "export"
+    commands = [command for command, _ in asked(window)]
+    assert commands[-1] == "export"
+    assert asked(window)[-1][1]["candidate"] == window.desk.run.state.winner
+    last = list(window.worker._jobs.values())[-1]
+    last.done.emit({"package": str(recorded_run / "package"), "zip": "", "id": "abc", "checks": []})
+    assert [leg.state for leg in window.journey.legs] == ["done"] * 4
+
+
+def test_a_dropped_folder_is_opened(window: Window, tmp_path: Path) -> None:
+    window.go("model")
+    zone = window.page("model").findChildren(DropZone)[0]
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path))])
+    event = QDropEvent(
+        QPointF(5, 5),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    zone.dropEvent(event)
+    assert asked(window)[-1] == ("inspect", {"model": str(tmp_path)})
+
+
+def test_a_model_that_cannot_be_opened_is_said_in_place_with_a_button(qtbot: QtBot, window: Window) -> None:
+    window.go("model")
+    job = window.desk.open_model("/no/model")
+    job.failed.emit("There is no model in /no/model; choose a folder with model_index.json.", "traceback")
+    message = window.page("model").message
+    assert message.isVisible()
+    assert "choose a folder" in message.text
+    assert window.rail["model"].state == "attention"
+    qtbot.mouseClick(message.buttons[0], Qt.MouseButton.LeftButton)
+    assert asked(window)[-1] == ("inspect", {"model": "/no/model"})
+    assert "traceback" in window.log.text()
+
+
+def test_prompts_come_from_a_file_and_go_into_the_run(window: Window, tmp_path: Path) -> None:
+    window.go("model")
+    form = window.page("model")._workload  # type: ignore[attr-defined]
+    file = tmp_path / "prompts.txt"
+    file.write_text("# mine\na red boat\n\na blue house\n", encoding="utf-8")
+    form.load(file)
+    form._steps.setValue(20)
+    form._batch.setValue(2)
+    window.desk.start_run()
+    command, arguments = asked(window)[-1]
+    assert command == "start"
+    assert arguments["workload"]["prompts"] == ["a red boat", "a blue house"]
+    assert arguments["workload"]["steps"] == 20
+    assert arguments["workload"]["batch"] == 2
+    assert arguments["workload"]["size"] is None
+
+
+def test_a_prompt_file_that_cannot_be_used_is_said_and_loses_nothing(window: Window, tmp_path: Path) -> None:
+    window.go("model")
+    form = window.page("model")._workload  # type: ignore[attr-defined]
+    form._prompts.setPlainText("kept")
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n", encoding="utf-8")
+    form.load(empty)
+    assert "holds no prompt" in form.message.text
+    form.load(tmp_path / "missing.txt")
+    assert "cannot be read" in form.message.text
+    assert form.workload().prompts == ("kept",)
+
+
+def test_a_missing_device_cannot_be_chosen_and_says_why(shown: Window) -> None:
+    shown.go("device")
+    rows = {row.target.id: row for row in shown.page("device").rows}  # type: ignore[attr-defined]
+    assert rows["cpu"].use.isChecked()
+    assert not rows["cuda"].use.isEnabled()
+    assert next(iter(rows)) == "cpu"
+
+
+# -- evolve -------------------------------------------------------------------------------------
+
+
+def test_arrow_keys_walk_the_front_from_fastest_to_best(qtbot: QtBot, shown: Window) -> None:
+    shown.go("evolve")
+    plot = shown.page("evolve").plot  # type: ignore[attr-defined]
+    front = shown.desk.run.state.front
+    shown.desk.select(front[0])
+    plot.setFocus()
+    walked = [shown.desk.selected]
+    for _ in range(len(front)):
+        qtbot.keyClick(plot, Qt.Key.Key_Right)
+        walked.append(shown.desk.selected)
+    assert walked == [*front, front[-1]]
+    qtbot.keyClick(plot, Qt.Key.Key_K)
+    assert shown.desk.selected == shown.desk.run.state.knee
+
+
+def test_plot_and_table_select_together(qtbot: QtBot, shown: Window) -> None:
+    shown.go("evolve")
+    page: Any = shown.page("evolve")
+    shown.desk.select("c005")
+    assert page.plot.selection == "c005"
+    assert page.table.currentIndex().siblingAtColumn(0).data() == "c005"
+    qtbot.keyClick(page.table, Qt.Key.Key_Down)
+    assert page.plot.selection == shown.desk.selected != "c005"
+
+
+def test_a_click_selects_and_a_double_click_compares_with_the_baseline(qtbot: QtBot, shown: Window) -> None:
+    shown.go("evolve")
+    page: Any = shown.page("evolve")
+    qtbot.wait(60)
+    name = shown.desk.run.state.front[0]
+    place = page.plot.scene_place(name)
+    assert place is not None
+    view = page.plot._graphics.viewport()
+    at = view.mapFrom(page.plot, place.toPoint())
+    qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=at)
+    assert shown.desk.selected == name
+    qtbot.mouseDClick(view, Qt.MouseButton.LeftButton, pos=at)
+    qtbot.waitUntil(lambda: shown.step == "compare", timeout=3000)
+    assert shown.desk.pair == ("c000", name)
+
+
+def test_hovering_shows_a_picture_and_four_numbers(qtbot: QtBot, shown: Window) -> None:
+    shown.go("evolve")
+    page: Any = shown.page("evolve")
+    qtbot.wait(60)
+    name = shown.desk.run.state.front[0]
+    page.plot._hover(name)
+    card = page.plot._card
+    assert card.isVisible()
+    assert all(number.text() not in {"", "–"} for number in card._numbers)
+    qtbot.waitUntil(lambda: not card._picture.pixmap().isNull(), timeout=3000)
+    page.plot._hover("")
+    assert not card.isVisible()
+
+
+def test_failed_candidates_stand_in_their_own_lane(shown: Window) -> None:
+    shown.go("evolve")
+    plot: Any = shown.page("evolve").plot  # type: ignore[attr-defined]
+    failed = [
+        n for n, c in shown.desk.run.state.candidates.items() if c.verdict and c.verdict.state == "failed"
+    ]
+    assert plot.failures() == failed
+    assert not set(failed) & set(plot.points())
+    assert "on the front" in plot.accessibleDescription()
+
+
+def test_the_inspector_shows_the_script_and_its_difference(shown: Window) -> None:
+    shown.go("evolve")
+    inspector: Any = shown.page("evolve").inspector  # type: ignore[attr-defined]
+    name = shown.desk.run.state.winner or ""
+    shown.desk.select(name)
+    assert "def generate" in inspector.script.toPlainText()
+    inspector._as_difference.setChecked(True)
+    body = inspector.script.toPlainText()
+    assert body.startswith("--- ")
+    assert any(line.startswith("+RECIPE") for line in body.splitlines())
+
+
+def test_limits_shade_what_fails_them(shown: Window) -> None:
+    shown.go("evolve")
+    page: Any = shown.page("evolve")
+    page._slowest.setValue(500)
+    assert page.plot._too_slow.isVisible()
+    assert page.plot._too_slow.getRegion()[0] == pytest.approx(-0.30103, abs=1e-4)
+    page._slowest.setValue(0)
+    assert not page.plot._too_slow.isVisible()
+
+
+def test_pause_and_stop_ask_the_worker_only_while_a_run_goes_on(window: Window, recorded_run: Path) -> None:
+    window.go("evolve")
+    page: Any = window.page("evolve")
+    assert not page.pause.isEnabled()
+    window.worker.events.emit(Journal.read(recorded_run)[:40])
+    assert page.pause.isEnabled()
+    page.pause.click()
+    page.stop.click()
+    assert [command for command, _ in asked(window)][-2:] == ["pause", "stop"]
+    assert "left" in window.strip._left.text()
+
+
+# -- compare ------------------------------------------------------------------------------------
+
+
+def compare(window: Window) -> Any:
+    window.desk.compare("c000", window.desk.run.state.front[0])
+    window.go("compare")
+    return window.page("compare")
+
+
+def test_keys_one_to_six_choose_the_mode(qtbot: QtBot, shown: Window) -> None:
+    page = compare(shown)
+    page.canvas.setFocus()
+    for key, mode in zip("123456", ("side", "wipe", "swap", "blink", "difference", "heat"), strict=True):
+        qtbot.keyClick(page.canvas, key)
+        assert page.canvas.mode == mode
+    qtbot.keyClick(page.canvas, "3")
+    qtbot.keyClick(page.canvas, Qt.Key.Key_Space)
+    assert page.canvas.is_flipped
+    qtbot.keyClick(page.canvas, "z")
+    assert page.canvas.zoom == 1.0
+
+
+def test_prompts_are_walked_by_keys_and_the_numbers_follow(qtbot: QtBot, shown: Window) -> None:
+    page = compare(shown)
+    page.canvas.setFocus()
+    qtbot.waitUntil(lambda: page.canvas.numbers() is not None, timeout=5000)
+    first = page._prompt.text()
+    qtbot.keyClick(page.canvas, "n")
+    assert page._prompt.text() != first
+    qtbot.waitUntil(lambda: "A to B" in page._numbers.text(), timeout=5000)
+    qtbot.keyClick(page.canvas, "p")
+    assert page._prompt.text() == first
+
+
+def test_the_contact_sheet_opens_the_pair_that_is_chosen(qtbot: QtBot, shown: Window) -> None:
+    page = compare(shown)
+    page.canvas.setFocus()
+    qtbot.keyClick(page.canvas, "c")
+    assert page.stack.currentWidget() is page.sheet
+    assert isinstance(page.sheet, Sheet)
+    assert page.sheet.rows == 8
+    page.sheet.choose(3)
+    qtbot.keyClick(page.sheet, Qt.Key.Key_Return)
+    assert page.stack.currentWidget() is not page.sheet
+    assert page._row == 3
+
+
+def test_a_blind_choice_by_keys_ends_with_a_tally(qtbot: QtBot, shown: Window) -> None:
+    page = compare(shown)
+    page.set_view("blind")
+    panel = page.blind
+    assert "c000" not in panel._question.text() + panel.canvas._names[0] + panel.canvas._names[1]
+    for key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Down):
+        qtbot.keyClick(panel, key)
+    assert panel.session.answers == ["left", "right", "same"]
+    qtbot.keyClick(panel, Qt.Key.Key_Backspace)
+    assert panel.session.answers == ["left", "right"]
+    while panel.session.current is not None:
+        qtbot.keyClick(panel, Qt.Key.Key_Left)
+    assert "95 %" in panel._question.text()
+    assert str(panel.session.seed) in panel._prompt.text()
+
+
+def test_the_playground_asks_for_the_typed_prompt_and_shows_both(qtbot: QtBot, shown: Window) -> None:
+    page = compare(shown)
+    page.set_view("playground")
+    qtbot.keyClicks(page.playground.prompt, "a red boat")
+    qtbot.keyClick(page.playground.prompt, Qt.Key.Key_Return)
+    command, arguments = asked(shown)[-1]
+    assert command == "generate"
+    assert arguments["prompt"] == "a red boat"
+    assert arguments["candidate"] == shown.desk.pair[1]
+    job = list(shown.worker._jobs.values())[-1]
+    pictures = [
+        {"candidate": name, "title": "t", "image": f"images/{name}/00.png", "seconds": took, "stages": {}}
+        for name, took in (("c000", 1.9), (shown.desk.pair[1], 0.38))
+    ]
+    job.done.emit(
+        {"run": "", "folder": str(shown.desk.run.folder), "prompt": "p", "seed": 9, "pictures": pictures}
+    )
+    qtbot.waitUntil(lambda: page.playground.canvas.numbers() is not None, timeout=5000)
+    assert "5.00×" in page.playground._outcome.text()
+
+
+def test_more_prompts_come_from_the_worker(shown: Window) -> None:
+    page = compare(shown)
+    page.ask_more()
+    command, arguments = asked(shown)[-1]
+    assert command == "compare"
+    rows = [
+        {"prompt": "p", "seed": 1, "a": "a.png", "b": "b.png", "metrics": {"psnr": 20.0, "adherence_a": 0.9}}
+    ]
+    list(shown.worker._jobs.values())[-1].done.emit(
+        {
+            "run": "",
+            "folder": str(shown.desk.run.folder),
+            "a": arguments["a"],
+            "b": arguments["b"],
+            "rows": rows,
+        }
+    )
+    assert len(page.pairs) == 1
+    assert "adherence A" in page.pairs[0].words()
+
+
+# -- cascade and export -------------------------------------------------------------------------
+
+
+def test_the_threshold_moves_counts_figures_and_pictures(qtbot: QtBot, shown: Window) -> None:
+    shown.go("cascade")
+    page: Any = shown.page("cascade")
+    front = shown.desk.run.state.front
+    page.show_result(cascade_result(shown.desk.run.folder, front[0], "c000"))  # type: ignore[arg-type]
+    page.slider.setValue(0)
+    assert page.operation.heavy == 0
+    assert page.share.value.startswith("0")
+    seconds = page.seconds.value
+    page.slider.setFocus()
+    qtbot.keyClick(page.slider, Qt.Key.Key_End)
+    assert page.operation.share == 1
+    assert page.seconds.value != seconds
+    qtbot.keyClick(page.slider, Qt.Key.Key_PageDown)
+    assert 0 < page.operation.share < 1
+    assert page.below.rows == 8
+    assert page.above.rows == 8
+
+
+def test_the_threshold_snaps_to_a_latency_budget(shown: Window) -> None:
+    shown.go("cascade")
+    page: Any = shown.page("cascade")
+    page.show_result(cascade_result(shown.desk.run.folder, shown.desk.run.state.front[0], "c000"))  # type: ignore[arg-type]
+    page._budget.setValue(500)
+    page.snap()
+    assert page.operation.seconds.value <= 0.5
+    better = [one for one in page.cascade.curve if one.seconds.value <= 0.5]
+    assert page.operation.quality.value == max(one.quality.value for one in better)
+
+
+def test_training_asks_for_the_chosen_pair(shown: Window) -> None:
+    shown.go("cascade")
+    page: Any = shown.page("cascade")
+    page.start_training()
+    command, arguments = asked(shown)[-1]
+    assert command == "discriminator"
+    assert arguments["light"] == shown.desk.run.state.front[0]
+    assert arguments["heavy"] == "c000"
+    job = list(shown.worker._jobs.values())[-1]
+    job.progress.emit(3, 10, "making pictures")
+    assert "3/10" in page._progress.text()
+    job.failed.emit("Every light picture was good enough; there is nothing to decide.", "")
+    assert "nothing to decide" in page.message.text
+
+
+def test_export_shows_checks_proof_and_the_command(qtbot: QtBot, shown: Window) -> None:
+    shown.go("export")
+    page: Any = shown.page("export")
+    page.start_export()
+    command, arguments = asked(shown)[-1]
+    assert command == "export"
+    assert arguments["candidate"] == shown.desk.run.state.winner
+    job = list(shown.worker._jobs.values())[-1]
+    job.progress.emit(2, 10, "Building the engines")
+    assert page._doing.text() == "Building the engines"
+    winner = arguments["candidate"]
+    job.done.emit(
+        {
+            "package": "/somewhere/package",
+            "zip": "/somewhere/package.zip",
+            "id": "0123abcd",
+            "bytes": 1000,
+            "checks": [
+                {"name": "judged", "state": "ok", "text": "It passed."},
+                {"name": "licence", "state": "warning", "text": "No licence is named."},
+            ],
+            "command": "python /somewhere/package/run.py --prompt x",
+            "proof": {
+                "own": f"images/{winner}/00.png",
+                "package": f"images/{winner}/00.png",
+                "psnr": 100.0,
+                "max_abs": 0,
+                "prompt": "x",
+                "note": "Fresh environment, made by uv.",
+            },
+        }
+    )
+    assert page.checks.count() == 2
+    assert page.checks.item(0).text().startswith("✓")
+    assert page.checks.item(1).text().startswith("!")
+    assert "bit for bit" in page._verdict.text()
+    page.copy.click()
+    assert QApplication.clipboard().text() == "python /somewhere/package/run.py --prompt x"
+    qtbot.waitUntil(lambda: page.canvas.numbers() is not None, timeout=5000)
+    assert shown.rail["export"].state == "done"
+
+
+# -- manners ------------------------------------------------------------------------------------
+
+
+def test_a_lost_worker_is_one_sentence_and_one_button(qtbot: QtBot, window: Window) -> None:
+    window.worker.lost.emit("The worker crashed. What had finished is kept; restart it to go on.")
+    assert window.message.isVisible()
+    assert window.message.buttons[0].text() == "Restart the worker"
+    assert window.strip.doing == "The worker is not running"
+
+
+def test_a_problem_of_another_step_offers_to_show_it(qtbot: QtBot, window: Window) -> None:
+    window.go("model")
+    window.desk.raise_problem(Problem("export", "The disk is full; free some space."))
+    assert "disk is full" in window.message.text
+    qtbot.mouseClick(window.message.buttons[0], Qt.MouseButton.LeftButton)
+    assert window.step == "export"
+    assert "disk is full" in window.page("export").message.text
+
+
+def test_a_damaged_run_is_said_and_the_open_one_stays(shown: Window, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "journal.sqlite").write_bytes(b"no database at all")
+    before = shown.desk.run.id
+    assert not shown.desk.open_run(broken)
+    assert shown.desk.run.id == before
+    assert shown.rail["evolve"].state == "attention"
+
+
+def test_step_selection_and_theme_are_found_again(
+    qtbot: QtBot, window: Window, recorded_run: Path, tmp_path: Path
+) -> None:
+    open_run(window, recorded_run)
+    window.go("evolve")
+    window.desk.select("c003")
+    window.commands["view.theme"].trigger()
+    window.close()
+    again = Window(type(window.sitting)(tmp_path / "home"), window.worker)
+    qtbot.addWidget(again)
+    again.begin()
+    assert again.step == "evolve"
+    assert again.desk.selected == "c003"
+    assert again.theme.tokens.name == "light"
+    again.close()
+
+
+def test_the_log_follows_its_end_until_one_scrolls_up(qtbot: QtBot, shown: Window) -> None:
+    shown.commands["view.log"].trigger()
+    assert shown.log.isVisible()
+    bar = shown.log._view.verticalScrollBar()
+    assert bar.value() >= bar.maximum() - 2
+    bar.setValue(0)
+    from studio.ui.models.run import LogLine
+
+    shown.log.add([LogLine(0.0, "info", "one more")] * 50)
+    assert bar.value() == 0
+    shown.log._find.setText("c000")
+    assert all("c000" in line for line in shown.log.text().splitlines())
