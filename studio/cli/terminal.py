@@ -18,6 +18,9 @@ from studio.record.events import Event
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPED = 120
+"""Columns where nobody says how wide the output is."""
+
 
 class Terminal:
     """Owns the process's stdout and stderr from its construction until it is closed."""
@@ -53,7 +56,8 @@ class Terminal:
         if self._console is None:
             from rich.console import Console
 
-            self._console = Console(file=self._out, highlight=False)
+            width = None if self._out.isatty() else PIPED
+            self._console = Console(file=self._out, highlight=False, width=width)
         return self._console
 
     def say(self, text: str = "") -> None:

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "report": Command("studio.work.report:report"),
     "start": Command("studio.work.runs:start", heavy=True),
     "resume": Command("studio.work.runs:resume", heavy=True),
+    "evaluate": Command("studio.work.runs:evaluate", heavy=True),
     "compare": Command("studio.work.compare:compare", heavy=True),
     "generate": Command("studio.work.playground:generate", heavy=True),
     "discriminator": Command("studio.work.discriminator:discriminator", heavy=True),

@@ -30,7 +30,7 @@ from studio.work.failure import explain
 from studio.work.job import Job
 from studio.work.output import Output, private_streams
 
-RUNS = ("start", "resume")
+RUNS = ("start", "resume", "evaluate")
 
 
 @dataclass(frozen=True, slots=True)
