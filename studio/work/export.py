@@ -54,7 +54,8 @@ def export(
     Args:
         run: id or folder of a run.
         candidate: id, `winner` or `knee`.
-        out: folder in which the package's folder and `.zip` are put; empty: `RUN/package`.
+        out: an existing folder takes the package as a folder of its own and the `.zip` beside it; else the
+            package becomes `out` itself, with `out.zip`; empty: into `RUN/package`.
         replace: put it in the place of an older package of the same candidate.
 
     Returns:
@@ -140,7 +141,7 @@ def export_candidate(
     if (failed := examination.failed) is not None:
         raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
     chosen = examination.candidate
-    place = (out or folder / "package") / package_name(state, chosen)
+    place = _place(out, folder / "package", package_name(state, chosen))
     check_place(place, replace=replace)
     with sentences(place.parent, 0):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +163,13 @@ def export_candidate(
     archive = pack(place)
     tell(STEPS, "Done")
     return _result(folder, examination, verified, place, archive, own, proof, alike)
+
+
+def _place(out: Path | None, usual: Path, name: str) -> Path:
+    """Where the package goes, as `cp` would have it; a package that lies there already is meant itself."""
+    if out is None:
+        return usual / name
+    return out / name if out.is_dir() and not (out / sums.SUMS).is_file() else out
 
 
 def _engines(state: RunState, chosen: CandidateState, tell: Tell) -> tuple[Plan, tuple[Artifact, ...]]:

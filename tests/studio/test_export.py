@@ -21,7 +21,7 @@ from engines.package.write import write
 from studio.errors import ExportError, RunError
 from studio.record.journal import Journal
 from studio.record.state import RunState
-from studio.work.export import compare, export, export_candidate, verify
+from studio.work.export import _place, compare, export, export_candidate, verify
 from studio.work.exportable import exportable, follows_recipe
 from studio.work.job import Job
 from studio.work.proof import make_environment, prove
@@ -62,6 +62,7 @@ def test_the_winner_becomes_a_package_that_makes_the_studios_picture_on_its_own(
 ) -> None:
     told: list[str] = []
     job = Job(home=tmp_path, on_progress=lambda _done, _total, doing: told.append(doing))
+    (tmp_path / "out").mkdir()
     result = export(job, run="r", candidate="c001", out=str(tmp_path / "out"))
 
     found = verify_package(Path(result["zip"]))
@@ -233,6 +234,14 @@ def test_verify_answers_in_checks_for_good_and_bad_packages(package: Path, tmp_p
     assert "run.py was changed" in bad["text"]
     assert not verify(job, str(tmp_path / "absent"))["ok"]
     json.dumps([good, bad])
+
+
+def test_the_package_goes_where_a_copy_would_go(tmp_path: Path, package: Path) -> None:
+    usual = tmp_path / "usual"
+    assert _place(None, usual, "p") == usual / "p"
+    assert _place(tmp_path, usual, "p") == tmp_path / "p"
+    assert _place(tmp_path / "new", usual, "p") == tmp_path / "new"
+    assert _place(package, usual, "p") == package
 
 
 def test_looking_at_a_candidate_needs_no_torch(run: Path) -> None:
