@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("candidate", help="a candidate, or winner, knee")
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
 
-    verify = add("verify", "check a package: every byte, and a picture made from it")
+    verify = add("verify", "check every byte of a package, without running anything in it")
     verify.add_argument("package", type=Path, help="a package's folder or .zip")
 
     report = add("report", "write one HTML file with plots and pictures")
