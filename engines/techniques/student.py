@@ -11,13 +11,13 @@ from engines.techniques.base import Parameter, Technique, register
 @register
 @dataclass(frozen=True)
 class Student(Technique):
-    """Latent consistency distillation as a LoRA (Luo et al. 2023, arXiv 2311.05556), merged."""
+    """A student distilled from the guided trajectory (Salimans & Ho 2022, arXiv 2202.00512), merged."""
 
     steps: int = 4
 
     name = "student"
     title = "Few-step student"
-    summary = "Use the distilled student: a handful of steps without guidance, by consistency stepping."
+    summary = "Use the distilled student: a handful of steps without guidance."
     order = 10
     export = "weights"
     parameters = (Parameter("steps", "int", 4, "How many steps the student takes.", low=1, high=8),)
@@ -25,7 +25,7 @@ class Student(Technique):
     def explain(self) -> str:
         return (
             f"The student's adapter is merged into the denoiser, which then draws in {self.steps} unguided "
-            f"step{'s' if self.steps > 1 else ''} with the LCM scheduler."
+            f"step{'s' if self.steps > 1 else ''} with DDIM, the solver it was distilled for."
         )
 
     def label(self) -> str:
@@ -35,5 +35,5 @@ class Student(Technique):
         return replace(
             plan,
             denoiser=replace(plan.denoiser, student=True),
-            loop=replace(plan.loop, scheduler="lcm", steps=self.steps, guidance=1.0, guidance_until=1.0),
+            loop=replace(plan.loop, scheduler="ddim", steps=self.steps, guidance=1.0, guidance_until=1.0),
         )
