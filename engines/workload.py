@@ -37,9 +37,13 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise WorkloadError(f"There is no prompt file {path}; give a text file with one prompt a line.") from None
+        raise WorkloadError(
+            f"There is no prompt file {path}; give a text file with one prompt a line."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise WorkloadError(f"The prompt file {path} cannot be read ({error}); give a UTF-8 text file.") from error
+        raise WorkloadError(
+            f"The prompt file {path} cannot be read ({error}); give a UTF-8 text file."
+        ) from error
     prompts = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if not prompts:
         raise WorkloadError(f"The prompt file {path} holds no prompt; write one prompt a line.")

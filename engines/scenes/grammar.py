@@ -76,9 +76,7 @@ def is_held_out(scene: Scene) -> bool:
     choice depends on nothing but the words.
     """
     return any(
-        hashlib.sha256(
-            f"{group.kind} {group.colour} {scene.terrain} {scene.time}".encode()
-        ).digest()[0]
+        hashlib.sha256(f"{group.kind} {group.colour} {scene.terrain} {scene.time}".encode()).digest()[0]
         < 256 * HELD_OUT_SHARE
         for group in scene.groups
     )
@@ -95,15 +93,12 @@ def _sample_any(rng: np.random.Generator, hard: bool) -> Scene:
         groups = (Group(int(rng.integers(2, 4)), pick(COLOURS), pick(KINDS), pick(PLACES)),)
     else:
         groups = tuple(
-            Group(int(rng.integers(1, 3)), pick(COLOURS), pick(KINDS), place)
-            for place in ("left", "right")
+            Group(int(rng.integers(1, 3)), pick(COLOURS), pick(KINDS), place) for place in ("left", "right")
         )
     return Scene(pick(TIMES), pick(TERRAINS), pick(WEATHERS), pick(STYLES), groups)
 
 
-def sample(
-    rng: np.random.Generator, *, split: Split = "train", hard: bool | None = None
-) -> Scene:
+def sample(rng: np.random.Generator, *, split: Split = "train", hard: bool | None = None) -> Scene:
     """Draw one scene; `hard=None` draws easy and hard ones equally often."""
     while True:
         scene = _sample_any(rng, bool(rng.random() < 0.5) if hard is None else hard)

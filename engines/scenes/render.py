@@ -75,7 +75,9 @@ class _Pen:
 
 def _house(pen: _Pen, x: float, y: float, s: float, c: RGB) -> None:
     pen.box(x - 0.38 * s, y - 0.55 * s, x + 0.38 * s, y, c)
-    pen.polygon([(x - 0.52 * s, y - 0.52 * s), (x, y - s), (x + 0.52 * s, y - 0.52 * s)], _mix(c, (60, 30, 20), 0.45))
+    pen.polygon(
+        [(x - 0.52 * s, y - 0.52 * s), (x, y - s), (x + 0.52 * s, y - 0.52 * s)], _mix(c, (60, 30, 20), 0.45)
+    )
     pen.box(x - 0.11 * s, y - 0.32 * s, x + 0.11 * s, y, _mix(c, (30, 20, 15), 0.75))
 
 
@@ -86,7 +88,12 @@ def _tree(pen: _Pen, x: float, y: float, s: float, c: RGB) -> None:
 
 def _car(pen: _Pen, x: float, y: float, s: float, c: RGB) -> None:
     pen.polygon(
-        [(x - 0.3 * s, y - 0.4 * s), (x - 0.18 * s, y - 0.64 * s), (x + 0.2 * s, y - 0.64 * s), (x + 0.34 * s, y - 0.4 * s)],
+        [
+            (x - 0.3 * s, y - 0.4 * s),
+            (x - 0.18 * s, y - 0.64 * s),
+            (x + 0.2 * s, y - 0.64 * s),
+            (x + 0.34 * s, y - 0.4 * s),
+        ],
         _mix(c, (220, 240, 255), 0.6),
     )
     pen.box(x - 0.52 * s, y - 0.42 * s, x + 0.52 * s, y - 0.12 * s, c)
@@ -161,12 +168,16 @@ def _ground(image: Image.Image, scene: Scene, rng: np.random.Generator) -> None:
     for _ in range(10):
         x, y = rng.uniform(0, 1), rng.uniform(_HORIZON + 0.08, 0.98)
         if scene.terrain == "grass":
-            pen.draw.line([x * pen.side, y * pen.side, x * pen.side, (y - 0.04) * pen.side], fill=pen.paint(speck), width=max(1, pen.side // 50))
+            pen.draw.line(
+                [x * pen.side, y * pen.side, x * pen.side, (y - 0.04) * pen.side],
+                fill=pen.paint(speck),
+                width=max(1, pen.side // 50),
+            )
         else:
             pen.disc(x, y, 0.016, speck, plain=True)
 
 
-def _positions(group: Group, alone: bool, rng: np.random.Generator) -> list[tuple[float, float, float]]:
+def _positions(group: Group, rng: np.random.Generator) -> list[tuple[float, float, float]]:
     """(x, y of the foot, size) of each object of a group, back to front."""
     x = _CENTRE[group.place] + rng.uniform(-0.025, 0.025)
     y = 0.8 + rng.uniform(-0.03, 0.04)
@@ -186,11 +197,17 @@ def _weather(image: Image.Image, scene: Scene, rng: np.random.Generator) -> None
         colour = (200, 215, 240) if scene.time == "night" else (70, 95, 150)
         for _ in range(18):
             x, y = rng.uniform(-0.05, 1), rng.uniform(-0.05, 0.9)
-            draw.line([x * side, y * side, (x - 0.035) * side, (y + 0.11) * side], fill=colour, width=max(1, round(side * 0.014)))
+            draw.line(
+                [x * side, y * side, (x - 0.035) * side, (y + 0.11) * side],
+                fill=colour,
+                width=max(1, round(side * 0.014)),
+            )
     elif scene.weather == "snowy":
         for _ in range(24):
             x, y, r = rng.uniform(0, 1), rng.uniform(0, 0.95), rng.uniform(0.012, 0.02)
-            draw.ellipse([(x - r) * side, (y - r) * side, (x + r) * side, (y + r) * side], fill=(255, 255, 255))
+            draw.ellipse(
+                [(x - r) * side, (y - r) * side, (x + r) * side, (y + r) * side], fill=(255, 255, 255)
+            )
 
 
 def draw(scene: Scene, rng: np.random.Generator, size: int = 64) -> NDArray[np.uint8]:
@@ -204,7 +221,7 @@ def draw(scene: Scene, rng: np.random.Generator, size: int = 64) -> NDArray[np.u
     _ground(image, scene, rng)
     pen = _Pen(image, scene.style, _LIGHT[scene.time])
     for group in scene.groups:
-        for x, y, s in _positions(group, len(scene.groups) == 1, rng):
+        for x, y, s in _positions(group, rng):
             _SHAPES[group.kind](pen, x, y, s, _PAINT[group.colour])
     _weather(image, scene, rng)
     return np.asarray(image.resize((size, size), Image.Resampling.BOX))
