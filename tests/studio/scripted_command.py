@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scripted_worker import install
+from tests.studio.scripted_worker import install
 
 from studio.cli import main
 

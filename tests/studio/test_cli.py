@@ -271,7 +271,7 @@ def test_results_never_go_over_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_cascade_is_made_of_the_fastest_and_the_best_of_the_front(tmp_path: Path) -> None:
-    from test_report import write_run
+    from tests.studio.test_report import write_run
 
     state = RunState.replay(Journal.read(write_run(tmp_path)))
     assert light_and_heavy(state) == ("c003", "c002")

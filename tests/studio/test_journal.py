@@ -228,8 +228,12 @@ def test_a_run_whose_writer_is_gone_is_called_interrupted(folder: Path) -> None:
 
 
 def test_the_lock_refuses_a_second_writer_and_is_free_after_a_kill(folder: Path) -> None:
-    with RunLock(folder), pytest.raises(RunLocked, match=str(os.getpid())):
-        RunLock(folder, wait=0)
+    with RunLock(folder):
+        with pytest.raises(RunLocked, match=str(os.getpid())):
+            RunLock(folder, wait=0)
+        probe = f"from pathlib import Path; from studio.record.lock import is_locked; print(is_locked(Path({str(folder)!r})))"
+        seen = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
+        assert seen.stdout == "True\n", "the refusal gave the lock away"
     code = (
         "import sys, pathlib, time\n"
         "from studio.record.lock import RunLock\n"

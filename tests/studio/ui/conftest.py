@@ -10,7 +10,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import pytest
 from pytestqt.qtbot import QtBot
-from window_recording import write_run
+from tests.studio.ui.window_recording import write_run
 
 from studio.ui.app import application
 from studio.ui.bridge import Worker
@@ -44,7 +44,8 @@ def window(qtbot: QtBot, quiet_worker: Worker, tmp_path: Path) -> Iterator[Windo
     made = Window(sitting, quiet_worker)
     made.resize(1280, 800)
     made.show()
-    qtbot.addWidget(made)
+    # A window asks before it closes during a run; here nobody could answer.
+    qtbot.addWidget(made, before_close_func=lambda _: setattr(made.desk.run, "live", False))
     qtbot.waitExposed(made)
     yield made
     made.desk.run.live = False

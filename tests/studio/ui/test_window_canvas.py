@@ -5,7 +5,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QWheelEvent
 from pytestqt.qtbot import QtBot
-from window_recording import scene
+from tests.studio.ui.window_recording import scene
 
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import BLINK, MODES, Canvas, difference, heat_colours, pixels, psnr

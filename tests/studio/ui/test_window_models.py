@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
-from window_recording import write_run
+from tests.studio.ui.window_recording import write_run
 
 from studio.record.journal import Journal
 from studio.ui.models.candidates import ID, CandidateTable

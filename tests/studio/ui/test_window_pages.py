@@ -10,7 +10,7 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
-from window_recording import CARD, cascade_result, open_run
+from tests.studio.ui.window_recording import CARD, cascade_result, open_run
 
 from studio.record.journal import Journal
 from studio.record.protocol import decode_request
@@ -520,6 +520,20 @@ def test_step_selection_and_theme_are_found_again(
     assert again.desk.selected == "c003"
     assert again.theme.tokens.name == "light"
     again.close()
+
+
+def test_closing_during_a_run_asks_first(window: Window, recorded_run: Path) -> None:
+    window.worker.events.emit(Journal.read(recorded_run)[:40])
+    asked_for: list[int] = []
+
+    def stay() -> bool:
+        asked_for.append(1)
+        return False
+
+    window._may_close = stay  # type: ignore[method-assign]
+    assert not window.close()
+    assert window.isVisible()
+    assert asked_for == [1]
 
 
 def test_the_log_follows_its_end_until_one_scrolls_up(qtbot: QtBot, shown: Window) -> None:

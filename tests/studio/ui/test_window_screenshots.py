@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
-from window_recording import MACHINE, cascade_result, open_run, save_png, scene
+from tests.studio.ui.window_recording import MACHINE, cascade_result, open_run, save_png, scene
 
 from studio.ui.actions import STEPS
 from studio.ui.window import Window
