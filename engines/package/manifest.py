@@ -351,7 +351,7 @@ def read(text: str | bytes) -> Manifest:
             + ("update Pareto Studio." if major > MAJOR else "export it again.")
         )
     try:
-        return Manifest.model_validate_json(text, extra="ignore" if minor > MINOR else None)
+        return Manifest.model_validate_json(text, strict=True, extra="ignore" if minor > MINOR else None)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest.json"
