@@ -221,6 +221,7 @@ class RunFinished(Data):
     text: str
     winner: str | None = None
     seconds: float = 0.0
+    """Work on the run all in all; pauses and interruptions are not counted."""
 
 
 # -- events of a job: what a front end asked for by a command (see protocol) -------------------

@@ -93,6 +93,9 @@ def is_locked(folder: Path) -> bool:
 
 
 def _holder(path: Path) -> str:
+    if path in _held:
+        # Closing the file, even after reading only, would give this process's own lock back (POSIX).
+        return f"this process ({os.getpid()})"
     try:
         holder: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError):

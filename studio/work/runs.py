@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,8 +150,7 @@ class OpenRun:
     def end(
         self, reason: Literal["done", "budget", "stopped", "failed"], text: str, winner: str | None
     ) -> None:
-        seconds = time.time() - self.state.started_at
-        self.record(events.RunFinished(reason=reason, text=text, winner=winner, seconds=seconds))
+        self.record(events.RunFinished(reason=reason, text=text, winner=winner, seconds=self.state.searched))
 
     def result(self) -> dict[str, Any]:
         """What `start` and `resume` answer; `left`: it can be resumed."""

@@ -258,6 +258,11 @@ class Session:
                 return "pause"
         return "go"
 
+    def _breathe(self) -> None:
+        """Between two steps of a certification: give up if asked, let waiting jobs in."""
+        self._recorder.check()
+        self._control.between()
+
     def _clock(self) -> float:
         return time.monotonic() - self._aside
 

@@ -231,7 +231,10 @@ def test_the_lock_refuses_a_second_writer_and_is_free_after_a_kill(folder: Path)
     with RunLock(folder):
         with pytest.raises(RunLocked, match=str(os.getpid())):
             RunLock(folder, wait=0)
-        probe = f"from pathlib import Path; from studio.record.lock import is_locked; print(is_locked(Path({str(folder)!r})))"
+        probe = (
+            "from pathlib import Path; from studio.record.lock import is_locked; "
+            f"print(is_locked(Path({str(folder)!r})))"
+        )
         seen = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
         assert seen.stdout == "True\n", "the refusal gave the lock away"
     code = (
