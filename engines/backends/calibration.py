@@ -56,9 +56,9 @@ class Calibration:
 
     @cached_property
     def key(self) -> str:
-        return digest(1, self.model.hash, self._structure_facts(), self.loop.to_json(), PROMPTS, SAMPLES)
+        return digest(1, self.model.hash, self._kind(), self.loop.to_json(), PROMPTS, SAMPLES)
 
-    def _structure_facts(self) -> list[object]:
+    def _kind(self) -> list[object]:
         return [self.denoiser.student, self.denoiser.cached]
 
     @property

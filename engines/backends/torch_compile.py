@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from engines.backends.base import Arrays, Artifact, Availability, Backend, Built, Component, Options, first_line
+from engines.backends.base import (
+    Arrays,
+    Artifact,
+    Availability,
+    Backend,
+    Built,
+    Component,
+    Options,
+    first_line,
+)
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 Arrays = dict[str, NDArray[Any]]
 FORMAT: Final = 1
 """Raise it when a component's module changes what it computes."""
+SMALL: Final = 100_000_000
+"""Parameters below which a module's reference is computed by one thread."""
 
 
 class Capture:
@@ -84,7 +88,7 @@ class Capture:
         import torch
 
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[spec.name])) for spec in self.inputs]
-        with torch.inference_mode():
+        with torch.inference_mode(), _unhurried(self.module):
             found = self.module(*tensors)
         values = found if isinstance(found, tuple) else (found,)
         return {spec.name: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
@@ -131,6 +135,20 @@ class Capture:
             raise CaptureError(
                 f"torch.export cannot capture {self.component} of {self.model.name}: {first[:300]}"
             ) from error
+
+
+@contextmanager
+def _unhurried(module: torch.nn.Module) -> Iterator[None]:
+    """One thread for small modules: beside other work, threads that wait for each other take 50 times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in module.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def capture(model: Model, structure: Structure) -> Capture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -126,7 +127,8 @@ class Model:
                     fresh[name] = [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
             entries.append((name, fresh[name][2]))
         if fresh != known:
-            write_json(memory, fresh)
+            with suppress(OSError):  # a candidate's process may only read the cache
+                write_json(memory, fresh)
         return digest(entries)
 
     def _stamps(self) -> tuple[tuple[int, int], ...]:

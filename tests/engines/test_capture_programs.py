@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.engines.small_model import LATENT, write_small_model
 
 from engines.capture.capture import Arrays, Capture, capture
 from engines.capture.merging import match, merge, unmerge
@@ -16,6 +15,7 @@ from engines.errors import CaptureError
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import DenoiserStructure
+from tests.engines.small_model import LATENT, write_small_model
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.engines.small_model import write_small_model
 
 from engines.errors import ModelError, UnsafeWeights
 from engines.models.card import describe
 from engines.models.load import open_model
 from engines.models.lora import merge
+from tests.engines.small_model import write_small_model
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,9 @@ def _remove(name: str) -> Callable[[Path], None]:
 
 
 def _pickled(folder: Path) -> None:
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "diffusion_pytorch_model.bin")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(
+        folder / "unet" / "diffusion_pytorch_model.bin"
+    )
 
 
 def _cut(folder: Path) -> None:
@@ -103,7 +105,9 @@ def _cut(folder: Path) -> None:
 
 
 def _noise(folder: Path) -> None:
-    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"\x08" + b"\x00" * 7 + b"not json" * 4)
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(
+        b"\x08" + b"\x00" * 7 + b"not json" * 4
+    )
 
 
 def _short(folder: Path) -> None:
@@ -201,7 +205,9 @@ def test_a_hub_model_without_a_network_is_one_sentence(
 
 def test_a_merged_lora_computes_the_same_as_one_beside_the_layer(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(80, 7))
+    plain = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(80, 7)
+    )
     down, up = torch.nn.Conv2d(3, 2, 3, padding=1, bias=False), torch.nn.Conv2d(2, 5, 1, bias=False)
     low, high = torch.randn(2, 80), torch.randn(7, 2)
     save_file(
@@ -220,7 +226,8 @@ def test_a_merged_lora_computes_the_same_as_one_beside_the_layer(tmp_path: Path)
 
 def test_a_lora_of_another_model_is_refused(tmp_path: Path) -> None:
     save_file(
-        {"unet.9.lora_A.weight": torch.zeros(1, 2), "unet.9.lora_B.weight": torch.zeros(2, 1)}, tmp_path / "x.safetensors"
+        {"unet.9.lora_A.weight": torch.zeros(1, 2), "unet.9.lora_B.weight": torch.zeros(2, 1)},
+        tmp_path / "x.safetensors",
     )
     with pytest.raises(ModelError, match="does not fit this model at 9"):
         merge(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "x.safetensors")

@@ -1,0 +1,232 @@
+"""Every engine keeps the contract of `engines.backends.base`: one class of tests, inherited by each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from small_model import LATENT, write_small_model
+
+from engines.backends import backend, parity
+from engines.backends.base import METADATA, Artifact, Backend, Built, Options
+from engines.backends.calibration import calibration_for
+from engines.backends.open_vino import has_bf16
+from engines.capture.capture import Capture
+from engines.capture.structure import Structure
+from engines.errors import BuildError
+from engines.models.load import open_model
+from engines.models.model import Model
+from engines.pipeline import loop_settings
+from engines.plan import Backend as BackendName
+from engines.plan import DenoiserStructure, Precision
+from engines.workload import Workload
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return open_model(write_small_model(tmp_path_factory.mktemp("backend") / "model"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARETO_STUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def decoder(model: Model) -> Capture:
+    """The smallest graph of a model: engines are built from it in a moment."""
+    return Capture(model, Structure("decoder", LATENT, decoder="tiny"))
+
+
+def options(model: Model, precision: Precision) -> Options:
+    loop = loop_settings(model, Workload())
+    found = calibration_for(model, DenoiserStructure(), loop) if precision == "int8" else None
+    return Options(precision, calibration=found)
+
+
+class Contract:
+    """Inherit, and name the engine and what it can do here."""
+
+    name: ClassVar[BackendName]
+    able: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    ships: ClassVar[bool] = True
+
+    @property
+    def engine(self) -> Backend:
+        return backend(self.name)
+
+    def built(self, model: Model, precision: Precision = "fp32") -> Artifact:
+        return self.engine.build(decoder(model), options(model, precision))
+
+    def test_it_says_that_it_is_ready(self) -> None:
+        found = self.engine.probe()
+        assert found.state == "ready"
+        assert found.reason
+
+    def test_a_missing_package_is_named_with_its_install_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(self.engine), "packages", ("no_such_package",))
+        found = self.engine.probe()
+        assert found.state == "missing"
+        assert "no_such_package" in found.reason
+        assert "no_such_package" in found.install
+
+    def test_what_it_loads_equals_eager_at_other_batches(self, model: Model) -> None:
+        artifact = self.built(model)
+        assert (artifact.backend, artifact.precision, artifact.fallbacks) == (self.name, "fp32", ())
+        loaded = self.engine.load(artifact)
+        assert loaded.fallbacks == ()
+        for batch in (1, 3):
+            inputs = artifact.capture.example(batch, seed=8)
+            found = loaded.component(inputs)
+            assert found["image"].dtype == np.float32
+            assert parity.compare(found, artifact.capture.reference(inputs))["psnr"] > 60
+
+    def test_an_answer_is_not_overwritten_by_the_next(self, model: Model) -> None:
+        component = self.engine.load(self.built(model)).component
+        first = component(decoder(model).example(1, seed=1))["image"]
+        kept = first.copy()
+        component(decoder(model).example(1, seed=2))
+        np.testing.assert_array_equal(first, kept)
+
+    def test_building_again_reads_the_cache(self, model: Model) -> None:
+        first = self.built(model)
+        written = (first.folder / METADATA).stat().st_mtime_ns
+        second = self.built(model)
+        assert second.key == first.key
+        assert (second.folder / METADATA).stat().st_mtime_ns == written
+
+    def test_metadata_holds_precision_version_and_evidence(self, model: Model) -> None:
+        artifact = self.built(model)
+        facts = json.loads((artifact.folder / METADATA).read_text())
+        assert facts["precision"] == "fp32"
+        assert facts["version"] == self.engine.version()
+        assert facts["parity"]["psnr"] > 60
+        assert all(path.is_file() for path in artifact.files)
+        assert bool(artifact.files) == self.ships
+
+    def test_every_precision_it_claims_is_built_and_one_it_lacks_says_why(self, model: Model) -> None:
+        for precision in ("bf16", "int8"):
+            artifact = self.built(model, precision)  # type: ignore[arg-type]
+            if precision in self.able:
+                assert (artifact.backend, artifact.precision) == (self.name, precision), artifact.fallbacks
+                assert artifact.metadata["parity"]["psnr"] >= parity.LEAST_PSNR[artifact.precision]
+                assert ("calibration" in artifact.metadata) == (precision == "int8")
+            else:
+                assert artifact.precision != precision
+                assert f"{self.engine.title} {precision} was not used" in artifact.fallbacks[0]
+
+    def test_a_damaged_file_falls_back_to_eager_with_a_reason(self, model: Model) -> None:
+        if not self.ships:
+            pytest.skip("this engine has no files")
+        artifact = self.built(model)
+        contents = [path.read_bytes() for path in artifact.files]
+        for path in artifact.files:
+            path.unlink()
+            path.write_bytes(b"damaged")
+        try:
+            loaded = self.engine.load(artifact)
+        finally:
+            for path, content in zip(artifact.files, contents, strict=True):
+                path.write_bytes(content)
+        assert (loaded.backend, loaded.precision) == ("torch", "fp32")
+        assert "could not be opened" in loaded.fallbacks[-1]
+        inputs = artifact.capture.example()
+        np.testing.assert_allclose(
+            loaded.component(inputs)["image"], artifact.capture.reference(inputs)["image"], atol=1e-5
+        )
+
+
+class TestTorchEager(Contract):
+    name = "torch"
+    able = ("fp32", "bf16")
+    ships = False
+
+
+class TestOpenVino(Contract):
+    name = "openvino"
+    able = ("fp32", "bf16", "int8") if has_bf16() else ("fp32", "int8")
+
+    def test_precision_is_never_left_to_the_runtime(self, model: Model) -> None:
+        assert self.built(model).metadata["options"]["INFERENCE_PRECISION_HINT"] == "f32"
+
+    @pytest.mark.parametrize("precision", ["bf16", "int8"])
+    def test_a_whole_denoiser_in_low_precision_differs_from_fp32_but_not_much(
+        self, model: Model, precision: Precision
+    ) -> None:
+        capture = Capture(model, Structure("denoiser", LATENT))
+        artifact = self.engine.build(capture, options(model, precision))
+        if precision == "bf16" and artifact.precision != "bf16":
+            assert "no bf16 instructions" in artifact.fallbacks[0]
+            return
+        assert artifact.precision == precision, artifact.fallbacks
+        assert artifact.metadata["parity"]["max_abs"] > 0
+
+
+class TestOnnxRuntime(Contract):
+    name = "onnxruntime"
+    able = ("fp32", "int8")
+
+
+@pytest.mark.slow
+class TestTorchCompile(Contract):
+    name = "compile"
+    able = ("fp32", "bf16")
+
+
+def test_without_a_compiler_torch_compile_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    found = backend("compile").probe()
+    assert (found.state, found.install) == ("missing", "apt install g++")
+
+
+class Wrong(type(backend("openvino"))):  # type: ignore[misc]
+    """An exporter that makes another function than it was given."""
+
+    title = "Wrong"
+
+    def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
+        import openvino
+
+        from engines.backends import open_vino
+
+        model = open_vino.convert(capture)
+        for operation in model.get_ops():
+            if operation.get_type_name() == "Convolution":
+                operation.set_arguments([operation.input_value(0), openvino.opset13.constant(
+                    0 * operation.input_value(1).get_node().data
+                ).output(0)])  # fmt: skip
+                break
+        openvino.save_model(model, folder / open_vino.MODEL, compress_to_fp16=False)
+        return Built(
+            (open_vino.MODEL, open_vino.WEIGHTS), {"options": open_vino.properties(options.precision)}
+        )
+
+    def version(self) -> str:
+        return "0"
+
+
+def test_an_engine_that_computes_something_else_is_not_used(model: Model) -> None:
+    artifact = Wrong().build(decoder(model), Options("fp32"))
+    assert artifact.backend == "torch"
+    assert "differs from eager" in artifact.fallbacks[0]
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    wanted = {"image": np.ones((1, 3), np.float32)}
+    with pytest.raises(BuildError, match="not finite"):
+        parity.compare({"image": np.full((1, 3), np.nan, np.float32)}, wanted)
+    with pytest.raises(BuildError, match="shape"):
+        parity.compare({"image": np.ones((2, 3), np.float32)}, wanted)
+
+
+def test_calibration_covers_the_whole_schedule(model: Model) -> None:
+    found = calibration_for(model, DenoiserStructure(), loop_settings(model, Workload()))
+    timesteps = [float(sample["timestep"][0]) for sample in found.samples("denoiser")]
+    assert len(set(timesteps)) >= 12
+    assert min(timesteps) < 100
+    assert max(timesteps) > 900
+    assert found.samples("decoder")[0]["latent"].shape[1:] == LATENT
