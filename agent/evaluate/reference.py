@@ -78,7 +78,11 @@ def find(folder: Path, name: str, key: str, asked: Asked) -> Reference | None:
         return None
     try:
         paths = [folder / "images" / name / f"{index:02}.png" for index in range(len(asked))]
-        images = np.stack([np.asarray(Image.open(path).convert("RGB"), dtype=np.uint8) for path in paths])
+        pictures = []
+        for path in paths:
+            with Image.open(path) as image:
+                pictures.append(np.array(image.convert("RGB")))
+        images = np.stack(pictures)
     except (OSError, ValueError):
         return None
     return Reference(asked, images, None, tuple(float(value) for value in facts["seconds"]))

@@ -60,6 +60,7 @@ class Order:
     writable: tuple[str, ...] = ()
     trusted: bool = False
     """The program's own code: no walls."""
+    preloaded: tuple[str, ...] = PRELOADED
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -146,7 +147,7 @@ def main() -> None:
     requests, answers = private_streams()
     order = Order(**json.loads(requests.readline()))
     isolation = enter(order)
-    hello(answers, isolation, preload())
+    hello(answers, isolation, preload(order.preloaded))
     serve(requests, answers)
 
 

@@ -124,12 +124,12 @@ def _die_with_parent() -> None:
 
 
 def main() -> None:
-    """`python -m agent.sandbox.forkserver DESCRIPTOR`: serve on an inherited socket."""
+    """`python -m agent.sandbox.forkserver DESCRIPTOR MODULE...`: import, then serve on that socket."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     _adopt_orphans()
-    missing = preload()
+    missing = preload(sys.argv[2:])
     gc.collect()
     gc.freeze()
     channel.send(json.dumps({"ready": True, "missing": missing}).encode())

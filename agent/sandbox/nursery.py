@@ -22,7 +22,7 @@ from typing import IO, Literal
 import psutil
 
 from agent.errors import SandboxError
-from agent.sandbox.child import Order
+from agent.sandbox.child import PRELOADED, Order
 from agent.sandbox.forkserver import MESSAGE_BYTES
 from agent.sandbox.limits import ISOLATION, Isolation, Limits, environment
 from agent.sandbox.process import CandidateFailure, Process
@@ -34,7 +34,8 @@ class Nursery:
     """Starts candidates' processes; close it to end them all.
 
     `readable` and `writable` are paths that they may use beside their own
-    folder and the installation (where the system can wall off the rest).
+    folder and the installation (where the system can wall off the rest);
+    `preloaded` are the modules that no candidate has to wait for.
     """
 
     def __init__(
@@ -43,19 +44,23 @@ class Nursery:
         readable: Sequence[str | Path] = (),
         writable: Sequence[str | Path] = (),
         method: Method | None = None,
+        preloaded: Sequence[str] = PRELOADED,
     ) -> None:
         self.limits = limits or Limits()
         self.isolation: Isolation | None = None
         """Known after the first process."""
         self._readable = tuple(str(path) for path in readable)
         self._writable = tuple(str(path) for path in writable)
+        self._preloaded = tuple(preloaded)
         self._root = Path(tempfile.mkdtemp(prefix="pareto-candidates-"))
         self._live: list[Process] = []
         self._lock = threading.Lock()
         method = method or ("fork" if sys.platform.startswith("linux") else "spawn")
         self._source: _Forks | _Spawns
         try:
-            self._source = _Forks(self._root) if method == "fork" else _Spawns(self._root, self._order)
+            self._source = (
+                _Forks(self._root, preloaded) if method == "fork" else _Spawns(self._root, self._order)
+            )
         except OSError as error:
             shutil.rmtree(self._root, ignore_errors=True)
             raise SandboxError(
@@ -63,7 +68,9 @@ class Nursery:
             ) from error
 
     def _order(self, folder: Path, trusted: bool = False) -> Order:
-        return Order(str(folder), self.limits.to_json(), self._readable, self._writable, trusted)
+        return Order(
+            str(folder), self.limits.to_json(), self._readable, self._writable, trusted, self._preloaded
+        )
 
     def start(self, *, trusted: bool = False, limits: Limits | None = None) -> Process:
         """A fresh process with a private folder, ready for `load`.
@@ -117,12 +124,12 @@ class Nursery:
 class _Forks:
     """Processes forked by `agent.sandbox.forkserver`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, preloaded: Sequence[str]) -> None:
         self._root = root
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = (root / "forkserver.log").open("w+b")
         self._server = subprocess.Popen(
-            [sys.executable, "-P", "-m", "agent.sandbox.forkserver", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "agent.sandbox.forkserver", str(theirs.fileno()), *preloaded],
             env=environment(root),
             cwd=root,
             stdin=subprocess.DEVNULL,
@@ -134,6 +141,7 @@ class _Forks:
         theirs.close()
         self._ready = False
         self._lock = threading.Lock()
+        self._pids: set[int] = set()
 
     def _await_ready(self) -> None:
         if not self._ready:
@@ -174,7 +182,15 @@ class _Forks:
                 os.close(descriptor)
         assert isinstance(pid, int)
         streams = (os.fdopen(requests[1], "wb"), os.fdopen(answers[0], "rb"), os.fdopen(errors[0], "rb"))
-        return Process(pid, streams, folder, limits, _kill_group, lambda: self._code(pid))
+        self._pids.add(pid)
+        return Process(pid, streams, folder, limits, self._kill, lambda: self._code(pid))
+
+    def _kill(self, pid: int) -> None:
+        """The process's session, and what had left that for the server to adopt."""
+        _kill_group(pid)
+        self._pids.discard(pid)
+        if self._ready:
+            self.sweep(sorted(self._pids))
 
     def _code(self, pid: int) -> int | None:
         with suppress(SandboxError):

@@ -319,15 +319,16 @@ class Process:
 
         self._closed.set()
         self.kill("It was closed.")
-        for stream in (self._requests,):
-            with suppress(OSError, ValueError):
-                stream.close()
+        with suppress(OSError, ValueError):
+            self._requests.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(5.0)
-        for stream in (self._answers, self._errors):
-            with suppress(OSError, ValueError):
-                stream.close()
+        # A stream that somebody still holds open cannot be closed under its reader.
+        for thread, stream in zip(self._threads, (self._answers, self._errors), strict=False):
+            if not thread.is_alive():
+                with suppress(OSError, ValueError):
+                    stream.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Process:

@@ -98,7 +98,8 @@ def test_an_honest_script_passes_with_everything_measured(judge: Judge) -> None:
     assert found.metrics["psnr"].value > 30
     assert set(found.robustness.values()) == {"ok"}
     assert len(found.samples) == 8
-    assert Image.open(judge.folder / found.samples[3].image).size == (64, 64)
+    with Image.open(judge.folder / found.samples[3].image) as picture:
+        assert picture.size == (64, 64)
     assert found.samples[3].metrics["psnr"] > 30
 
 
