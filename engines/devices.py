@@ -40,6 +40,9 @@ class TargetInfo:
     """Memory bandwidth in GB/s, likewise."""
 
 
+_ENGINES: Final = (("OpenVINO", "openvino"), ("ONNX Runtime", "onnxruntime"), ("torch", "torch"))
+
+
 def targets() -> list[TargetInfo]:
     """Every device the Studio knows of, in the order of the Device step; under two seconds."""
     return [_cpu(), _cuda(), _directml(), _mlx(), _coreml()]
@@ -58,14 +61,10 @@ def _installed(package: str) -> bool:
 
 def _cpu() -> TargetInfo:
     name = processor_name()
-    found = {
-        title: version
-        for title, package in (("OpenVINO", "openvino"), ("ONNX Runtime", "onnxruntime"), ("torch", "torch"))
-        if (version := _version(package))
-    }
+    found = {title: version for title, package in _ENGINES if (version := _version(package))}
     if "torch" not in found:
         return TargetInfo(
-            "cpu", name, "torch", "missing", "torch is not installed, and every engine is built from its programs",
+            "cpu", name, "torch", "missing", "torch is not installed; every engine is built from it",
             "pip install torch",
         )  # fmt: skip
     known = read_json(_rates_path()) or {}

@@ -39,7 +39,8 @@ def cache_folder(name: str = "") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EngineError(
-            f"The cache folder {folder} cannot be made ({error.strerror}); set PARETO_STUDIO_CACHE to a folder you can write to."
+            f"The cache folder {folder} cannot be made ({error.strerror}); set PARETO_STUDIO_CACHE"
+            " to a folder you can write to."
         ) from error
     return folder
 

@@ -88,7 +88,8 @@ def loop_settings(model: Model, workload: Workload) -> LoopSettings:
     step = model.scale * model.alignment
     if size % step:
         raise WorkloadError(
-            f"The model {model.name} draws multiples of {step} pixels, not {size}; its native size is {model.size}."
+            f"The model {model.name} draws multiples of {step} pixels, not {size};"
+            f" its native size is {model.size}."
         )
     config = dict(model.scheduler_config)
     bos, eos, pad = model.special_tokens
@@ -201,10 +202,12 @@ def build(wanted: Plan) -> Pipeline:
     from engines.hostloop.loop import Loop
 
     model = _opened(wanted.model)
-    artifacts = {request.structure.component: artifact(wanted, request, model) for request in engines(wanted)}
+    artifacts: dict[str, Artifact] = {
+        request.structure.component: artifact(wanted, request, model) for request in engines(wanted)
+    }
     loaded = {name: backend(one.backend).load(one) for name, one in artifacts.items()}
     components = {name: one.component for name, one in loaded.items()}
-    return Pipeline(wanted, dict(artifacts), dict(loaded), Loop(components, model.tokenizer, wanted.loop))
+    return Pipeline(wanted, artifacts, loaded, Loop(components, model.tokenizer, wanted.loop))
 
 
 __all__ = [

@@ -139,7 +139,7 @@ class Backend(ABC):
             why = backend.precisions.get(attempt.precision, "unknown precision")
             if not why:
                 try:
-                    found = backend._kept(capture, attempt)
+                    found = backend.kept(capture, attempt)
                 except BuildError as error:
                     why = str(error)
                 else:
@@ -153,15 +153,16 @@ class Backend(ABC):
 
         owner = backend(artifact.backend)
         try:
-            component = owner._open(artifact)
+            component = owner.component_of(artifact)
         except Exception as error:
             if artifact.backend == "torch" and artifact.precision == "fp32":
                 raise
-            reason = f"{artifact.capture.component}: {owner.title} {artifact.precision} could not be opened: {first_line(error)}."
+            what = f"{artifact.capture.component}: {owner.title} {artifact.precision}"
+            reason = f"{what} could not be opened: {first_line(error)}."
             eager = backend("torch")
             spare = eager.build(artifact.capture, Options("fp32"))
             return Loaded(
-                eager._open(spare), (*artifact.fallbacks, reason, *spare.fallbacks), "torch", "fp32"
+                eager.component_of(spare), (*artifact.fallbacks, reason, *spare.fallbacks), "torch", "fp32"
             )
         return Loaded(component, artifact.fallbacks, artifact.backend, artifact.precision)
 
@@ -194,7 +195,7 @@ class Backend(ABC):
         """Write the engine's files into `folder`; raise anything on failure."""
 
     @abstractmethod
-    def _open(self, artifact: Artifact) -> Component:
+    def component_of(self, artifact: Artifact) -> Component:
         """A component from the files; raise anything on failure."""
 
     # -- the same for all
@@ -204,14 +205,16 @@ class Backend(ABC):
         from engines.backends import backend
 
         steps: list[tuple[Backend, Options]] = [(self, options)]
-        for precision in LOWER[options.precision]:
-            if not self.precisions.get(precision, "unknown"):
-                steps.append((self, Options(precision, options.channels_last)))
+        steps += [
+            (self, Options(precision, options.channels_last))
+            for precision in LOWER[options.precision]
+            if not self.precisions.get(precision, "unknown")
+        ]
         if self.name != "torch":
             steps.append((backend("torch"), Options("fp32")))
         return steps
 
-    def _kept(self, capture: Capture, options: Options) -> Artifact:
+    def kept(self, capture: Capture, options: Options) -> Artifact:
         """One rung of the ladder: from the cache, or built, compared and kept; a failure is kept too."""
         key = self.key(capture, options)
         folder = cache_folder("engines") / key
@@ -269,7 +272,7 @@ class Backend(ABC):
         capture = artifact.capture
         if self.name == "torch" and artifact.precision == "fp32" and not artifact.channels_last:
             return {"max_abs": 0.0, "psnr": 200.0, "least_psnr": 0.0, "cases": 0}  # the reference itself
-        component = self._open(artifact)
+        component = self.component_of(artifact)
         cases = [capture.example(batch=2, seed=1), capture.example(batch=1, seed=2)]
         if options.precision == "int8" and options.calibration is not None:
             samples = options.calibration.samples(capture.component)

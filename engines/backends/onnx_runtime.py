@@ -49,7 +49,7 @@ class OnnxRuntime(Backend):
             link(source / MODEL, folder / MODEL)
         return Built((MODEL,), facts)
 
-    def _open(self, artifact: Artifact) -> Component:
+    def component_of(self, artifact: Artifact) -> Component:
         return OnnxComponent(artifact.folder / MODEL, artifact.metadata["options"])
 
 

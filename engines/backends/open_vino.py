@@ -54,7 +54,7 @@ class OpenVino(Backend):
                 link(source / name, folder / name)
         return Built((MODEL, WEIGHTS), facts)
 
-    def _open(self, artifact: Artifact) -> Component:
+    def component_of(self, artifact: Artifact) -> Component:
         capture = artifact.capture
         return OpenVinoComponent(
             artifact.folder / MODEL,

@@ -43,7 +43,7 @@ class TorchCompile(Backend):
     name = "compile"
     title = "torch.compile"
     packages = ("torch",)
-    precisions: ClassVar = {"fp32": "", "bf16": "", "int8": "it needs a quantised program, which this version does not make"}
+    precisions: ClassVar = {"fp32": "", "bf16": "", "int8": "quantised programs are not made for it yet"}
 
     def probe(self) -> Availability:
         if not any(shutil.which(name) for name in COMPILERS):
@@ -57,26 +57,24 @@ class TorchCompile(Backend):
         return (platform.system(), platform.machine(), _processor())
 
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
-        import torch._inductor
+        from torch._inductor import aoti_compile_and_package
 
         program = capture.program if options.precision == "fp32" else _lowered(capture)
         settings: dict[str, Any] = {"layout_optimization": True} if options.channels_last else {}
         with _inductor_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                torch._inductor.aoti_compile_and_package(
-                    program, package_path=str(folder / MODEL), inductor_configs=settings
-                )
+                aoti_compile_and_package(program, package_path=str(folder / MODEL), inductor_configs=settings)
             except Exception as error:
                 raise BuildError(f"inductor cannot compile it ({first_line(error)})") from error
         return Built((MODEL,), {"options": {}})
 
-    def _open(self, artifact: Artifact) -> Component:
-        import torch._inductor
+    def component_of(self, artifact: Artifact) -> Component:
+        from torch._inductor import aoti_load_package
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            package = torch._inductor.aoti_load_package(str(artifact.folder / MODEL))
+            package = aoti_load_package(str(artifact.folder / MODEL))
         capture = artifact.capture
         return CompiledComponent(
             package, [spec.name for spec in capture.inputs], [spec.name for spec in capture.outputs]
@@ -96,13 +94,12 @@ class CompiledComponent:
         with torch.inference_mode():
             found = self._package(*tensors)
         values = found if isinstance(found, tuple | list) else (found,)
-        return {
-            name: value.float().contiguous().numpy() for name, value in zip(self._outputs, values, strict=True)
-        }
+        named = zip(self._outputs, values, strict=True)
+        return {name: value.float().contiguous().numpy() for name, value in named}
 
 
 def _lowered(capture: Capture) -> ExportedProgram:
-    """The component captured again in bf16, float32 outside: casts cannot be written into a finished program."""
+    """Captured again in bf16, float32 outside: casts cannot be written into a finished program."""
     import torch
 
     class Lowered(torch.nn.Module):

@@ -28,10 +28,10 @@ class TorchEager(Backend):
     def uses_channels_last(self) -> bool:
         return True
 
-    def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
+    def _build(self, capture: Capture, options: Options, folder: Path) -> Built:  # noqa: ARG002
         return Built()
 
-    def _open(self, artifact: Artifact) -> Component:
+    def component_of(self, artifact: Artifact) -> Component:
         import torch
 
         capture = artifact.capture

@@ -139,7 +139,7 @@ class Capture:
 
 @contextmanager
 def _unhurried(module: torch.nn.Module) -> Iterator[None]:
-    """One thread for small modules: beside other work, threads that wait for each other take 50 times as long."""
+    """One thread for small modules: beside other work, waiting threads take 50 times as long."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Components as torch modules: the inputs and outputs of docs/architecture.md's table, positional, in its order."""
+"""Components as torch modules: inputs and outputs as docs/architecture.md's table orders them."""
 
 from __future__ import annotations
 
@@ -183,7 +183,8 @@ def module(model: Model, structure: Structure) -> nn.Module:
                 _drop_unfused(attention)
     if wanted.merge_ratio > 0 and merge_tokens(unet, wanted.merge_ratio) == 0:
         raise CaptureError(
-            f"The U-Net of {model.name} has no self-attention at its highest resolution; leave token-merging out."
+            f"The U-Net of {model.name} has no self-attention at its highest resolution;"
+            " leave token-merging out."
         )
     kinds = {"denoiser": Denoiser, "denoiser_full": DenoiserFull, "denoiser_shallow": DenoiserShallow}
     return kinds[structure.component](unet).eval().requires_grad_(False)

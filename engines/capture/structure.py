@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from engines.errors import CaptureError
 from engines.plan import DenoiserStructure
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 ComponentName = Literal["text_encoder", "denoiser", "denoiser_full", "denoiser_shallow", "decoder"]
 Dtype = Literal["float32", "int64"]
+
+
+PLAIN: Final = DenoiserStructure()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Structure:
     component: ComponentName
     latent: tuple[int, int, int]
     """(C, h, w)"""
-    denoiser: DenoiserStructure = DenoiserStructure()
+    denoiser: DenoiserStructure = PLAIN
     decoder: Literal["vae", "tiny"] = "vae"
 
     def facts(self) -> dict[str, object]:

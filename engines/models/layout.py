@@ -111,8 +111,8 @@ def examine(folder: Path) -> Layout:
         kind = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
         if kind not in kinds:
             raise ModelError(
-                f"The part {name} of {folder} is a {kind or 'missing class'}, which this version cannot capture;"
-                f" it must be {' or '.join(kinds)}."
+                f"The part {name} of {folder} is a {kind or 'missing class'}, which this version"
+                f" cannot capture; it must be {' or '.join(kinds)}."
             )
         parts[name] = _part(folder, name, str(kind))
     if (folder / "tiny_vae").is_dir():
@@ -131,7 +131,8 @@ def _check_denoiser(folder: Path, config: Mapping[str, Any]) -> None:
     for key in ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim"):
         if config.get(key) is not None:
             raise ModelError(
-                f"The U-Net of {folder} needs more inputs than a prompt ({key}), which this version cannot capture."
+                f"The U-Net of {folder} needs more inputs than a prompt ({key}),"
+                " which this version cannot capture."
             )
     if config.get("in_channels") != config.get("out_channels"):
         raise ModelError(
@@ -153,7 +154,8 @@ def _student(folder: Path) -> Path | None:
 
 def _unsafe(path: Path) -> UnsafeWeights:
     return UnsafeWeights(
-        f"{path} is a pickle checkpoint, which can run code when it is read; use the model's safetensors files."
+        f"{path} is a pickle checkpoint, which can run code when it is read;"
+        " use the model's safetensors files."
     )
 
 
@@ -178,9 +180,8 @@ def _weights(place: Path, stem: str) -> tuple[Path, ...]:
             names = sorted(set(read_json_file(index).get("weight_map", {}).values()))
             missing = [name for name in names if not (place / name).is_file()]
             if missing or not names:
-                raise ModelError(
-                    f"The model is not whole: {place / (missing or [stem])[0]} is missing; copy or download it again."
-                )
+                absent = place / (missing or [stem])[0]
+                raise ModelError(f"The model is not whole: {absent} is missing; copy or download it again.")
             return tuple(place / name for name in names)
     half = place / f"{stem}.fp16.safetensors"
     if half.is_file():

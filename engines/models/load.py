@@ -34,7 +34,8 @@ def open_model(source: str | Path) -> Model:
     path = Path(name).expanduser()
     if path.suffix in PICKLES:
         raise UnsafeWeights(
-            f"{path} is a pickle checkpoint, which can run code when it is read; use a .safetensors file instead."
+            f"{path} is a pickle checkpoint, which can run code when it is read;"
+            " use a .safetensors file instead."
         )
     try:
         if path.is_dir():
@@ -57,7 +58,8 @@ def _from_single_file(path: Path) -> Path:
     tensors = safetensors_file.header(path)
     if not any(name.startswith("model.diffusion_model.") for name in tensors):
         raise ModelError(
-            f"{path} holds no whole Stable Diffusion checkpoint (no model.diffusion_model weights); give a whole checkpoint."
+            f"{path} holds no whole Stable Diffusion checkpoint (no model.diffusion_model weights);"
+            " give a whole checkpoint."
         )
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()[:32]
@@ -70,8 +72,8 @@ def _from_single_file(path: Path) -> Path:
                 pipeline = diffusers.StableDiffusionPipeline.from_single_file(str(path), safety_checker=None)
             except Exception as error:
                 raise ModelError(
-                    f"{path} cannot be converted ({_first_line(error)}); its settings come from the model hub,"
-                    " so connect to the network or give a diffusers folder."
+                    f"{path} cannot be converted ({_first_line(error)}); its settings come from the"
+                    " model hub, so connect to the network or give a diffusers folder."
                 ) from error
             with new_folder(folder) as fresh:
                 pipeline.save_pretrained(str(fresh), safe_serialization=True)
@@ -106,7 +108,8 @@ def _from_hub(name: str) -> Path:
         ) from error
     except Exception as error:
         raise ModelError(
-            f"The hub model {name} cannot be downloaded ({_first_line(error)}); try again or give a model folder."
+            f"The hub model {name} cannot be downloaded ({_first_line(error)});"
+            " try again or give a model folder."
         ) from error
 
 

@@ -77,12 +77,12 @@ class Model:
         """Pixels for each latent position, along one side."""
         vae = self.layout.parts["vae"].config
         channels = vae.get("block_out_channels") or vae.get("decoder_block_out_channels") or ()
-        return 2 ** max(len(channels) - 1, 0)
+        return 1 << max(len(channels) - 1, 0)
 
     @property
     def alignment(self) -> int:
         """Latent sides must be multiples of this: the U-Net halves them that often."""
-        return 2 ** (len(self.layout.parts["unet"].config["block_out_channels"]) - 1)
+        return 1 << (len(self.layout.parts["unet"].config["block_out_channels"]) - 1)
 
     @property
     def latent_size(self) -> int:

@@ -32,7 +32,7 @@ def write_small_model(folder: Path) -> Path:
     )  # fmt: skip
     vae = AutoencoderKL(
         block_out_channels=(8, 16), latent_channels=4, norm_num_groups=4, sample_size=16, scaling_factor=0.5,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
     )  # fmt: skip
     tiny = AutoencoderTiny(
         latent_channels=4, encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),

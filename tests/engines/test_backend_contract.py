@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from small_model import LATENT, write_small_model
 
 from engines.backends import backend, parity
 from engines.backends.base import METADATA, Artifact, Backend, Built, Options
@@ -23,6 +22,7 @@ from engines.pipeline import loop_settings
 from engines.plan import Backend as BackendName
 from engines.plan import DenoiserStructure, Precision
 from engines.workload import Workload
+from tests.engines.small_model import LATENT, write_small_model
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,7 @@ def _inpainting(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "kind", "said"),
     [
-        (_remove("unet/diffusion_pytorch_model.safetensors"), ModelError, "diffusion_pytorch_model.safetensors is missing"),
+        (_remove("unet/diffusion_pytorch_model.safetensors"), ModelError, "model.safetensors is missing"),
         (_remove("text_encoder/config.json"), ModelError, "config.json is missing"),
         (_remove("scheduler/scheduler_config.json"), ModelError, "scheduler_config.json is missing"),
         (_remove("tokenizer"), ModelError, "tokenizer is missing"),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_model import write_small_model
 
 from engines.errors import WorkloadError
 from engines.pipeline import build, engines, plan, prepare
 from engines.plan import DenoiserStructure, Plan
 from engines.workload import Workload
+from tests.engines.small_model import write_small_model
 
 PROMPTS, SEEDS = ["a red house", "two blue balls"], [3, 4]
 
