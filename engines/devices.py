@@ -303,7 +303,7 @@ def _probes(*, quantised: bool) -> list[tuple[Any, float, tuple[int, ...]]]:
         values = np.random.default_rng(1).standard_normal(shape, dtype=np.float32) * scale
         return levels(ops.constant(values), -1.27, 1.27, 255)
 
-    found = []
+    found: list[tuple[Any, float, tuple[int, ...]]] = []
     for channels, out, side in _SIZES:
         node = given = ops.parameter([2, channels, side, side], Type.f32)
         for _ in range(_DEPTH):

@@ -110,7 +110,7 @@ class Contract:
 
     def test_every_precision_it_claims_is_built_and_one_it_lacks_says_why(self, model: Model) -> None:
         for precision in ("bf16", "int8"):
-            artifact = self.built(model, precision)  # type: ignore[arg-type]
+            artifact = self.built(model, precision)
             if precision in self.able:
                 assert (artifact.backend, artifact.precision) == (self.name, precision), artifact.fallbacks
                 assert artifact.metadata["parity"]["psnr"] >= parity.LEAST_PSNR[artifact.precision]

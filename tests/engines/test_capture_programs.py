@@ -88,9 +88,9 @@ def test_the_cached_split_with_a_fresh_feature_equals_the_whole(model: Model) ->
     )
 
 
-@pytest.mark.parametrize("facts", [{"student": True}, {"merge_ratio": 0.5}])
-def test_a_structure_that_changes_the_function_does(model: Model, facts: dict[str, object]) -> None:
-    plain, changed = _denoiser(model), _denoiser(model, **facts)
+@pytest.mark.parametrize("structure", [DenoiserStructure(student=True), DenoiserStructure(merge_ratio=0.5)])
+def test_a_structure_that_changes_the_function_does(model: Model, structure: DenoiserStructure) -> None:
+    plain, changed = _denoiser(model), capture(model, Structure("denoiser", LATENT, structure))
     inputs = plain.example()
     difference = plain.reference(inputs)["prediction"] - changed.reference(inputs)["prediction"]
     assert np.abs(difference).max() > 1e-4
