@@ -84,7 +84,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         "evolve.previous",
-        "Front",
+        "Plot",
         "Previous on the front",
         "Select the next faster candidate of the front",
         ("Left",),
@@ -92,7 +92,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         "evolve.next",
-        "Front",
+        "Plot",
         "Next on the front",
         "Select the next better candidate of the front",
         ("Right",),
@@ -100,7 +100,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         "evolve.knee",
-        "Front",
+        "Plot",
         "Select the knee",
         "Select the candidate where the front bends most",
         ("K",),
@@ -108,7 +108,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command(
         "evolve.compare",
-        "Front",
+        "Plot",
         "Compare with the baseline",
         "Show the selected candidate beside the baseline",
         ("Return",),

@@ -8,7 +8,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
-    QDoubleSpinBox,
     QHBoxLayout,
     QHeaderView,
     QPushButton,
@@ -30,6 +29,7 @@ from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
 from studio.ui.widgets.curves import DeferralCurves
+from studio.ui.widgets.fields import real
 from studio.ui.widgets.labels import Figure, label
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.sheet import Cell, Sheet
@@ -135,13 +135,8 @@ class CascadePage(Page):
             figure.setMinimumWidth(210)
             column.addWidget(figure)
         column.addStretch(1)
-        self._budget = QDoubleSpinBox()
-        self._budget.setRange(0, 1e6)
-        self._budget.setDecimals(1)
-        self._budget.setSuffix(" ms")
-        self._budget.setSpecialValueText("no budget")
-        self._budget.setAccessibleName("Latency budget")
-        self._budget.setValue(self.desk.sitting.real("cascade/budget", 0))
+        kept = self.desk.sitting.real("cascade/budget", 0)
+        self._budget = real("Latency budget", 0, 1e6, kept, unit="ms", least="no budget")
         self._budget.valueChanged.connect(self._on_budget)
         self._snap = QPushButton("Snap")
         self._snap.setAccessibleName("Move the threshold to the budget")

@@ -5,13 +5,11 @@ from __future__ import annotations
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QDoubleSpinBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QLineEdit,
     QPushButton,
-    QSpinBox,
     QSplitter,
     QTableView,
     QVBoxLayout,
@@ -27,6 +25,7 @@ from studio.ui.models.run import Changes
 from studio.ui.pages.inspector import Inspector
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
+from studio.ui.widgets.fields import real, whole
 from studio.ui.widgets.hypervolume import HypervolumeLine
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.pareto import ParetoPlot
@@ -120,20 +119,14 @@ class EvolvePage(Page):
         self.head.addSpacing(8)
         self.head.addWidget(GenerationTicks(self.desk.run, self.theme))
         self.head.addStretch(1)
-        self._generations = self._spin("Generations", 1, 1000, now.generations)
-        self._generations.valueChanged.connect(lambda value: self.desk.sitting.change(generations=value))
-        self._population = self._spin("Candidates a generation", 1, 100, now.population)
-        self._population.valueChanged.connect(lambda value: self.desk.sitting.change(population=value))
-        self._budget = QDoubleSpinBox()
-        self._budget.setRange(0, 10_000)
-        self._budget.setDecimals(0)
-        self._budget.setSuffix(" min")
-        self._budget.setSpecialValueText("no limit")
-        self._budget.setValue((now.budget or 0) / 60)
-        self._budget.setAccessibleName("Time budget in minutes")
-        self._budget.valueChanged.connect(
-            lambda minutes: self.desk.sitting.change(budget=minutes * 60 if minutes else None)
-        )
+        keep = self.desk.sitting.change
+        self._generations = whole("Generations", 1, 1000, now.generations)
+        self._generations.valueChanged.connect(lambda value: keep(generations=value))
+        self._population = whole("Candidates a generation", 1, 100, now.population)
+        self._population.valueChanged.connect(lambda value: keep(population=value))
+        minutes = (now.budget or 0) / 60
+        self._budget = real("Time budget", 0, 10_000, minutes, digits=0, unit="min", least="no limit")
+        self._budget.valueChanged.connect(lambda value: keep(budget=value * 60 if value else None))
         for name, field in (
             ("Generations", self._generations),
             ("of", self._population),
@@ -144,14 +137,6 @@ class EvolvePage(Page):
             self.head.addWidget(caption)
             self.head.addWidget(field)
 
-    def _spin(self, name: str, low: int, high: int, value: int) -> QSpinBox:
-        made = QSpinBox()
-        made.setRange(low, high)
-        made.setValue(value)
-        made.setAccessibleName(name)
-        made.setToolTip(name)
-        return made
-
     def _limits(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(6)
@@ -159,19 +144,12 @@ class EvolvePage(Page):
         self._legend.setTextFormat(Qt.TextFormat.RichText)
         row.addWidget(self._legend)
         row.addStretch(1)
-        self._slowest, self._poorest = QDoubleSpinBox(), QDoubleSpinBox()
-        for field, name, unit, key in (
-            (self._slowest, "At most", " ms", "limit/latency"),
-            (self._poorest, "Loss up to", "", "limit/loss"),
-        ):
-            field.setRange(0, 1e6)
-            field.setDecimals(1)
-            field.setSpecialValueText("any")
-            field.setSuffix(unit)
-            field.setValue(self.desk.sitting.real(key, 0))
-            field.setAccessibleName("Latency limit" if unit else "Loss limit")
-            field.setMaximumWidth(round(112 * self.theme.scale))
+        remembered = self.desk.sitting.real
+        self._slowest = real("Latency limit", 0, 1e6, remembered("limit/latency", 0), unit="ms", least="any")
+        self._poorest = real("Loss limit", 0, 1e6, remembered("limit/loss", 0), least="any")
+        for field, name in ((self._slowest, "At most"), (self._poorest, "Loss up to")):
             field.valueChanged.connect(self._on_limit)
+            field.setMaximumWidth(round(112 * self.theme.scale))
             row.addWidget(label(name, "small"))
             row.addWidget(field)
         return row
@@ -219,6 +197,8 @@ class EvolvePage(Page):
         self._counts.setText(
             f"{len(state.candidates)} candidates · {len(state.front)} on the front · {failed} failed"
             if state.candidates
+            else "Waiting for the first candidate."
+            if self.desk.run.phase == "running"
             else "No candidates yet: start a run to fill the plot."
         )
 

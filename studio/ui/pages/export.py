@@ -143,6 +143,7 @@ class ExportPage(Page):
         column.addWidget(self._verdict)
         self._identity = label("", "small", select=True)
         column.addWidget(self._identity)
+        self._identity.hide()
         row = QHBoxLayout()
         self.open_folder = QPushButton("Open folder")
         self.open_folder.clicked.connect(self._open_folder)
@@ -237,6 +238,7 @@ class ExportPage(Page):
         self.show_checks(result.get("checks", []))
         size = f"  ·  {text.size(result['bytes'])}" if isinstance(result.get("bytes"), int) else ""
         self._identity.setText(f"{self._package}{size}\nid {result['id']}")
+        self._identity.show()
         self._verdict.setText(_proved(result))
         for button in (self.open_folder, self.copy, self.verify):
             button.setEnabled(True)
@@ -287,7 +289,7 @@ class ExportPage(Page):
             self.desk.exported = ""
             self.checks.clear()
             self._show_proof(None, None)
-            self._identity.setText("")
+            self._identity.hide()
             for button in (self.open_folder, self.copy, self.verify):
                 button.setEnabled(False)
         if not (changes.everything or changes.front or changes.phase or changes.updated):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from studio.ui import text
 from studio.ui.desk import Desk
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import Canvas
+from studio.ui.widgets.fields import whole
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Message
 
@@ -33,11 +34,7 @@ class Playground(QWidget):
         self.prompt.setPlaceholderText("Type a prompt and press Return")
         self.prompt.setAccessibleName("Prompt")
         self.prompt.returnPressed.connect(self.make)
-        self._seed = QSpinBox()
-        self._seed.setRange(-1, 2**31 - 1)
-        self._seed.setValue(-1)
-        self._seed.setSpecialValueText("fresh seed")
-        self._seed.setAccessibleName("Seed")
+        self._seed = whole("Seed", -1, 2**31 - 1, -1, least="fresh seed")
         self._baseline = QCheckBox("With baseline")
         self._baseline.setChecked(True)
         self.go = QPushButton("Make")

@@ -93,7 +93,8 @@ class Empty(QWidget):
         column.addWidget(self._text)
         self.button = QPushButton(button)
         self.button.setProperty("role", "primary")
-        self.button.setVisible(bool(button))
+        if not button:
+            self.button.hide()
         row = QHBoxLayout()
         row.addWidget(self.button)
         row.addStretch(1)

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QSize, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QKeyEvent, QPen
+from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QKeyEvent, QMouseEvent, QPen
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.record.state import CandidateState
@@ -91,6 +91,7 @@ class ParetoPlot(QWidget):
         layout.addWidget(self._graphics)
         self._build()
         self._card = HoverCard(run, pictures, self)
+        self._graphics.viewport().installEventFilter(self)
         scene = self._graphics.scene()
         scene.sigMouseMoved.connect(self._on_moved)
         scene.sigMouseClicked.connect(self._on_clicked)
@@ -262,6 +263,14 @@ class ParetoPlot(QWidget):
         inside = self._graphics.mapFromScene(point)
         return QPointF(self._graphics.mapTo(self, inside))
 
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.MouseButtonDblClick and isinstance(event, QMouseEvent):
+            name = self.nearest(self._graphics.mapToScene(event.position().toPoint()))
+            if name:
+                self.opened.emit(name)
+                return True
+        return super().eventFilter(watched, event)
+
     def _on_moved(self, at: QPointF) -> None:
         self._hover(self.nearest(at))
 
@@ -272,8 +281,6 @@ class ParetoPlot(QWidget):
         name = self.nearest(event.scenePos())
         if name:
             self._choose(name)
-            if event.double():
-                self.opened.emit(name)
 
     def _choose(self, name: str) -> None:
         self._selected = name

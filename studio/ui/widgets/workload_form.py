@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
-    QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -14,13 +13,13 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from studio.record.events import ModelCard
 from studio.record.settings import SavedWorkload
+from studio.ui.widgets.fields import real, whole
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Message
 
@@ -89,15 +88,11 @@ class WorkloadForm(QWidget):
         form.setHorizontalSpacing(16)
         form.setVerticalSpacing(8)
         self._negative = QLineEdit()
-        self._size = self._spin(0, 4096, 8, "px")
-        self._steps = self._spin(0, 1000, 1, "")
-        self._batch = self._spin(1, 64, 1, "")
-        self._batch.setSpecialValueText("")
-        self._guidance = QDoubleSpinBox()
-        self._guidance.setRange(-0.5, 50)
-        self._guidance.setSingleStep(0.5)
-        self._guidance.setDecimals(1)
-        self._guidance.setSpecialValueText("as shipped")
+        shipped = "as shipped"
+        self._size = whole("Size", 0, 4096, 0, step=8, unit="px", least=shipped)
+        self._steps = whole("Steps", 0, 1000, 0, least=shipped)
+        self._batch = whole("Batch", 1, 64, 1)
+        self._guidance = real("Guidance", -0.5, 50, -0.5, step=0.5, least=shipped)
         self._native = label("", "small")
         for name, field in (
             ("Negative prompt", self._negative),
@@ -119,15 +114,6 @@ class WorkloadForm(QWidget):
         for spin in (self._size, self._steps, self._batch):
             spin.valueChanged.connect(self._on_edit)
         self._guidance.valueChanged.connect(self._on_edit)
-
-    def _spin(self, low: int, high: int, step: int, unit: str) -> QSpinBox:
-        made = QSpinBox()
-        made.setRange(low, high)
-        made.setSingleStep(step)
-        made.setSpecialValueText("as shipped")
-        if unit:
-            made.setSuffix(f" {unit}")
-        return made
 
     def show_workload(self, workload: SavedWorkload) -> None:
         """Fill the fields without emitting `changed`."""

@@ -40,6 +40,19 @@ def test_every_step_opens_by_its_keys(qtbot: QtBot, window: Window) -> None:
         assert window.rail[step].isChecked()
 
 
+def test_building_the_steps_shows_no_stray_window(qtbot: QtBot, window: Window) -> None:
+    shown: list[object] = []
+    window.windowHandle().visibleChanged.connect(shown.append)
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    application.focusWindowChanged.connect(shown.append)
+    for step in STEPS:
+        window.go(step)
+        qtbot.wait(20)
+    assert shown == []
+    assert [widget for widget in QApplication.topLevelWidgets() if widget.isVisible()] == [window]
+
+
 def test_the_rail_walks_by_arrow_keys(qtbot: QtBot, window: Window) -> None:
     window.go("model")
     window.rail["model"].setFocus()
