@@ -249,6 +249,8 @@ class _Spawns:
         def kill(pid: int) -> None:
             process.kill()
             _kill_group(pid)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
 
         return Process(process.pid, streams, folder, limits, kill, process.poll)
 

@@ -264,8 +264,10 @@ class Process:
 
         Looking for children walks all processes of the machine, so it is done seldom.
         """
-        handle, children, looked = self._handle, list[psutil.Process](), 0.0
-        if handle is None:
+        children, looked = list[psutil.Process](), 0.0
+        try:
+            handle = psutil.Process(self.pid)  # its own: psutil's objects are not for two threads
+        except psutil.Error:
             return
         while not self._closed.wait(_WATCH_SECONDS):
             try:
