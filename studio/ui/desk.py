@@ -271,9 +271,13 @@ class Desk(QObject):
             self.pair = ("c000", "")
             self.sitting.change(last_run=str(self.run.folder or ""))
             self.selection_changed.emit("")
+        baseline = self.run.state.baseline
+        if not self.selected and baseline is not None and baseline.verdict is not None:
+            # Something to look at from the first minute on.
+            self.select(baseline.id)
 
     def _on_ended(self, finished: RunFinished) -> None:
-        if not self.selected and finished.winner:
+        if self.selected in {"", "c000"} and finished.winner:
             self.select(finished.winner)
         if finished.reason == "failed":
             self.raise_problem(Problem("evolve", finished.text, "error", "Resume", self.resume_run))

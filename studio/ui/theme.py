@@ -218,6 +218,8 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
     QCheckBox::indicator:checked {{ background: {tokens.accent}; border-color: {tokens.accent};
         image: {picture("check")}; }}
     QTableView::item {{ padding: 0 6px; border: none; }}
+    QListWidget::item {{ padding: 3px 6px; border: none; }}
+    QListWidget::item:selected {{ background: {selected}; color: {tokens.text}; }}
     QTableView::item:selected {{ background: {selected}; color: {tokens.text}; }}
     QComboBox QAbstractItemView {{ background: {tokens.surface}; border: 1px solid {tokens.line};
         selection-background-color: {selected}; selection-color: {tokens.text}; }}
@@ -370,3 +372,4 @@ def set_role(widget: QWidget, role: str) -> None:
     style = widget.style()
     style.unpolish(widget)
     style.polish(widget)
+    widget.updateGeometry()

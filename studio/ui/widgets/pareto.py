@@ -109,6 +109,9 @@ class ParetoPlot(QWidget):
         self._plot = self._graphics.addPlot(row=1, col=0, enableMenu=False)
         self._plot.hideButtons()
         self._plot.showGrid(x=True, y=True, alpha=0.12)
+        for plot in (self._lane, self._plot):
+            # pyqtgraph makes a menu for every plot and leaves it behind; with a parent it goes with the window.
+            plot.ctrlMenu.setParent(self, plot.ctrlMenu.windowFlags())
         view = self._plot.getViewBox()
         view.sigXRangeChanged.connect(self._on_x_range)
         view.sigRangeChangedManually.connect(self._on_manual_range)
