@@ -61,7 +61,10 @@ def main_job(terminal: Terminal, home: Path, wanted: Path, budget: float | None)
     step("5  Report", "report", lambda: _report(terminal, home, run, out))
     document["failures"] = failures
     terminal.document(document)
-    terminal.say(f"\n[b]Done.[/] Package, report and images: {show.escape(out)}")
+    if failures:
+        terminal.say(f"\n[b]{len(failures)} of 4 steps failed[/]; what was made is in {show.escape(out)}")
+    else:
+        terminal.say(f"\n[b]Done.[/] Package, report and images: {show.escape(out)}")
     terminal.say(f"The same run in the window, on a machine with a display: pareto-studio, run {run['run']}")
     return 1 if failures else 0
 

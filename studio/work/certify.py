@@ -22,21 +22,30 @@ LOSSLESS_PROMPTS: Final = 64
 LOSSLESS_SPEEDUP: Final = 2.0
 LOSSLESS_CLAIM: Final = f"PSNR of {LOSSLESS_DECIBELS:.0f} dB or more"
 TRIES: Final = 3
-"""Candidates that may fail the nearly lossless claim before it is given up."""
+"""Candidates that may fail a claim before it is given up."""
 MARGIN: Final = 0.5
 """dB by which a candidate may miss in the search and still be worth certifying."""
 
 Check = Callable[[], None]
 
 
-def certify_run(run: OpenRun, judge: Judge, claim: str, tolerance: float, check: Check) -> None:
+def certify_run(
+    run: OpenRun, judge: Judge, claim: str, tolerance: float, packable: Callable[[str], bool], check: Check
+) -> None:
     """Certify the winner and a nearly lossless candidate; each kind ends with the first that holds.
 
-    What an interrupted certification had already recorded is not done again.
+    Where the first one that holds is for exploring only, the fastest that can
+    be packaged is certified too.  What an interrupted certification had
+    already recorded is not done again.
     """
     history = judged(run.state, run.folder)
     named = [one.candidate for one in to_certify(history, tolerance)]
-    _first_that_holds(run, judge, named, claim, PROMPTS, check)
+    best = _first_that_holds(run, judge, named, claim, PROMPTS, check)
+    if best is None or not packable(best):
+        likely = [one for one in history if not one.is_baseline and one.is_measured and one.loss <= tolerance]
+        ready = [one for one in sorted(likely, key=lambda one: one.seconds) if packable(one.id)]
+        fastest = [one.candidate for one in ready[:TRIES]]
+        _first_that_holds(run, judge, fastest, claim, PROMPTS, check)
     _first_that_holds(run, judge, _nearly_lossless(history), LOSSLESS_CLAIM, LOSSLESS_PROMPTS, check)
 
 
@@ -56,7 +65,7 @@ def _nearly_lossless(history: Sequence[Judged]) -> list[Candidate]:
 
 def _first_that_holds(
     run: OpenRun, judge: Judge, candidates: Sequence[Candidate], claim: str, prompts: int, check: Check
-) -> None:
+) -> str | None:
     for candidate in candidates:
         done = next(
             (one for one in run.state.certified if (one.id, one.claim) == (candidate.id, claim)), None
@@ -64,7 +73,8 @@ def _first_that_holds(
         if done is None:
             done = certify_one(run, judge, candidate, claim, prompts, check)
         if done.held:
-            return
+            return candidate.id
+    return None
 
 
 def certify_one(

@@ -31,6 +31,7 @@ from studio.record import events
 from studio.record.state import RunState
 from studio.work.certify import certify_run
 from studio.work.convert import judged
+from studio.work.exportable import examine
 from studio.work.job import Job
 from studio.work.loss import LOSSES, metric_for
 from studio.work.machine import describe_machine, fields_of
@@ -176,9 +177,8 @@ class Session:
                 ending = outcome.ending
                 self._learn()
                 if certify and (ending != "stopped" or self._control.certify_on_stop) and self._goes_on:
-                    certify_run(
-                        self._run, judge, self._ready.claim, self._ready.tolerance, self._recorder.check
-                    )
+                    claim, tolerance = self._ready.claim, self._ready.tolerance
+                    certify_run(self._run, judge, claim, tolerance, self._packable, self._breathe)
             except (Abandoned, JudgeError):
                 if not self._control.abort:
                     raise
@@ -292,13 +292,20 @@ class Session:
     # -- how it ends -----------------------------------------------------------------------------
 
     def _winner(self) -> str | None:
-        """The fastest whose claim was certified, else the one that the search's own measure names."""
+        """The fastest whose claim was certified, one that can be packaged before any other.
+
+        Without a certified one, what the search's own measure names.
+        """
         state = self._run.state
         held = [one.id for one in state.certified if one.held and one.claim == self._ready.claim]
         if held:
-            return min(held, key=self._seconds)
+            return min(held, key=lambda name: (not self._packable(name), self._seconds(name)))
         best = winner(judged(state), self._ready.tolerance)
         return None if best is None else best.id
+
+    def _packable(self, name: str) -> bool:
+        """Whether a candidate can be exported on the engine that it was measured with."""
+        return examine(self._run.folder, self._run.state, name).failed is None
 
     def _seconds(self, name: str) -> float:
         verdict = self._run.state.candidates[name].verdict

@@ -29,6 +29,7 @@ def reduced(event: Event) -> Event:
         data["verdict"] = verdict
     if event.type == "run.started":
         data["folder"] = ""
+        data["model"] = {**data["model"], "source": "tiny-scenes"}
     return event.model_copy(update={"data": data, "run": "recorded-run"})
 
 

@@ -62,7 +62,7 @@ class Worker:
         self.process.stdin.write(line)
         self.process.stdin.flush()
 
-    def until(self, kind: str, job: int | None = None, timeout: float = 60) -> Event:
+    def until(self, kind: str, job: int | None = None, timeout: float = 180) -> Event:
         """The next event of a type (and job)."""
         deadline = time.monotonic() + timeout
         while True:
@@ -73,20 +73,20 @@ class Worker:
                 return found
             assert not (found.type == "job.failed" and found.data["job"] == job), found.data
 
-    def result(self, job: int, timeout: float = 60) -> dict[str, Any]:
+    def result(self, job: int, timeout: float = 180) -> dict[str, Any]:
         answer: dict[str, Any] = self.until("job.done", job, timeout).data["result"]
         return answer
 
     def failure(self, job: int) -> dict[str, Any]:
         while True:
-            found = self.events.get(timeout=60)
+            found = self.events.get(timeout=180)
             assert found is not None
             self.seen.append(found)
             if found.type == "job.failed" and found.data["job"] == job:
                 return found.data
             assert not (found.type == "job.done" and found.data["job"] == job), found.data
 
-    def end(self, timeout: float = 60) -> int:
+    def end(self, timeout: float = 120) -> int:
         """Wait for its end; the rest of the events is in `seen`."""
         code = self.process.wait(timeout)
         self._reader.join(10)
@@ -130,7 +130,7 @@ def one_run(home: Path) -> Path:
 
 
 def start(worker: Worker, **arguments: Any) -> int:
-    return worker.ask("start", model="scripted", generations=2, population=3, **arguments)
+    return worker.ask("start", model="scripted", generations=1, population=6, **arguments)
 
 
 def test_the_worker_says_first_that_it_is_ready_and_imports_nothing_heavy_for_it(tmp_path: Path) -> None:
