@@ -252,6 +252,7 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
     QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
     QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
     QScrollArea {{ border: none; background: transparent; }}
+    QScrollArea > QWidget > QWidget {{ background: transparent; }}
     QCheckBox:focus, QRadioButton:focus {{ border: 2px solid {tokens.accent}; border-radius: 4px; }}
     QCheckBox, QRadioButton {{ border: 2px solid transparent; padding: 1px; spacing: 6px; }}
     QSlider:focus {{ border: 2px solid {tokens.accent}; border-radius: 4px; }}
@@ -272,7 +273,7 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
     QFrame[role="drop"] {{ background: {tokens.surface}; border: 2px dashed {tokens.line};
         border-radius: {RADIUS}px; }}
     QFrame[role="drop"][over="true"] {{ border-color: {tokens.accent}; background: {selected}; }}
-    QFrame[role="message"] {{ background: {tokens.surface}; border: 1px solid {tokens.line};
+    QFrame[role="message"] {{ background: {tokens.surface}; border: 1px solid {tokens.line}; margin-top: 6px;
         border-radius: {RADIUS}px; }}
     QFrame[role="message"][level="warning"] {{ border-left: 4px solid {tokens.warn}; }}
     QFrame[role="message"][level="error"] {{ border-left: 4px solid {tokens.bad}; }}

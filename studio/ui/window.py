@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QMainWindow,
     QMessageBox,
+    QScrollArea,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
@@ -64,8 +65,8 @@ class Window(QMainWindow):
         self.desk = Desk(sitting, worker, self)
         self.journey = Journey(self.desk, self)
         self.pages: dict[str, Page] = {}
+        self._places: dict[str, QScrollArea] = {}
         self.step = ""
-        self._drawn_out = ""
         self.setWindowTitle("Pareto Studio")
         self.setWindowIcon(icons.icon("studio", "#000000", 64))
         self.setMinimumSize(960, 620)
@@ -186,7 +187,7 @@ class Window(QMainWindow):
     def go(self, step: str) -> None:
         """Open a step; the page is built the first time."""
         page = self.page(step)
-        self.stack.setCurrentWidget(page)
+        self.stack.setCurrentWidget(self._places[step])
         self.rail.set_current(step)
         self.step = step
         self.sitting.put("step", step)
@@ -201,7 +202,13 @@ class Window(QMainWindow):
                 self.desk, self.theme, self.commands, self.journey
             )
             self.pages[step] = made
-            self.stack.addWidget(made)
+            # Where text is large or the window small, a page scrolls rather than being cut off.
+            place = QScrollArea()
+            place.setWidgetResizable(True)
+            place.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            place.setWidget(made)
+            self._places[step] = place
+            self.stack.addWidget(place)
         return self.pages[step]
 
     def _open_model(self, source: str) -> None:

@@ -12,6 +12,7 @@ from studio.ui.pictures import Pictures
 from studio.ui.widgets.labels import label
 
 THUMBNAIL = 96
+WIDTH = 340
 
 
 def thumbnail(picture: QImage, size: int, ratio: float) -> QPixmap:
@@ -58,7 +59,6 @@ class HoverCard(QFrame):
         column.addLayout(grid)
         column.addStretch(1)
         row.addLayout(column)
-        self.setFixedWidth(320)
         pictures.ready.connect(self._on_ready)
         self.hide()
 
@@ -89,7 +89,10 @@ class HoverCard(QFrame):
         self._path = "" if path is None else str(path)
         self._picture.setVisible(path is not None)
         self._show_picture()
-        self.adjustSize()
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()
+            self.resize(WIDTH, max(layout.totalHeightForWidth(WIDTH), layout.totalMinimumSize().height()))
         parent = self._over
         x = at.x() + 16 if at.x() + 16 + self.width() < parent.width() else at.x() - 16 - self.width()
         y = min(max(4.0, at.y() - self.height() / 2), max(4.0, parent.height() - self.height() - 4.0))

@@ -168,7 +168,7 @@ class Help(Overlay):
                 text = label(command.title)
                 text.setToolTip(command.tip)
                 grid.addWidget(text, row, 1)
-            grid.setColumnMinimumWidth(0, 110)
+            grid.setColumnMinimumWidth(0, 124)
             grid.setColumnStretch(1, 1)
             flow.addWidget(block)
         area.setWidget(inside)

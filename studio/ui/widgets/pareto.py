@@ -110,7 +110,7 @@ class ParetoPlot(QWidget):
         self._plot.hideButtons()
         self._plot.showGrid(x=True, y=True, alpha=0.12)
         for plot in (self._lane, self._plot):
-            # pyqtgraph makes a menu for every plot and leaves it behind; with a parent it goes with the window.
+            # pyqtgraph leaves the menu of every plot behind; with a parent it goes with the window.
             plot.ctrlMenu.setParent(self, plot.ctrlMenu.windowFlags())
         view = self._plot.getViewBox()
         view.sigXRangeChanged.connect(self._on_x_range)
@@ -140,7 +140,7 @@ class ParetoPlot(QWidget):
         self._plot.addItem(self._ring)
         self._lane_ring = pg.ScatterPlotItem(symbol="o", pxMode=True)
         self._lane.addItem(self._lane_ring)
-        self._knee = pg.TextItem("knee", anchor=(-0.35, 1.25))
+        self._knee = pg.TextItem("knee", anchor=(1.4, 0.5))
         self._faster = pg.TextItem("← faster", anchor=(0, 1))
         self._better = pg.TextItem("↓ better", anchor=(0, 0))
         for words in (self._knee, self._faster, self._better):

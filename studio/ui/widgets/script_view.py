@@ -14,7 +14,7 @@ from studio.ui.theme import Theme, mixed
 
 TOKENS: Final = re.compile(
     r"(?P<comment>#.*)"
-    r"|(?P<text>\"\"\"|'''|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
+    r"|(?P<text>\"\"\".*?(?:\"\"\"|$)|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
     r"|(?P<word>\b(?:" + "|".join((*keyword.kwlist, "self")) + r")\b)"
     r"|(?P<number>\b\d+(?:\.\d+)?(?:e[+-]?\d+)?\b)"
     r"|(?P<name>(?<=def )\w+|(?<=class )\w+)"

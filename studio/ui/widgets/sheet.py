@@ -117,7 +117,8 @@ class _Painter(QStyledItemDelegate):
         words = QRect(
             area.left() + 6, area.top() + self.size + 7, area.width() - 12, area.height() - self.size - 9
         )
-        body = f"{cell.remark}  {cell.prompt}" if cell.remark else cell.prompt
+        roomy = not cell.remark or self.size * self.many > 90
+        body = f"{cell.remark}  {cell.prompt}".strip() if roomy else cell.remark
         shown = painter.fontMetrics().elidedText(body, Qt.TextElideMode.ElideRight, words.width())
         painter.drawText(words, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, shown)
         painter.restore()

@@ -10,12 +10,12 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import pytest
 from pytestqt.qtbot import QtBot
-from tests.studio.ui.window_recording import write_run
 
 from studio.ui.app import application
 from studio.ui.bridge import Worker
 from studio.ui.sitting import Sitting
 from studio.ui.window import Window
+from tests.studio.ui.window_recording import write_run
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import QAbstractScrollArea, QComboBox, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
-from tests.studio.ui.window_recording import cascade_result, open_run
 
 from studio.ui.actions import STEPS
 from studio.ui.window import Window
+from tests.studio.ui.window_recording import cascade_result, open_run
 
 
 def focusable(root: QWidget) -> list[QWidget]:

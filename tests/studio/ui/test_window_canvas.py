@@ -5,10 +5,10 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QWheelEvent
 from pytestqt.qtbot import QtBot
-from tests.studio.ui.window_recording import scene
 
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import BLINK, MODES, Canvas, difference, heat_colours, pixels, psnr
+from tests.studio.ui.window_recording import scene
 
 
 def image(drift: float) -> QImage:

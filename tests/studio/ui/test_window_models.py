@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
-from tests.studio.ui.window_recording import write_run
 
 from studio.record.journal import Journal
 from studio.ui.models.candidates import ID, CandidateTable
 from studio.ui.models.pairs import badness, compared_pairs, gate_pairs
 from studio.ui.models.run import Changes, LogLine, RunModel
 from studio.ui.theme import Theme
+from tests.studio.ui.window_recording import write_run
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
-from tests.studio.ui.window_recording import CARD, cascade_result, open_run
 
 from studio.record.journal import Journal
 from studio.record.protocol import decode_request
@@ -19,6 +18,7 @@ from studio.ui.desk import Problem
 from studio.ui.pages.model import DropZone
 from studio.ui.widgets.sheet import Sheet
 from studio.ui.window import Window
+from tests.studio.ui.window_recording import CARD, cascade_result, open_run
 
 
 def asked(window: Window) -> list[tuple[str, dict[str, Any]]]:

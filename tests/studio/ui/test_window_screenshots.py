@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
-from tests.studio.ui.window_recording import MACHINE, cascade_result, open_run, save_png, scene
 
 from studio.ui.actions import STEPS
 from studio.ui.window import Window
+from tests.studio.ui.window_recording import MACHINE, cascade_result, open_run, save_png, scene
 
 KEEP = os.environ.get("PARETO_SCREENSHOTS")
 
