@@ -114,10 +114,7 @@ class Worker(QObject):
         """End the process, if there is one, and start another."""
         if self._process is not None:
             process, self._process = self._process, None
-            process.finished.disconnect(self._on_finished)
-            process.errorOccurred.disconnect(self._on_error)
-            process.finished.connect(process.deleteLater)
-            process.kill()
+            self._end_now(process)
             self._give_up("The worker was restarted; ask again.")
         self.start()
 
@@ -134,6 +131,13 @@ class Worker(QObject):
         else:
             self._waiting.append(line)
         return job
+
+    def _end_now(self, process: QProcess) -> None:
+        process.finished.disconnect(self._on_finished)
+        process.errorOccurred.disconnect(self._on_error)
+        process.kill()
+        process.waitForFinished(1000)
+        process.deleteLater()
 
     def cancel(self, job: Job) -> None:
         if job.number in self._jobs:
@@ -233,9 +237,7 @@ class Worker(QObject):
             )
             process, self._process = self._process, None
             if process is not None:
-                process.finished.disconnect(self._on_finished)
-                process.finished.connect(process.deleteLater)
-                process.kill()
+                self._end_now(process)
             self._end(text)
             return
         self.is_ready = True

@@ -47,8 +47,12 @@ for step in sys.argv[3:]:
 if sys.argv[2]:
     window.desk.open_run(Path(sys.argv[2]))
     app.processEvents()
-import resource
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
+status = Path("/proc/self/status")
+if status.exists():  # ru_maxrss remembers the process that this one was forked from
+    peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 1024
+else:
+    import psutil
+    peak = psutil.Process().memory_info().rss / 2**20
 loaded = {name.partition(".")[0] for name in sys.modules}
 heavy = sorted(loaded & {"torch", "diffusers", "transformers", "openvino", "onnxruntime", "scipy", "engines"})
 print(json.dumps({"shown": shown, "computed": computed, "peak": peak, "heavy": heavy}))
