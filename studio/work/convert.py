@@ -6,16 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from agent.candidate import Candidate, Interval, Proposal, Sample, Step, Verdict
 from agent.evolution.front import Judged
+from engines.measure.images import PSNR_CAP
 from studio.errors import RunError
 from studio.record import events
 from studio.record.state import RunState
-
-HIGHEST_PSNR: Final = 100.0
-"""dB written where two pictures are equal and the ratio is infinite; JSON knows no infinity."""
 
 
 def verdict_event(verdict: Verdict) -> events.Verdict:
@@ -38,7 +36,7 @@ def verdict_event(verdict: Verdict) -> events.Verdict:
 
 
 def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Without what is not finite; an infinite PSNR becomes `HIGHEST_PSNR`."""
+    """Without what is not finite; an infinite PSNR becomes `PSNR_CAP`."""
     return _finite_metrics(dict(metrics))
 
 
@@ -105,10 +103,10 @@ def _finite_interval(value: dict[str, float] | None, is_psnr: bool = False) -> d
     if value is None:
         return None
     if is_psnr:
-        value = {key: min(number, HIGHEST_PSNR) for key, number in value.items()}
+        value = {key: min(number, PSNR_CAP) for key, number in value.items()}
     return value if all(math.isfinite(number) for number in value.values()) else None
 
 
 def _finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
-    capped = {name: min(value, HIGHEST_PSNR) if name == "psnr" else value for name, value in metrics.items()}
+    capped = {name: min(value, PSNR_CAP) if name == "psnr" else value for name, value in metrics.items()}
     return {name: value for name, value in capped.items() if math.isfinite(value)}

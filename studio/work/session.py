@@ -237,7 +237,8 @@ class Session:
             text = "The script passed" + (f" and is {speedup.value:.2f}x as fast." if speedup else ".")
             self._run.end("done", text, GIVEN)
         else:
-            self._run.end("failed", f"The script was {verdict.state}: {verdict.reason}", None)
+            words = "failed" if verdict.state == "failed" else "is quarantined"
+            self._run.end("failed", f"The script {words}: {verdict.reason}", None)
         return self._run.result()
 
     # -- what the loop is given ------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 from studio.record.events import Event
 from studio.record.journal import Journal
 
-PICTURES = 4
+PICTURES = 8
 LARGEST = 2_000_000
 """Bytes, all in all."""
 

@@ -11,6 +11,7 @@ import pytest
 from studio.errors import ReportError, RunError
 from studio.record import events
 from studio.record.journal import Journal
+from studio.record.protocol import decode_event
 from studio.record.state import RunState
 from studio.work.job import Job
 from studio.work.report import claims, notes, render, report
@@ -232,3 +233,17 @@ def test_times_are_written_with_three_digits() -> None:
         "1.23 s",
         "12.3 s",
     ]
+
+
+def test_the_recorded_run_is_understood_and_its_report_shows_pictures() -> None:
+    folder = Path(__file__).parents[1] / "data" / "recorded-run"
+    lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    state = RunState.replay(decode_event(line) for line in lines)
+    assert state.phase == "done"
+    assert state.judged == len(state.candidates)
+    assert set(state.front) <= set(state.candidates)
+    assert state.baseline is not None
+    assert state.baseline.verdict is not None
+    assert render(folder, state).count("data:image/png;base64,") >= 8
+    for candidate in state.candidates.values():
+        assert (folder / candidate.proposal.script).is_file()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from engines.measure.images import PSNR_CAP
 from studio.record import library
 from studio.record.events import Event
 from studio.record.journal import Journal
@@ -214,7 +215,7 @@ def test_a_run_is_told_as_it_is_journalled_and_ends_certified(scripted: Worker, 
         assert (folder / candidate.proposal.script).read_text(encoding="utf-8").startswith('"""')
     assert state.baseline is not None
     assert state.baseline.verdict is not None
-    assert state.baseline.verdict.metrics["psnr"].value == 100
+    assert state.baseline.verdict.metrics["psnr"].value == PSNR_CAP
     log = (tmp_path / "stderr.log").read_text()
     assert "a library prints" in log
     assert "descriptor itself" in log
