@@ -108,7 +108,7 @@ def test_one_button_does_the_whole_job(qtbot: QtBot, window: Window) -> None:
 
 def test_the_whole_job_goes_on_from_step_to_step(qtbot: QtBot, window: Window, recorded_run: Path) -> None:
     window.desk.card = CARD
-    open_devices = {"targets": [], "machine": {}}
+    open_devices: dict[str, Any] = {"targets": [], "machine": {}}
     window.journey.start("tiny-scenes")
     job = next(iter(window.worker._jobs.values()))
     job.done.emit(open_devices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PySide6.QtGui import QImage
 
 from studio.record import events as ev
 from studio.record.journal import Journal
+from studio.record.protocol import decode_event
 from studio.ui.window import Window
 
 PROMPTS = (
@@ -23,7 +25,7 @@ PROMPTS = (
     "a purple balloon above a meadow",
     "an orange boat in the rain",
 )
-TECHNIQUES = (
+TECHNIQUES: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("fewer-steps", {"steps": 12}, "12 steps"),
     ("scheduler", {"name": "dpm++2m"}, "DPM++ 2M"),
     ("engine", {"backend": "openvino"}, "OpenVINO"),
@@ -144,7 +146,8 @@ def scene(prompt: int, drift: float) -> NDArray[np.uint8]:
         inside = (x - cx - 0.03 * drift) ** 2 + (y - cy) ** 2 < (r * (1 - 0.25 * drift)) ** 2
         picture = np.where(inside[..., None], colour, picture)
     noise = np.random.Generator(np.random.Philox(prompt + 1000)).normal(0, 4 + 26 * drift, (64, 64, 3))
-    return np.clip(picture + noise * (0.25 + drift), 0, 255).astype(np.uint8)
+    made: NDArray[np.uint8] = np.clip(picture + noise * (0.25 + drift), 0, 255).astype(np.uint8)
+    return made
 
 
 def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
@@ -160,7 +163,7 @@ def interval(value: float, spread: float) -> ev.Interval:
 
 def recipe(draw: np.random.Generator) -> tuple[tuple[ev.Step, ...], str]:
     chosen = sorted(draw.choice(len(TECHNIQUES), size=int(draw.integers(1, 5)), replace=False))
-    steps = tuple(ev.Step(technique=TECHNIQUES[at][0], parameters=TECHNIQUES[at][1]) for at in chosen)  # type: ignore[arg-type]
+    steps = tuple(ev.Step(technique=TECHNIQUES[at][0], parameters=TECHNIQUES[at][1]) for at in chosen)
     return steps, " + ".join(TECHNIQUES[at][2] for at in chosen)
 
 
@@ -233,7 +236,7 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
                     ev.CandidateStage(
                         id=name, stage=stage, message="" if stage != "build" else "building the denoiser"
                     )
-                )  # type: ignore[arg-type]
+                )
             if fate == "failed":
                 put(
                     ev.CandidateJudged(
@@ -392,6 +395,19 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
                 )
             )
             put(ev.CandidateStage(id="c900", stage="smoke", message="loading"))
+    return folder
+
+
+def restored(base: Path, recording: Path) -> Path:
+    """A run folder made again from events, scripts and pictures kept as test data."""
+    folder = base / "runs" / "20261120-090000-tiny-scenes"
+    shutil.copytree(recording, folder)
+    with Journal.create(folder) as journal:
+        for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines():
+            data = decode_event(line).payload()
+            if isinstance(data, ev.RunStarted):
+                data = data.model_copy(update={"folder": str(folder)})
+            journal.append(data)
     return folder
 
 
