@@ -113,7 +113,7 @@ def claims(state: RunState) -> list[Claim]:
         if candidate is None:
             continue
         speedup = certified.speedup or (candidate.verdict.speedup if candidate.verdict else None)
-        fast = f"{speedup.value:.1f}× faster" if speedup is not None else "Measured"
+        fast = f"{speedup.value:.1f}× as fast" if speedup is not None else "Measured"
         held = "certified" if certified.held else "refuted"
         word = certified.claim if certified.held else f"not proven: {certified.claim}"
         detail = f"{certified.prompts} fresh prompts"

@@ -149,7 +149,7 @@ def write_run(home: Path, *, certified: bool = True, finished: bool = True) -> P
 def test_the_headline_says_what_was_certified_and_what_was_not(tmp_path: Path) -> None:
     state = RunState.replay(Journal.read(write_run(tmp_path)))
     found = {claim.standing: claim for claim in claims(state)}
-    assert "6.5× faster" in found["certified"].text
+    assert "6.5× as fast" in found["certified"].text
     assert "0.40 to 1.80 points" in found["certified"].detail
     assert "not proven: PSNR" in found["refuted"].text
     assert "It crashed" in found["refuted"].detail
