@@ -16,7 +16,6 @@ from spandrel.architectures.Compact import Compact
 from assets.training import loop
 from assets.training.autoencoder import as_tensor, psnr
 from assets.training.data import scenes
-from assets.training.reader import roughen
 
 BATCH, CROP = 16, 24
 
@@ -24,6 +23,13 @@ BATCH, CROP = 16, 24
 def new_upscaler() -> Compact:
     """Pictures in [0, 1] (B, 3, H, W) to (B, 3, 4H, 4W)."""
     return Compact(num_in_ch=3, num_out_ch=3, num_feat=32, num_conv=8, upscale=4, act_type="prelu")
+
+
+def soften(pictures: torch.Tensor) -> torch.Tensor:
+    """Blur and a little noise, as a generator's pictures have; colours stay, for they are to be kept."""
+    pooled = F.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
+    share = torch.rand(len(pictures), 1, 1, 1, device=pictures.device)
+    return pictures + (pooled - pictures) * share * 0.6 + 0.02 * torch.randn_like(pictures)
 
 
 def main() -> None:
@@ -49,8 +55,8 @@ def main() -> None:
     def loss() -> tuple[torch.Tensor, dict[str, float]]:
         target = crops()
         small = F.avg_pool2d(target, 4)
-        half = BATCH // 2
-        small = torch.cat([small[:half], roughen(small[half:])]) / 2 + 0.5
+        kept = BATCH * 3 // 4
+        small = torch.cat([small[:kept], soften(small[kept:])]) / 2 + 0.5
         target = target / 2 + 0.5
         with loop.autocast():
             large_again = network(small)

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "certify": Command("studio.work.certify:certify", heavy=True),
     "export": Command("studio.work.export:export", heavy=True),
     "exportable": Command("studio.work.exportable:exportable"),
+    "enlarge": Command("studio.work.enlarge:enlarge"),
     "verify": Command("studio.work.export:verify", heavy=True),
 }
 """`pause`, `stop`, `cancel` and `shutdown` are the worker's own."""
