@@ -10,7 +10,7 @@ from typing import Any
 from studio.cli import show
 from studio.cli.follow import follow
 from studio.cli.terminal import Terminal
-from studio.errors import RunError
+from studio.errors import CascadeError, RunError
 from studio.record.journal import Journal
 from studio.record.library import find_run
 from studio.record.state import RunState
@@ -135,8 +135,13 @@ def _cascade(terminal: Terminal, home: Path, run: dict[str, Any]) -> dict[str, A
 
     state = RunState.replay(Journal.read(find_run(home, run["run"])))
     light, heavy = light_and_heavy(state)
-    with show.progress(terminal) as job_of:
-        result: dict[str, Any] = discriminator(job_of(home), run=run["run"], light=light, heavy=heavy)
+    try:
+        with show.progress(terminal) as job_of:
+            result: dict[str, Any] = discriminator(job_of(home), run=run["run"], light=light, heavy=heavy)
+    except CascadeError as error:
+        # A light model that is as good as the heavy one is a finding, not a failure.
+        terminal.say(f"No cascade of {light} and {heavy}: {show.escape(error)}")
+        return {"light": light, "heavy": heavy, "note": str(error)}
     show_cascade(terminal, result)
     return result
 
