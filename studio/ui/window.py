@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QAction, QCloseEvent
+from PySide6.QtCore import Qt, QTimer, QUrl
+from PySide6.QtGui import QCloseEvent, QDesktopServices
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -30,6 +30,7 @@ from studio.ui.actions import STEPS, Commands
 from studio.ui.bridge import Worker
 from studio.ui.desk import BUNDLED, Desk, Problem
 from studio.ui.journey import Journey
+from studio.ui.menus import TopMenus
 from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
 from studio.ui.sitting import Sitting
@@ -153,12 +154,7 @@ class Window(QMainWindow):
         self.worker.vitals.connect(self.strip.show_vitals)
         self.worker.ready.connect(lambda _: self.message.clear())
         self.journey.export_wanted.connect(self._export)
-        for menu, fill in (
-            ("model", self._fill_models),
-            ("device", self._fill_devices),
-            ("run", self._fill_runs),
-        ):
-            self.top.menus[menu].aboutToShow.connect(fill)
+        self.menus = TopMenus(self.top, desk, self.commands, self._open_model, self._open_run)
 
     def _restore(self) -> None:
         geometry = self.sitting.blob("geometry")
@@ -180,6 +176,9 @@ class Window(QMainWindow):
             candidate = self.sitting.text("candidate")
             if self.desk.open_run(Path(last)) and candidate in self.desk.run.state.candidates:
                 self.desk.select(candidate)
+            pair = self.sitting.text("pair").split()
+            if len(pair) == 2 and set(pair) <= set(self.desk.run.state.candidates):
+                self.desk.compare(pair[0], pair[1])
         self.desk.open_model(self.sitting.settings.model)
 
     # -- steps ----------------------------------------------------------------------------------
@@ -299,48 +298,7 @@ class Window(QMainWindow):
         self.log.setVisible(not self.log.isVisible())
         self.sitting.put("log", "shown" if self.log.isVisible() else "hidden")
 
-    # -- menus of the top bar -------------------------------------------------------------------
-
-    def _fill_models(self) -> None:
-        menu = self.top.menus["model"]
-        menu.clear()
-        for source in dict.fromkeys((BUNDLED, *self.sitting.settings.recent_models)):
-            action = QAction("Tiny Scenes (bundled)" if source == BUNDLED else source, menu)
-            action.triggered.connect(lambda *_, source=source: self._open_model(source))
-            menu.addAction(action)
-        menu.addSeparator()
-        menu.addAction(self.commands["file.folder"])
-        menu.addAction(self.commands["file.file"])
-
-    def _fill_devices(self) -> None:
-        menu = self.top.menus["device"]
-        menu.clear()
-        for target in self.desk.targets:
-            action = QAction(target.name, menu)
-            action.setCheckable(True)
-            action.setChecked(target.id == self.sitting.settings.target)
-            action.setEnabled(target.state == "ready")
-            action.triggered.connect(lambda *_, name=target.id: self.desk.choose_target(name))
-            menu.addAction(action)
-        menu.addAction(self.commands["go.device"])
-
-    def _fill_runs(self) -> None:
-        menu = self.top.menus["run"]
-        menu.clear()
-        base = self.sitting.home / "runs"
-        found = (
-            sorted((one for one in base.iterdir() if (one / NAME).is_file()), reverse=True)
-            if base.is_dir()
-            else []
-        )
-        for folder in found[:12]:
-            action = QAction(folder.name, menu)
-            action.setCheckable(True)
-            action.setChecked(folder.name == self.desk.run.id)
-            action.triggered.connect(lambda *_, folder=folder: self._open_run(folder))
-            menu.addAction(action)
-        menu.addSeparator()
-        menu.addAction(self.commands["file.run"])
+    # -- runs ----------------------------------------------------------------------------------
 
     def _open_run(self, folder: Path) -> None:
         if self.desk.run.phase == "running":
@@ -357,7 +315,12 @@ class Window(QMainWindow):
     def _report(self) -> None:
         if self.desk.run.id:
             job = self.desk.report()
-            job.done.connect(lambda result: self.message.say(f"The report was written: {result['path']}"))
+            job.done.connect(self._show_report)
+
+    def _show_report(self, result: dict[str, str]) -> None:
+        place = result["path"]
+        show = partial(QDesktopServices.openUrl, QUrl.fromLocalFile(place))
+        self.message.say(f"The report was written: {place}", "info", ("Open", show))
 
     # -- look -----------------------------------------------------------------------------------
 
@@ -383,6 +346,7 @@ class Window(QMainWindow):
             return
         self.sitting.put_blob("geometry", self.saveGeometry())
         self.sitting.put("candidate", self.desk.selected)
+        self.sitting.put("pair", " ".join(self.desk.pair))
         self.hide()
         self.desk.close()
         event.accept()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -212,11 +213,23 @@ class CascadePage(Page):
     def show_result(self, result: dict[str, Any]) -> None:
         """Show the worker's `discriminator` result."""
         try:
-            self.cascade = Cascade.from_json(result)
-        except (KeyError, TypeError) as error:
+            self.cascade = Cascade.from_json(result["cascade"])
+        except (KeyError, TypeError, ValueError) as error:
             self.message.say(
                 f"The discriminator's result could not be read ({error}); train it again.", "error"
             )
+            return
+        self._show_cascade()
+
+    def _recall(self) -> None:
+        """Show what was trained for the chosen pair in an earlier sitting."""
+        folder, light, heavy = self.desk.run.folder, self.light.currentData(), self.heavy.currentData()
+        if folder is None or self.cascade is not None:
+            return
+        try:
+            kept = (folder / "cascade" / f"{light}-{heavy}" / "cascade.json").read_text(encoding="utf-8")
+            self.cascade = Cascade.from_json(json.loads(kept)["cascade"])
+        except (OSError, KeyError, TypeError, ValueError):
             return
         self._show_cascade()
 
@@ -376,6 +389,9 @@ class CascadePage(Page):
                     combo.addItem(f"{name}  {run.state.candidates[name].proposal.title}", name)
                 combo.setCurrentIndex(names.index(before) if before in names and self.cascade else fallback)
             self._quiet = False
+            self._recall()
+        elif changes.everything:
+            self._recall()
         ready = len(names) > 1
         self._empty.setVisible(not ready)
         self._body.setVisible(ready)
@@ -387,3 +403,4 @@ class CascadePage(Page):
         if (self.light.currentData(), self.heavy.currentData()) != (self.cascade.light, self.cascade.heavy):
             self.cascade = None
             self._show_cascade()
+            self._recall()

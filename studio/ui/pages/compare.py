@@ -88,6 +88,13 @@ class ComparePage(Page):
             ("compare.blind", partial(self._turn, "blind")),
         ):
             commands.on(name, handler)
+        remembered = desk.sitting.text("compare/mode")
+        for mode in MODES:
+            if mode == remembered:
+                self.canvas.set_mode(mode)
+                self._mode_buttons[mode].setChecked(True)
+        self.canvas.set_zoom(desk.sitting.real("compare/zoom", 0))
+        self.canvas.zoomed.connect(lambda zoom: desk.sitting.put("compare/zoom", zoom))
         desk.pair_changed.connect(self._on_pair)
         desk.run.changed.connect(self._on_changed)
         desk.pictures.ready.connect(self._on_picture)

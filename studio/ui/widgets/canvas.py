@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
@@ -27,6 +25,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
+from studio.ui.pixels import Pixels, difference, difference_image, heat_image, pixels, psnr
 from studio.ui.theme import GREY, SMALL, Theme
 
 Mode = Literal["side", "wipe", "swap", "blink", "difference", "heat"]
@@ -44,38 +43,6 @@ BLINK: Final = 250
 GAP: Final = 2
 ZOOMS: Final = (0.0, 1.0, 2.0)
 """What `cycle_zoom` goes through; 0 fits."""
-
-
-def pixels(picture: QImage) -> NDArray[np.uint8]:
-    """A copy of a picture as uint8 (H, W, 3), RGB."""
-    converted = picture.convertToFormat(QImage.Format.Format_RGB888)
-    rows = np.frombuffer(converted.constBits(), np.uint8).reshape(
-        converted.height(), converted.bytesPerLine()
-    )
-    return rows[:, : converted.width() * 3].reshape(converted.height(), converted.width(), 3).copy()
-
-
-def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """|a - b| per colour, uint8 (H, W, 3)."""
-    return np.maximum(a, b) - np.minimum(a, b)
-
-
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
-    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
-    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
-
-
-def heat_colours() -> list[int]:
-    """256 colours from black over violet and orange to pale yellow (as inferno), as 0xFFRRGGBB."""
-    knots = np.array(
-        [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]]
-    )
-    at = np.linspace(0, len(knots) - 1, 256)
-    red, green, blue = (np.interp(at, range(len(knots)), knots[:, part]).astype(int) for part in range(3))
-    return [
-        0xFF000000 | int(r) << 16 | int(g) << 8 | int(b) for r, g, b in zip(red, green, blue, strict=True)
-    ]
 
 
 class Canvas(QWidget):
@@ -103,7 +70,7 @@ class Canvas(QWidget):
         self._names = ("A", "B")
         self._labels = True
         self._difference, self._heat = QImage(), QImage()
-        self._arrays: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self._arrays: tuple[Pixels, Pixels] | None = None
         self._gain = 1
         self._zoom = 0.0
         self._centre = QPointF(0.5, 0.5)
@@ -115,7 +82,6 @@ class Canvas(QWidget):
         self._black = False
         self._blink = QTimer(self, interval=BLINK)
         self._blink.timeout.connect(self._on_blink)
-        self._colours = heat_colours()
         theme.changed.connect(self.update)
 
     # -- what is shown --------------------------------------------------------------------------
@@ -339,21 +305,12 @@ class Canvas(QWidget):
 
     def _difference_image(self) -> QImage:
         if self._difference.isNull() and self._arrays is not None:
-            shown = np.minimum(difference(*self._arrays).astype(np.uint16) * self._gain, 255).astype(np.uint8)
-            height, width, _ = shown.shape
-            self._difference = QImage(
-                shown.tobytes(), width, height, width * 3, QImage.Format.Format_RGB888
-            ).convertToFormat(QImage.Format.Format_RGB32)
+            self._difference = difference_image(*self._arrays, self._gain)
         return self._difference
 
     def _heat_image(self) -> QImage:
         if self._heat.isNull() and self._arrays is not None:
-            largest = difference(*self._arrays).max(axis=2).astype(np.uint16) * self._gain
-            shown = np.minimum(largest, 255).astype(np.uint8)
-            height, width = shown.shape
-            made = QImage(shown.tobytes(), width, height, width, QImage.Format.Format_Indexed8)
-            made.setColorTable(self._colours)
-            self._heat = made.convertToFormat(QImage.Format.Format_RGB32)
+            self._heat = heat_image(*self._arrays, self._gain)
         return self._heat
 
     # -- mouse and keys -------------------------------------------------------------------------

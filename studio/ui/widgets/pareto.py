@@ -24,6 +24,7 @@ from studio.ui.models.run import Changes, RunModel, Standing
 from studio.ui.pictures import Pictures
 from studio.ui.theme import SMALL, Theme, mixed
 from studio.ui.widgets.hover_card import HoverCard
+from studio.ui.widgets.inks import Inks, log_ticks
 
 SYMBOLS: Final[dict[Standing, str]] = {
     "baseline": "star",
@@ -37,21 +38,6 @@ REACH: Final = 14.0
 """Pixels from the pointer within which a point is meant."""
 AGES: Final = (1.0, 0.75, 0.55, 0.4)
 """Opacity by age in generations."""
-
-
-def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Ticks of a logarithmic axis between two decimal logarithms of seconds."""
-    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(n / 10 for n in range(10, 100))):
-        found = [
-            math.log10(step) + power
-            for power in range(math.floor(low), math.ceil(high) + 1)
-            for step in steps
-            if low <= math.log10(step) + power <= high
-        ]
-        if len(found) >= 4:
-            break
-    skip = max(1, len(found) // 9)
-    return [(at, text.tick(float(f"{10**at:.2g}"))) for at in found[::skip]]
 
 
 class ParetoPlot(QWidget):
@@ -79,13 +65,12 @@ class ParetoPlot(QWidget):
         self._places: dict[str, tuple[float, float]] = {}
         self._lane_places: dict[str, float] = {}
         self._own_range = False
-        self._pens: dict[tuple[str, int, float], QPen] = {}
-        self._brushes: dict[tuple[str, float], QBrush] = {}
+        self._inks = Inks(self)
 
         self._graphics = pg.GraphicsLayoutWidget()
         self._graphics.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._graphics.ci.layout.setSpacing(0)
-        self._graphics.ci.layout.setContentsMargins(4, 4, 8, 2)
+        self._graphics.ci.layout.setContentsMargins(4, 4, 8, 6)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(2, 2, 2, 2)
         layout.addWidget(self._graphics)
@@ -311,24 +296,6 @@ class ParetoPlot(QWidget):
         if changes.everything or changes.added or changes.updated or changes.front:
             self._draw()
 
-    def _pen(self, colour: str, width: int = 1, opacity: float = 1.0) -> QPen:
-        key = (colour, width, opacity)
-        if key not in self._pens:
-            shade = QColor(colour)
-            shade.setAlphaF(opacity)
-            pen = QPen(shade, width)
-            pen.setCosmetic(True)
-            self._pens[key] = pen
-        return self._pens[key]
-
-    def _brush(self, colour: str, opacity: float = 1.0) -> QBrush:
-        key = (colour, opacity)
-        if key not in self._brushes:
-            shade = QColor(colour)
-            shade.setAlphaF(opacity)
-            self._brushes[key] = QBrush(shade)
-        return self._brushes[key]
-
     def _draw(self) -> None:
         state, tokens = self._run.state, self._theme.tokens
         spots: dict[Standing, list[dict[str, Any]]] = {standing: [] for standing in self._scatter}
@@ -338,7 +305,7 @@ class ParetoPlot(QWidget):
             c.verdict.memory for c in state.candidates.values() if c.verdict and c.verdict.memory is not None
         ]
         least, most = (min(memories), max(memories)) if memories else (0.0, 0.0)
-        hollow = self._brush(tokens.ground, 0.0)
+        hollow = self._inks.brush(tokens.ground, 0.0)
         for name, candidate in state.candidates.items():
             standing = self._run.standing(name)
             verdict = candidate.verdict
@@ -353,8 +320,8 @@ class ParetoPlot(QWidget):
                     {
                         "pos": (self._lane_places[name], 0),
                         "size": 10,
-                        "pen": self._pen(mark, 1, age),
-                        "brush": self._brush(mark, age),
+                        "pen": self._inks.pen(mark, 1, age),
+                        "brush": self._inks.brush(mark, age),
                     }
                 )
                 continue
@@ -365,12 +332,16 @@ class ParetoPlot(QWidget):
             )
             size = (9 + 9 * math.sqrt(share)) * self._theme.scale**0.5
             look: dict[Standing, tuple[QPen, QBrush, float]] = {
-                "baseline": (self._pen(tokens.ground), self._brush(tokens.warn), max(18.0, size)),
-                "front": (self._pen(tokens.ground), self._brush(tokens.accent), size),
-                "passed": (self._pen(tokens.muted, 2, age), hollow, size),
-                "failed": (self._pen(tokens.bad, 2, age), hollow, size),
-                "quarantined": (self._pen(tokens.warn, 2), self._brush(tokens.warn, 0.35), size + 3),
-                "running": (self._pen(tokens.accent, 2), hollow, size),
+                "baseline": (self._inks.pen(tokens.ground), self._inks.brush(tokens.warn), max(18.0, size)),
+                "front": (self._inks.pen(tokens.ground), self._inks.brush(tokens.accent), size),
+                "passed": (self._inks.pen(tokens.muted, 2, age), hollow, size),
+                "failed": (self._inks.pen(tokens.bad, 2, age), hollow, size),
+                "quarantined": (
+                    self._inks.pen(tokens.warn, 2),
+                    self._inks.brush(tokens.warn, 0.35),
+                    size + 3,
+                ),
+                "running": (self._inks.pen(tokens.accent, 2), hollow, size),
             }
             pen, brush, width = look[standing]
             target: Standing = "passed" if standing == "failed" else standing
@@ -381,7 +352,7 @@ class ParetoPlot(QWidget):
             if around is not None:
                 self._places.setdefault(name, around)
                 spots["running"].append(
-                    {"pos": around, "size": 26, "pen": self._pen(tokens.accent, 2), "brush": hollow}
+                    {"pos": around, "size": 26, "pen": self._inks.pen(tokens.accent, 2), "brush": hollow}
                 )
         for standing, item in self._scatter.items():
             item.setData(spots[standing])
@@ -423,8 +394,8 @@ class ParetoPlot(QWidget):
 
     def _mark(self) -> None:
         place, lane = self._places.get(self._selected), self._lane_places.get(self._selected)
-        pen = self._pen(self._theme.tokens.text, 2)
-        none = self._brush(self._theme.tokens.ground, 0.0)
+        pen = self._inks.pen(self._theme.tokens.text, 2)
+        none = self._inks.brush(self._theme.tokens.ground, 0.0)
         self._ring.setData([{"pos": place, "size": 24, "pen": pen, "brush": none}] if place else [])
         self._lane_ring.setData(
             [{"pos": (lane, 0), "size": 17, "pen": pen, "brush": none}] if lane is not None else []
@@ -447,7 +418,7 @@ class ParetoPlot(QWidget):
                 top=np.array([y.high - y.value]),
                 bottom=np.array([y.value - y.low]),
                 beam=0.0,
-                pen=self._pen(self._theme.tokens.text, 1, 0.7),
+                pen=self._inks.pen(self._theme.tokens.text, 1, 0.7),
             )
             bar.show()
 
@@ -468,24 +439,23 @@ class ParetoPlot(QWidget):
 
     def _restyle(self) -> None:
         tokens = self._theme.tokens
-        self._pens.clear()
-        self._brushes.clear()
+        self._inks.clear()
         self._graphics.setBackground(QColor(tokens.surface))
         font = self._theme.font(SMALL)
         for plot in (self._plot, self._lane):
             for side in ("left", "bottom"):
                 axis = plot.getAxis(side)
-                axis.setPen(self._pen(tokens.line))
+                axis.setPen(self._inks.pen(tokens.line))
                 axis.setTextPen(QColor(tokens.muted))
                 axis.setStyle(tickFont=font, tickLength=-4)
             plot.getAxis("left").setWidth(round(58 * self._theme.scale))
         self._lane.getAxis("left").setStyle(tickLength=0)
         self._lane.getViewBox().setBackgroundColor(QColor(mixed(tokens.surface, tokens.bad, 0.06)))
-        self._stairs.setPen(self._pen(tokens.accent, 2, 0.8))
+        self._stairs.setPen(self._inks.pen(tokens.accent, 2, 0.8))
         for region in (self._too_slow, self._too_poor):
-            region.setBrush(self._brush(tokens.bad, 0.08))
+            region.setBrush(self._inks.brush(tokens.bad, 0.08))
             for line in region.lines:
-                line.setPen(self._pen(tokens.bad, 1, 0.8))
+                line.setPen(self._inks.pen(tokens.bad, 1, 0.8))
         for words in (self._knee, self._faster, self._better):
             words.setFont(font)
             words.setColor(QColor(tokens.muted))

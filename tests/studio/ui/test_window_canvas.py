@@ -6,8 +6,9 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QWheelEvent
 from pytestqt.qtbot import QtBot
 
+from studio.ui.pixels import difference, heat_colours, pixels, psnr
 from studio.ui.theme import Theme
-from studio.ui.widgets.canvas import BLINK, MODES, Canvas, difference, heat_colours, pixels, psnr
+from studio.ui.widgets.canvas import BLINK, MODES, Canvas
 from tests.studio.ui.window_recording import scene
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -421,6 +423,21 @@ def test_the_threshold_moves_counts_figures_and_pictures(qtbot: QtBot, shown: Wi
     assert page.above.rows == 8
 
 
+def test_a_trained_cascade_is_found_again(shown: Window, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(shown.desk.run.folder or tmp_path, folder)
+    front = shown.desk.run.state.front
+    place = folder / "cascade" / f"{front[0]}-c000" / "cascade.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(cascade_result(folder, front[0], "c000")), encoding="utf-8")
+    shown.go("cascade")
+    page: Any = shown.page("cascade")
+    assert page.cascade is None
+    assert shown.desk.open_run(folder)
+    assert page.cascade is not None
+    assert page.share.value != "–"
+
+
 def test_the_threshold_snaps_to_a_latency_budget(shown: Window) -> None:
     shown.go("cascade")
     page: Any = shown.page("cascade")
@@ -533,6 +550,21 @@ def test_step_selection_and_theme_are_found_again(
     assert again.desk.selected == "c003"
     assert again.theme.tokens.name == "light"
     again.close()
+
+
+def test_the_menus_of_the_top_bar_offer_models_devices_and_runs(
+    qtbot: QtBot, window: Window, recorded_run: Path
+) -> None:
+    open_run(window, recorded_run)
+    shutil.copytree(recorded_run, window.sitting.home / "runs" / "another")
+    for menu in window.top.menus.values():
+        menu.aboutToShow.emit()
+    titles = {name: [action.text() for action in menu.actions()] for name, menu in window.top.menus.items()}
+    assert titles["model"][0] == "Tiny Scenes (bundled)"
+    assert "CPU" in titles["device"]
+    assert titles["run"][0] == "another"
+    window.top.menus["run"].actions()[0].trigger()
+    assert window.desk.run.folder == window.sitting.home / "runs" / "another"
 
 
 def test_closing_during_a_run_asks_first(window: Window, recorded_run: Path) -> None:

@@ -441,7 +441,7 @@ def cascade_result(folder: Path, light: str, heavy: str) -> dict[str, Any]:
         )
         for at in range(count)
     )
-    return Cascade(
+    found = Cascade(
         light=light,
         heavy=heavy,
         light_title="student 4",
@@ -464,7 +464,8 @@ def cascade_result(folder: Path, light: str, heavy: str) -> dict[str, Any]:
         trained_seconds=41.0,
         folder="cascade",
         notes=("120 prompts give wide intervals.",),
-    ).to_json()
+    )
+    return {"run": folder.name, "network": "", "cascade": found.to_json()}
 
 
 def open_run(window: Window, folder: Path) -> None:
