@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.studio.scripted_worker import install
-
 from studio.cli import main
+from tests.studio.scripted_worker import install
 
 if __name__ == "__main__":
     install()

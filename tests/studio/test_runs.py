@@ -178,7 +178,7 @@ def test_a_script_of_the_users_own_is_judged_and_a_bad_one_is_told_why(home: Pat
     good.write_text(GIVEN)
     told.clear()
     result = evaluate(
-        Job(home, emit=told.append), model="tiny-scenes", script=str(good), workload={"steps": 4}
+        Job(home, emit=told.append), model="tiny-scenes", script=str(good), workload={"steps": 6}
     )
     assert result["reason"] == "done", [item.data for item in told if item.type == "run.finished"]
     assert result["winner"] == "c001"
