@@ -25,17 +25,28 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.record.events import ModelCard
+from studio.record.events import Component, ModelCard
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import BUNDLED, Desk
 from studio.ui.journey import Journey
+from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.labels import Figure, Flow, label
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.share_bar import ShareBars
 from studio.ui.widgets.workload_form import WorkloadForm
+
+STAGE = {
+    "text_encoder": "encode",
+    "unet": "denoise",
+    "denoiser": "denoise",
+    "transformer": "denoise",
+    "vae": "decode",
+    "decoder": "decode",
+}
+"""Component to the stage of a run's baseline in which it works."""
 
 
 class DropZone(QFrame):
@@ -96,7 +107,7 @@ class ModelPage(Page):
         self.column.addWidget(splitter, 1)
         desk.card_changed.connect(self._show_card)
         desk.busy_changed.connect(self._show_busy)
-        desk.run.changed.connect(lambda _: self._show_busy())
+        desk.run.changed.connect(self._on_run)
         desk.targets_changed.connect(self._show_fit)
         journey.changed.connect(self._show_legs)
         self._show_card()
@@ -277,14 +288,33 @@ class ModelPage(Page):
                 if at in {2, 4}:
                     item.setTextAlignment(right)
                 self._table.setItem(row, at, item)
-            share = QTableWidgetItem("" if part.share is None else text.percent(part.share))
-            share.setData(Qt.ItemDataRole.UserRole, part.share if part.parameters else -1)
+            known = self._share(card, part)
+            share = QTableWidgetItem("" if known is None else text.percent(known))
+            share.setData(Qt.ItemDataRole.UserRole, known if part.name in STAGE or known else -1)
             self._table.setItem(row, 5, share)
         rows = sum(self._table.rowHeight(row) for row in range(len(card.components)))
         self._table.setFixedHeight(rows + self._table.horizontalHeader().sizeHint().height() + 6)
         self._notes.setText("\n".join(card.notes))
         self._notes.setVisible(bool(card.notes))
         self._show_fit()
+
+    def _share(self, card: ModelCard, part: Component) -> float | None:
+        """A part's share of the baseline's time: the card's, else what the run on show measured."""
+        state = self.desk.run.state
+        verdict = state.baseline.verdict if state.baseline is not None else None
+        if part.share is not None or verdict is None or state.model is None or state.model.hash != card.hash:
+            return part.share
+        whole = sum(verdict.stages.values())
+        return (
+            verdict.stages.get(STAGE.get(part.name, ""), 0.0) / whole
+            if whole and part.name in STAGE
+            else None
+        )
+
+    def _on_run(self, changes: Changes) -> None:
+        self._show_busy()
+        if self.desk.card is not None and (changes.everything or "c000" in changes.updated):
+            self._fill(self.desk.card)
 
     def _show_fit(self) -> None:
         card = self.desk.card

@@ -185,6 +185,19 @@ def test_a_prompt_file_that_cannot_be_used_is_said_and_loses_nothing(window: Win
     assert form.workload().prompts == ("kept",)
 
 
+def test_shares_of_time_come_from_the_run_once_it_is_measured(shown: Window) -> None:
+    model = shown.desk.run.state.model
+    assert model is not None
+    parts = tuple(part.model_copy(update={"share": None}) for part in model.components)
+    shown.go("model")
+    shown.desk.card = model.model_copy(update={"components": parts})
+    shown.desk.card_changed.emit()
+    table = shown.page("model")._table  # type: ignore[attr-defined]
+    rows = {table.item(row, 0).text(): table.item(row, 5).text() for row in range(table.rowCount())}
+    assert rows["denoiser"].startswith("92")
+    assert rows["scheduler"] == ""
+
+
 def test_a_missing_device_cannot_be_chosen_and_says_why(shown: Window) -> None:
     shown.go("device")
     rows = {row.target.id: row for row in shown.page("device").rows}  # type: ignore[attr-defined]

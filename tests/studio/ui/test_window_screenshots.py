@@ -28,6 +28,8 @@ def shown_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fill(window: Window, folder: Path) -> None:
     open_run(window, folder)
+    window.desk.card = window.desk.run.state.model
+    window.desk.card_changed.emit()
     for step in STEPS:
         window.page(step)
     winner = window.desk.run.state.winner or ""
