@@ -78,6 +78,10 @@ def main() -> None:
     tiny: AutoencoderTiny = new_tiny_autoencoder()
     print("tiny autoencoder", averaged("tiny_autoencoder", tiny))
     tiny.half().save_pretrained(FOLDER / "tiny_vae", safe_serialization=True)
+    config = FOLDER / "tiny_vae/config.json"
+    settings = json.loads(config.read_text())
+    settings.pop("block_out_channels")  # AutoencoderTiny writes it but warns when it reads it.
+    config.write_text(json.dumps(settings, indent=2) + "\n")
     for name, module in (("reader", ReaderNetwork()), ("upscaler", new_upscaler())):
         print(name, averaged(name, module))
         weights = {key: value.half().contiguous() for key, value in module.state_dict().items()}
