@@ -35,6 +35,10 @@ class Page(QWidget):
         if self.step in desk.problems:
             self._on_problem(desk.problems[self.step])
 
+    def heightForWidth(self, width: int) -> int:
+        """The least height: a page scrolls only where it must, and never to have more room for pictures."""
+        return self.column.totalMinimumHeightForWidth(width)
+
     def entered(self) -> None:
         """The step was opened."""
 

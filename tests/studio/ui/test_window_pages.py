@@ -519,6 +519,15 @@ def test_export_shows_checks_proof_and_the_command(qtbot: QtBot, shown: Window) 
     assert shown.rail["export"].state == "done"
 
 
+def test_a_step_with_a_message_still_fits_its_window(qtbot: QtBot, shown: Window) -> None:
+    for step in STEPS:
+        shown.go(step)
+        shown.desk.raise_problem(Problem(step, "Something was wrong; do something about it."))
+        qtbot.wait(30)
+        bars = (shown._places[step].verticalScrollBar(), shown._places[step].horizontalScrollBar())
+        assert [bar.maximum() for bar in bars] == [0, 0], step
+
+
 # -- manners ------------------------------------------------------------------------------------
 
 
