@@ -15,7 +15,7 @@ def number(value: float, digits: int = 3) -> str:
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(places, 6)}f}"
+    return f"{value:,.{min(places, 6)}f}".replace("-", "−")
 
 
 def seconds(value: float) -> str:

@@ -477,5 +477,5 @@ class ParetoPlot(QWidget):
         self._plot.getAxis("bottom").setTicks([log_ticks(low, high), []])
         self._faster.setPos(low, bottom)
         self._better.setPos(low, top)
-        self._faster.setAnchor((-0.1, 1.1))
-        self._better.setAnchor((-0.1, -0.2))
+        self._faster.setAnchor((-0.05, 1))
+        self._better.setAnchor((-0.05, 0))

@@ -83,4 +83,4 @@ def test_each_step_is_drawn_in_both_themes(
         assert shot.width() >= 1280
         colours = {shot.pixel(x, y) for x in range(0, shot.width(), 16) for y in range(0, shot.height(), 16)}
         assert len(colours) > 12, f"{step} looks empty"
-        assert shot.save(str(out / f"{step}-{mode}.png"), "PNG", 1)
+        assert shot.save(str(out / f"{step}-{mode}.png"), quality=1)
