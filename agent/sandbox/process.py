@@ -157,6 +157,8 @@ class Process:
         except (OSError, ValueError):
             raise self._failure(self._ending(what)) from None
         answer, payload, arrived = self._receive(timeout, what)
+        # A quick script is done before the first poll; its time has been taken already.
+        self.peak = max(self.peak, memory.high_water(self.pid))
         if answer.get("ticket") != self._ticket:
             self.kill("answered out of turn")
             raise self._failure(

@@ -236,7 +236,7 @@ class TestScheduler(TechniqueContract):
 
 class TestStudent(TechniqueContract):
     kind = Student
-    changed = frozenset({"denoiser.student", "loop.scheduler", "loop.steps", "loop.guidance"})
+    changed = frozenset({"denoiser.student", "loop.steps", "loop.guidance"})
 
 
 class TestGuidanceCutoff(TechniqueContract):
