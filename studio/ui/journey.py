@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from PySide6.QtCore import QObject, Signal
 
 from studio.record.events import RunFinished
 from studio.ui.bridge import Job
-from studio.ui.desk import Desk
+from studio.ui.desk import Desk, Problem
 
 LegState = Literal["waiting", "running", "done", "failed"]
 LEGS: Final = (
@@ -112,4 +112,36 @@ class Journey(QObject):
             return
         self._enter("export")
         self._desk.step_wanted.emit("export")
-        self.export_wanted.emit(finished.winner)
+        self._choose(self._preferred(finished.winner), finished.winner)
+
+    def _preferred(self, winner: str) -> list[str]:
+        """What to pack: the winner, else the front from best to fastest, else the quickest that passed."""
+        state = self._desk.run.state
+        passed = [one for one in state.candidates.values() if one.passed and one.id != "c000"]
+        quick = sorted(
+            passed, key=lambda one: one.verdict.latency.value if one.verdict and one.verdict.latency else 0
+        )
+        names = [winner, *reversed(state.front), *(one.id for one in quick)]
+        return [name for name in dict.fromkeys(names) if name != "c000"]
+
+    def _choose(self, names: list[str], winner: str) -> None:
+        """Ask for one after the other until one can be packed."""
+        if not names:
+            text = "No candidate of this run can be packed; run longer, or choose one on the Export step."
+            self._desk.raise_problem(Problem("export", text, "warning"))
+            self._fail()
+            return
+        name, *rest = names
+        job = self._desk.worker.request("exportable", run=self._desk.run.id, candidate=name)
+
+        def examined(result: dict[str, Any]) -> None:
+            if not result.get("ok"):
+                self._choose(rest, winner)
+                return
+            if name != winner:
+                text = f"{winner} is for exploring only; {name} is packed, which runs without the Studio."
+                self._desk.raise_problem(Problem("export", text, "info"))
+            self.export_wanted.emit(name)
+
+        job.done.connect(examined)
+        job.failed.connect(self._fail)

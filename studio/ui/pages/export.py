@@ -110,6 +110,7 @@ class ExportPage(Page):
         self.checks.setAccessibleName("Checks of the package")
         self.checks.setWordWrap(True)
         self.checks.setSpacing(2)
+        self.checks.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         column.addWidget(self.checks, 1)
         self._bar = QProgressBar()
         self._bar.setAccessibleName("Progress of the export")

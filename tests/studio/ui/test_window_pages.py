@@ -118,9 +118,15 @@ def test_the_whole_job_goes_on_from_step_to_step(qtbot: QtBot, window: Window, r
     assert window.step == "evolve"
     window.worker.events.emit(Journal.read(recorded_run))
     assert window.step == "export"
-    commands = [command for command, _ in asked(window)]
-    assert commands[-1] == "export"
-    assert asked(window)[-1][1]["candidate"] == window.desk.run.state.winner
+    winner = window.desk.run.state.winner
+    assert asked(window)[-1] == ("exportable", {"run": window.desk.run.id, "candidate": winner})
+    list(window.worker._jobs.values())[-1].done.emit({"candidate": winner, "ok": False})
+    second = asked(window)[-1][1]["candidate"]
+    assert second != winner
+    list(window.worker._jobs.values())[-1].done.emit({"candidate": second, "ok": True})
+    assert asked(window)[-1][0] == "export"
+    assert asked(window)[-1][1]["candidate"] == second
+    assert f"{second} is packed" in window.page("export").message.text
     last = list(window.worker._jobs.values())[-1]
     last.done.emit({"package": str(recorded_run / "package"), "zip": "", "id": "abc", "checks": []})
     assert [leg.state for leg in window.journey.legs] == ["done"] * 4
