@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Literal
 
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -51,6 +53,8 @@ class ComparePage(Page):
         super().__init__(desk, theme, commands, journey)
         self.pairs: list[Pair] = []
         self._more: dict[tuple[str, str], list[Pair]] = {}
+        self._enlarged: dict[Path, Path] = {}
+        self._asked: set[Path] = set()
         self._row = 0
         self._quiet = False
         self._view: View = "pair"
@@ -169,10 +173,15 @@ class ComparePage(Page):
         self._labels.setChecked(True)
         self._black = QCheckBox("Black")
         self._black.setToolTip("Pictures on black instead of neutral grey")
-        for widget in (self._gain, self._zoom, self._labels, self._black):
+        self._large = QCheckBox("Enlarged")
+        self._large.setToolTip(
+            "Show both four times as large, by the model's super-resolution; numbers stay the pictures' own"
+        )
+        for widget in (self._gain, self._zoom, self._large, self._labels, self._black):
             row.addWidget(widget)
         column.addLayout(row)
         self._zoom.clicked.connect(self.canvas.cycle_zoom)
+        self._large.toggled.connect(lambda: self.show_row(self._row))
         self._labels.toggled.connect(self._on_labels)
         self._black.toggled.connect(lambda on: self.canvas.set_black(on=on))
         self.canvas.zoomed.connect(lambda zoom: self._zoom.setText(f"{zoom:.0%}" if zoom else "Fit"))
@@ -309,22 +318,46 @@ class ComparePage(Page):
         self.show_row(0)
 
     def _on_picture(self, path: str) -> None:
-        if self.pairs and path in {str(self.pairs[self._row].a), str(self.pairs[self._row].b)}:
-            self._show_pair()
+        if self.pairs:
+            pair = self.pairs[self._row]
+            if Path(path) in {pair.a, pair.b, self._enlarged.get(pair.a), self._enlarged.get(pair.b)}:
+                self._show_pair()
 
     def _show_pair(self) -> None:
         pair = self.pairs[self._row]
         a, b = self.desk.pictures.get(pair.a), self.desk.pictures.get(pair.b)
         names = (f"A  {self._name(self.desk.pair[0])}", f"B  {self._name(self.desk.pair[1])}")
-        self.canvas.show_pair(a, b, names)
+        large = self._large_pair(pair) if self._large.isChecked() else None
+        self.canvas.show_pair(*(large or (a, b)), names)
         self._prompt.setText(f"{self._row + 1}/{len(self.pairs)}  {pair.prompt}  ·  seed {pair.seed}")
         parts = [pair.words()]
-        found = self.canvas.numbers()
+        found = None if large else self.canvas.numbers()
         if found is not None:
             parts.append(
                 f"A to B: PSNR {text.metric('psnr', found[0])}, largest difference {found[1]} of 255"
             )
         self._numbers.setText("   ·   ".join(part for part in parts if part))
+
+    def _large_pair(self, pair: Pair) -> tuple[QImage, QImage] | None:
+        """Both pictures enlarged, once the worker has made them and they are read; None until then."""
+        folder = self.desk.run.folder
+        missing = [path for path in (pair.a, pair.b) if path not in self._enlarged]
+        if missing and folder is not None:
+            fresh = [path for path in missing if path not in self._asked]
+            if fresh:
+                self._asked.update(fresh)
+                names = [path.relative_to(folder).as_posix() for path in fresh]
+                job = self.desk.ask("compare", "enlarge", None, run=self.desk.run.id, pictures=names)
+                job.done.connect(lambda result: self._on_enlarged(folder, result))
+                job.ended.connect(lambda: self._asked.difference_update(fresh))
+            return None
+        a, b = (self.desk.pictures.get(self._enlarged[path]) for path in (pair.a, pair.b))
+        return None if a is None or b is None else (a, b)
+
+    def _on_enlarged(self, folder: Path, result: dict[str, Any]) -> None:
+        for name, large in result["pictures"].items():
+            self._enlarged[folder / name] = folder / large
+        self.show_row(self._row)
 
     def _open_row(self, row: int) -> None:
         self.set_view("pair")
