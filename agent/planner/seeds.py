@@ -39,7 +39,7 @@ def satisfied(wish: Wish, recipe: Recipe) -> bool:
 
 
 def seeds(context: Context, forecast: Forecast, fits: Fits) -> Iterator[tuple[Wish, str]]:
-    """Wishes with their reasons, the one that needs no engine first."""
+    """Wishes with their reasons, those that need no engine first, the quickest of them leading."""
     shares = {name: f"{share:.0%}" for name, share in forecast.shares().items()}
     steps = context.steps
     some = max(1, round(0.4 * steps))
@@ -52,17 +52,18 @@ def seeds(context: Context, forecast: Forecast, fits: Fits) -> Iterator[tuple[Wi
     solver: Wish = {"scheduler": {"name": _solver(context)}}
 
     yield (
-        {"fewer-steps": {"steps": some}},
-        (
-            f"Denoising takes {shares['denoise']} of the time; {some} steps instead of {steps} "
-            "need no engine, so this gives the first point soon."
-        ),
-    )
-    yield (
         {"student": {}},
         (
             f"Denoising takes {shares['denoise']} of the time and the few-step student needs a handful of "
-            f"passes where the model takes {steps * (2 if context.guided else 1)}; alone, to know its worth."
+            f"passes where the model takes {steps * (2 if context.guided else 1)}; with no engine to build, "
+            "this gives the first point soonest."
+        ),
+    )
+    yield (
+        {"fewer-steps": {"steps": some}},
+        (
+            f"Denoising takes {shares['denoise']} of the time; {some} steps instead of {steps} "
+            "need no engine; alone, to know its worth."
         ),
     )
     if engine:

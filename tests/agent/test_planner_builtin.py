@@ -33,9 +33,10 @@ def _play(world: Any, count: int) -> Any:
     return context
 
 
-def test_the_first_proposal_needs_no_engine(world: Any) -> None:
-    (first, *_) = BuiltinPlanner().propose(played(world, 0), 7)
-    assert [step.technique for step in first.recipe] == ["fewer-steps"]
+def test_the_first_proposals_need_no_engine(world: Any) -> None:
+    (first, second, *_) = BuiltinPlanner(at_once=None).propose(played(world, 0), 7)
+    assert [step.technique for step in first.recipe] == ["student"]
+    assert [step.technique for step in second.recipe] == ["fewer-steps"]
 
 
 def test_the_first_generation_measures_the_strong_techniques_alone_and_together(world: Any) -> None:
