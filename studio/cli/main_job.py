@@ -18,7 +18,7 @@ from studio.work.failure import explain
 from studio.work.job import Job
 
 PICTURES = 16
-SEARCH = 5 * 60.0
+SEARCH = 8 * 60.0
 """Seconds for the search where the user gives none."""
 
 
