@@ -71,8 +71,15 @@ def mean(samples: ArrayLike, side: Side = "both", seed: int = 0) -> Interval:
 
 
 def median(samples: ArrayLike, side: Side = "both", seed: int = 0) -> Interval:
-    """The median with its interval."""
-    return bootstrap(samples, _median, side, seed)
+    """The median with its interval.
+
+    Positive samples (times) are resampled as logarithms, so the interval stays positive too.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    if not len(values) or not bool((values > 0).all()):
+        return bootstrap(values, _median, side, seed)
+    logs = bootstrap(np.log(values), _median, side, seed)
+    return Interval(float(np.median(values)), _exponential(logs.low), _exponential(logs.high))
 
 
 def geometric_mean(samples: ArrayLike, seed: int = 0) -> Interval:

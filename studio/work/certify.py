@@ -50,7 +50,7 @@ def certify_run(
 
 
 def _nearly_lossless(history: Sequence[Judged]) -> list[Candidate]:
-    """Fastest first, those at least twice as fast before the others."""
+    """Twice as fast before the others; then those whose measured interval holds the claim; then by speed."""
     near = [
         one
         for one in history
@@ -60,7 +60,12 @@ def _nearly_lossless(history: Sequence[Judged]) -> list[Candidate]:
     def slow(one: Judged) -> bool:
         return one.verdict.speedup is None or one.verdict.speedup.value < LOSSLESS_SPEEDUP
 
-    return [one.candidate for one in sorted(near, key=lambda one: (slow(one), one.seconds))][:TRIES]
+    def doubtful(one: Judged) -> bool:
+        measured = one.verdict.metrics.get("psnr")
+        return measured is None or measured.low < LOSSLESS_DECIBELS
+
+    ranked = sorted(near, key=lambda one: (slow(one), doubtful(one), one.seconds))
+    return [one.candidate for one in ranked][:TRIES]
 
 
 def _first_that_holds(

@@ -40,6 +40,7 @@ def pareto(points: Sequence[Point], loss_title: str) -> str:
     y_high = min(max([*values, *bars]), max(values) + 0.3 * span) + 0.08 * span
 
     def x(seconds: float) -> float:
+        seconds = min(max(seconds, x_low), x_high)  # a bar that leaves the plot ends at its edge
         share = (math.log(seconds) - math.log(x_low)) / (math.log(x_high) - math.log(x_low))
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
