@@ -238,3 +238,8 @@ def test_the_floor_falls_with_the_machine_s_rate_and_is_counted_once(
         amount / count for amount, count in zip(floor.work(wanted).values(), (2, 4, 1), strict=True)
     }
     assert floor.seconds(wanted, lambda _: 1e9, done) == pytest.approx(sum(done.values()) / 1e9)
+
+
+def test_the_interval_of_a_time_is_positive_however_rough_the_samples() -> None:
+    found = bootstrap.median([0.011, 0.013, 0.2, 0.012])
+    assert 0 < found.low <= found.value <= found.high

@@ -2,8 +2,8 @@
 
 Generation 1, without parents.
 
-Why: Denoising takes 94% of the time and the few-step student needs a handful of passes where the
-model takes 20; alone, to know its worth.
+Why: Denoising takes 98% of the time and the few-step student needs a handful of passes where the
+model takes 60; alone, to know its worth.
 
 What is known of the quality:
 

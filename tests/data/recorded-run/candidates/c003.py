@@ -1,8 +1,8 @@
-"""ONNX Runtime
+"""OpenVINO
 
 Generation 1, without parents.
 
-Why: ONNX Runtime alone changes no arithmetic: what the engine is worth with the pictures kept.
+Why: OpenVINO alone changes no arithmetic: what the engine is worth with the pictures kept.
 
 What is known of the quality:
 
@@ -13,7 +13,7 @@ from engines.pipeline import build, plan
 from engines.techniques import Engine
 
 RECIPE = (
-    Engine(backend="onnxruntime"),
+    Engine(backend="openvino"),
 )
 
 
