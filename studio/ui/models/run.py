@@ -143,9 +143,14 @@ class RunModel(QObject):
         return self.picture(verdict.samples[0].image) if verdict and verdict.samples else None
 
     def certificate(self, name: str) -> events.Certified | None:
-        """The last claim checked for a candidate."""
-        found = [one for one in self.state.certified if one.id == name]
-        return found[-1] if found else None
+        """What was certified of a candidate: a claim that held before one that did not, then the last."""
+        found = self.certificates(name)
+        return found[0] if found else None
+
+    def certificates(self, name: str) -> list[events.Certified]:
+        """Every claim checked for a candidate, those that held first."""
+        found = [one for one in reversed(self.state.certified) if one.id == name]
+        return sorted(found, key=lambda one: not one.held)
 
     # -- taking in ------------------------------------------------------------------------------
 
@@ -185,7 +190,7 @@ class RunModel(QObject):
             case events.Certified():
                 changes.certified = True
                 changes.updated.add(data.id)
-                outcome = "holds" if data.held else "does not hold"
+                outcome = "holds" if data.held else "not proven"
                 words = f"{data.id} {data.claim}: {outcome} on {data.prompts} prompts"
             case events.RunPaused():
                 changes.phase = True

@@ -167,15 +167,15 @@ class Inspector(QWidget):
         )
         self._reason.setVisible(bool(self._reason.text()))
         self._show_numbers(verdict)
-        certificate = run.certificate(name)
-        self._certificate.setVisible(certificate is not None)
-        if certificate is not None:
-            mark = "✓" if certificate.held else "✕"
-            self._certificate.setText(
-                f"{mark} {certificate.claim}: {'holds' if certificate.held else 'does not hold'} "
-                f"on {certificate.prompts} fresh prompts. {certificate.note}"
+        certificates = run.certificates(name)
+        self._certificate.setVisible(bool(certificates))
+        self._certificate.setText(
+            "\n".join(
+                f"{'✓' if one.held else '✕'} {one.claim}: {'holds' if one.held else 'not proven'}. {one.note}"
+                for one in certificates
             )
-            set_role(self._certificate, "good" if certificate.held else "bad")
+        )
+        set_role(self._certificate, "good" if certificates and certificates[0].held else "bad")
         notes = []
         if verdict is not None:
             notes += [f"Fell back: {one}" for one in verdict.fallbacks]
