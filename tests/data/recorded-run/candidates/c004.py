@@ -2,7 +2,7 @@
 
 Generation 1, without parents.
 
-Why: The fast end: after the student the decoder would take 19% of the time, so it is joined by the
+Why: The fast end: after the student the decoder would take 18% of the time, so it is joined by the
 tiny decoder and OpenVINO.
 
 What is known of the quality:

@@ -2,7 +2,7 @@
 
 Generation 2, from c005 (DPM++ 2M 12 + OpenVINO + prompt cache).
 
-Why: c005 reaches 5.2x at a loss of 0.0 points; adds fused QKV (denoise is 93% of its time).
+Why: c005 reaches 4.6x at a loss of 0.0 points; adds fused QKV (denoise is 95% of its time).
 
 What is known of the quality:
 

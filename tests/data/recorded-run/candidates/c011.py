@@ -2,7 +2,7 @@
 
 Generation 2, without parents.
 
-Why: Fast within 2.0 points: 18.7x at 1.4 points is expected, where c002 has 8.6x.
+Why: Fast within 2.0 points: 17.7x at 1.4 points is expected, where c007 has 7.3x.
 
 What is known of the quality:
 

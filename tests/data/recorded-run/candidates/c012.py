@@ -3,7 +3,7 @@
 Generation 2, from c008 (student 1 + OpenVINO + tiny decoder + prompt cache) and c011 (student 4 +
 OpenVINO bf16 + prompt cache).
 
-Why: c008 reaches 36.5x at a loss of 9.7 points; c011 reaches 20.6x at a loss of 0.9 points:
+Why: c008 reaches 36.3x at a loss of 9.7 points; c011 reaches 22.0x at a loss of 0.9 points:
 together they may be faster.
 
 What is known of the quality:

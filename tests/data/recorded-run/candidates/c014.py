@@ -2,7 +2,7 @@
 
 Generation 2, from c012 (student 2 + OpenVINO bf16 + tiny decoder + prompt cache).
 
-Why: c012 reaches 34.7x at a loss of 0.9 points; from 14 verdicts the Gaussian process expects the
+Why: c012 reaches 35.4x at a loss of 0.9 points; from 14 verdicts the Gaussian process expects the
 front to gain most by student steps 1 (was 2).
 
 What is known of the quality:

@@ -2,7 +2,7 @@
 
 Generation 3, from c011 (student 4 + OpenVINO bf16 + prompt cache).
 
-Why: c011 reaches 20.6x at a loss of 0.9 points; from 15 verdicts the Gaussian process expects the
+Why: c011 reaches 22.0x at a loss of 0.9 points; from 15 verdicts the Gaussian process expects the
 front to gain most by student steps 8 (was 4).
 
 What is known of the quality:

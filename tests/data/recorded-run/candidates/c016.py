@@ -2,7 +2,7 @@
 
 Generation 3, without parents.
 
-Why: Fast within 2.0 points: 26.8x at 1.5 points is expected, where c011 has 22.2x.
+Why: Fast within 2.0 points: 29.5x at 1.5 points is expected, where c011 has 26.1x.
 
 What is known of the quality:
 

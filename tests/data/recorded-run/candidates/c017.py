@@ -2,7 +2,7 @@
 
 Generation 3, from c005 (DPM++ 2M 12 + OpenVINO + prompt cache).
 
-Why: c005 reaches 5.2x at a loss of 0.0 points; adds the few-step student (denoise is 93% of its
+Why: c005 reaches 4.6x at a loss of 0.0 points; adds the few-step student (denoise is 95% of its
 time) and drops fewer steps, the DPM++ 2M solver.
 
 What is known of the quality:
