@@ -66,8 +66,8 @@ class TextToLatent(nn.Module):
 def trained_autoencoder() -> AutoencoderKL:
     """The averaged autoencoder from its checkpoint."""
     model = new_autoencoder()
-    state = torch.load(loop.ROOT / "autoencoder/checkpoint.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state["average"])
+    if not loop.averaged("autoencoder", model):
+        raise SystemExit("The autoencoder comes first: python -m assets.training.autoencoder")
     model.to(loop.device()).eval()
     return model
 

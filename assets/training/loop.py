@@ -43,6 +43,15 @@ def learning_rate(step: int, share: float, peak: float, warmup: int = 200) -> fl
 M = TypeVar("M", bound=nn.Module)
 
 
+def averaged(name: str, module: nn.Module) -> bool:
+    """Load a run's averaged weights into `module`; False where it has not been trained."""
+    path = ROOT / name / "checkpoint.pt"
+    if not path.exists():
+        return False
+    module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
+    return True
+
+
 class Run(Generic[M]):
     """One training run: parameters, their moving average, optimiser, log."""
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import save_file
-from torch import nn
 from transformers import CLIPTokenizer
 
-from assets.training import loop, tokenizer
+from assets.training import tokenizer
 from assets.training.autoencoder import new_autoencoder
 from assets.training.denoiser import SCHEDULE, TextToLatent, latents
+from assets.training.loop import averaged
 from assets.training.student import LORA_FILE, lora_weights
 from assets.training.tiny_autoencoder import new_tiny_autoencoder
 from assets.training.upscaler import new_upscaler
@@ -27,15 +27,6 @@ from engines.scenes.reader import ReaderNetwork
 
 FOLDER = Path(__file__).parents[1] / "tiny-scenes"
 SETTINGS = {"name": "Tiny Scenes", "licence": "Apache-2.0", "steps": 30, "guidance": 4.0, "prompts": "scenes"}
-
-
-def averaged(name: str, module: nn.Module) -> bool:
-    """Load a run's averaged weights; False where it has not been trained."""
-    path = loop.ROOT / name / "checkpoint.pt"
-    if not path.exists():
-        return False
-    module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
-    return True
 
 
 def normalise(model: AutoencoderKL, mean: torch.Tensor, deviation: torch.Tensor) -> None:

@@ -72,9 +72,7 @@ def with_low_rank(unet: nn.Module, rank: int = RANK) -> nn.Module:
 def lora_weights() -> dict[str, torch.Tensor]:
     """The student's LoRA under diffusers' names (`unet.PATH.lora_A.weight`), fp16; zeros if not trained."""
     unet = with_low_rank(TextToLatent().unet)
-    path = loop.ROOT / "student/checkpoint.pt"
-    if path.exists():
-        unet.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
+    loop.averaged("student", unet)
     weights: dict[str, torch.Tensor] = {}
     for name, module in unet.named_modules():
         if isinstance(module, LowRank):
@@ -86,8 +84,8 @@ def lora_weights() -> dict[str, torch.Tensor]:
 def trained_teacher() -> TextToLatent:
     """The averaged heavy model, frozen."""
     pair = TextToLatent()
-    path = loop.ROOT / "denoiser/checkpoint.pt"
-    pair.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
+    if not loop.averaged("denoiser", pair):
+        raise SystemExit("The denoiser comes first: python -m assets.training.denoiser")
     pair.requires_grad_(False).eval().to(loop.device())
     return pair
 

@@ -34,7 +34,7 @@ def fill(window: Window, folder: Path) -> None:
         window.page(step)
     winner = window.desk.run.state.winner or ""
     window.desk.select(winner)
-    window.desk.compare("c000", window.desk.run.state.front[0])
+    window.desk.compare("c000", window.desk.run.state.winner or window.desk.run.state.front[0])
     cascade = window.page("cascade")
     cascade.show_result(cascade_result(folder, window.desk.run.state.front[0], "c000"))  # type: ignore[attr-defined]
     save_png(folder / "package" / "golden" / "studio.png", scene(2, 0.1))
@@ -42,8 +42,8 @@ def fill(window: Window, folder: Path) -> None:
     export = window.page("export")
     export.show_exported(  # type: ignore[attr-defined]
         {
-            "package": str(folder / "package"),
-            "zip": str(folder / "package.zip"),
+            "package": "my-package",
+            "zip": "my-package.zip",
             "id": "7be1c19c0d4a55f2",
             "bytes": 41_000_000,
             "checks": [
