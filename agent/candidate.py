@@ -82,7 +82,7 @@ class Verdict:
     latency: Interval | None = None
     latency_p90: float | None = None
     speedup: Interval | None = None
-    """Baseline time over candidate time, measured in alternation (ABBA)."""
+    """Baseline time over candidate time, measured in turns (`engines.measure.timing`)."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds in `encode`, `denoise`, `decode`, as the candidate reports them."""
     throughput: Mapping[int, float] = field(default_factory=dict)

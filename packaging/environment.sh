@@ -39,7 +39,9 @@ ensure_environment() {
     fi
     say "Setting up .venv (several GB the first time) ..."
     [ -x .venv/bin/python ] || "$uv" venv --quiet --python "$python" .venv
+    # A second try trusts the system's certificates too: some networks answer with their own.
     "$uv" pip sync --python .venv --require-hashes packaging/requirements.lock ||
+        "$uv" pip sync --system-certs --python .venv --require-hashes packaging/requirements.lock ||
         { say "The packages could not be installed; see the lines above, then run this again: it goes on where it stopped."; return 1; }
     "$uv" pip install --quiet --python .venv --no-deps --no-build-isolation --editable . ||
         { say "Pareto Studio itself could not be installed into .venv; see the lines above."; return 1; }

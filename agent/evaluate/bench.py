@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -147,35 +148,37 @@ class Bench:
         on_pair: Callable[[Asked, Pixels, Pixels], None],
         **stop: float,
     ) -> Timing:
-        """ABBA with fresh prompts for each pair; who is not timed stands still."""
+        """Take turns, every call on a fresh prompt; who is not timed stands still.
+
+        One call of each of the candidate's turns, chosen by chance, gets the
+        prompt of the baseline's turn before it; `on_pair` sees both sides' pictures.
+        """
         baseline = self.baseline()
         size = self.workload.batch
-        asked: dict[int, Asked] = {}
-        drawn: dict[int, dict[str, Pixels]] = {}
+        shared: dict[int, tuple[Asked, Pixels]] = {}
+        chance, usual, paired = random.SystemRandom(), 1, 0
 
-        def timed(side: str, pair: int) -> float:
-            wanted = asked.setdefault(pair, prompts.fresh(size))
-            mine, other = (baseline, candidate) if side == "baseline" else (candidate, baseline)
-            other.pause()
-            try:
-                if mine is baseline:
-                    answer = self.draw_baseline(wanted)
-                else:
-                    answer = candidate.generate(wanted.prompts, wanted.seeds)
-            finally:
-                other.resume()
-            both = drawn.setdefault(pair, {})
-            both[side] = answer.images
-            if len(both) == 2:
-                on_pair(wanted, both["candidate"], both["baseline"])
-                drawn[pair] = {}
+        def ours(turn: int, _: int) -> float:
+            wanted = prompts.fresh(size)
+            with _standing_still(candidate):
+                answer = self.draw_baseline(wanted)
+            shared[turn] = (wanted, answer.images)
             return answer.seconds / size
 
-        return alternate(
-            lambda pair: timed("baseline", pair),
-            lambda pair: timed("candidate", pair),
-            **stop,  # type: ignore[arg-type]
-        )
+        def theirs(turn: int, call: int) -> float:
+            nonlocal usual, paired
+            if call == 0:
+                paired = chance.randrange(usual)
+            usual = call + 1
+            pair = shared[turn] if call == paired else None
+            wanted = pair[0] if pair else prompts.fresh(size)
+            with _standing_still(baseline):
+                answer = candidate.generate(wanted.prompts, wanted.seeds)
+            if pair:
+                on_pair(wanted, answer.images, pair[1])
+            return answer.seconds / size
+
+        return alternate(ours, theirs, **stop)  # type: ignore[arg-type]
 
     # -- its end ---------------------------------------------------------------------------------
 
@@ -190,3 +193,12 @@ class Bench:
         """End every process."""
         with suppress(OSError):
             self.nursery.close()
+
+
+@contextmanager
+def _standing_still(process: Process) -> Iterator[None]:
+    process.pause()
+    try:
+        yield
+    finally:
+        process.resume()

@@ -12,8 +12,10 @@ process.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,20 +71,30 @@ class Judge:
         from engines.models.card import describe
         from engines.models.load import open_model
 
-        self.model, self.device, self.workload, self.folder = model, device, workload, folder
+        self.device, self.workload, self.folder = device, workload, folder
         self._opened = open_model(model)
+        self.model = str(self._opened.path)
         self.card = describe(self._opened)
         self._prompts = Prompts(workload.prompts)
         self._asked = self._prompts.gate(gate)
         self.limits = limits or Limits(memory=_memory_limit())
         self._bench = Bench(
-            model, device, workload, self._baseline_script(), self.limits, _places(self._opened.path)
+            self.model, device, workload, self._baseline_script(), self.limits, _places(self._opened.path)
         )
         self._metric = metric
         self._quality: quality.Quality | None = None
         self._reference: references.Reference | None = None
         self._sealed: tuple[Asked, Pixels] | None = None
         self._built: set[Any] = set()
+        # The metrics' imports take seconds; the processes' own are under way now and leave a core free.
+        self._warming = threading.Thread(target=self._warm, name="metrics", daemon=True)
+        self._warming.start()
+
+    def _warm(self) -> None:
+        """Have all metrics loaded; what fails will fail again where it is wanted."""
+        with suppress(Exception):
+            nothing = np.zeros((2, 64, 64, 3), np.uint8)
+            self.quality.values(nothing, nothing, self._asked.prompts[:2])
 
     @property
     def isolation(self) -> str:
@@ -121,6 +133,7 @@ class Judge:
         try:
             found = self._find_reference()
             process = self._bench.baseline()
+            self._warming.join()
             self._bench.draw_baseline(self._asked.part(0, 1))  # the first picture pays for lazy set-up
             if found is None:
                 found = self._draw_reference()

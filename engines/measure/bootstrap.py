@@ -59,10 +59,15 @@ def bootstrap(
     from scipy import stats
 
     tail = 0.025 if side == "both" else 0.05
-    draws = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    error = float(statistic(values[draws]).std()) * math.sqrt(count / (count - 1))
-    width = float(stats.t.ppf(1 - tail, count - 1)) * error
+    width = float(stats.t.ppf(1 - tail, count - 1)) * _error(values, statistic, seed)
     return Interval(centre, centre - width, centre + width)
+
+
+def _error(values: NDArray[np.float64], statistic: Statistic, seed: int) -> float:
+    """The statistic's standard error."""
+    count = len(values)
+    draws = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    return float(statistic(values[draws]).std()) * math.sqrt(count / (count - 1))
 
 
 def mean(samples: ArrayLike, side: Side = "both", seed: int = 0) -> Interval:
@@ -82,10 +87,20 @@ def median(samples: ArrayLike, side: Side = "both", seed: int = 0) -> Interval:
     return Interval(float(np.median(values)), _exponential(logs.low), _exponential(logs.high))
 
 
-def geometric_mean(samples: ArrayLike, seed: int = 0) -> Interval:
-    """The geometric mean of positive ratios with its interval."""
-    logs = mean(np.log(np.asarray(samples, dtype=np.float64)), seed=seed)
-    return Interval(*(_exponential(bound) for bound in (logs.value, logs.low, logs.high)))
+def ratio(above: ArrayLike, below: ArrayLike, seed: int = 0) -> Interval:
+    """The ratio of two independent sets' geometric means; all values positive, two or more of each.
+
+    Each set is resampled by itself; the degrees of freedom are Welch's.
+    """
+    from scipy import stats
+
+    sets = [np.log(np.asarray(values, dtype=np.float64)) for values in (above, below)]
+    parts = [_error(values, _mean, seed + place) ** 2 for place, values in enumerate(sets)]
+    spread = sum(part**2 / (len(values) - 1) for part, values in zip(parts, sets, strict=True))
+    freedom = sum(parts) ** 2 / spread if spread else math.inf
+    width = float(stats.t.ppf(0.975, freedom)) * math.sqrt(sum(parts))
+    centre = float(sets[0].mean() - sets[1].mean())
+    return Interval(*(_exponential(bound) for bound in (centre, centre - width, centre + width)))
 
 
 def _exponential(value: float) -> float:

@@ -49,25 +49,40 @@ def test_values_that_do_not_exist_are_left_out_of_an_interval() -> None:
 # -- timing --------------------------------------------------------------------------------------
 
 
-def test_alternation_is_abba_and_each_pair_shares_its_prompt() -> None:
+def test_the_sides_take_turns_with_the_baseline_first_and_last() -> None:
     order: list[str] = []
 
     def side(name: str, seconds: float) -> Timed:
-        def timed(pair: int) -> float:
-            order.append(f"{name}{pair}")
+        def timed(turn: int, call: int) -> float:
+            order.append(f"{name}{turn}.{call}")
             return seconds
 
         return timed
 
-    alternate(side("a", 2.0), side("b", 1.0), least=2, most=2)
-    assert order == ["a0", "b0", "b1", "a1", "a2", "b2", "b3", "a3"]
+    alternate(side("a", 2.0), side("b", 0.2), least=2, most=2)
+    assert order == ["a0.0", "b0.0", "b0.1", "b0.2", "a1.0", "b1.0", "b1.1", "b1.2", "a2.0"]
+
+
+def test_a_quick_candidate_is_called_often_in_its_turn_and_a_slow_one_once() -> None:
+    def calls(seconds: float) -> int:
+        return len(alternate(lambda *_: 1.0, lambda *_: seconds, least=2, most=2).turns[0])
+
+    assert [calls(seconds) for seconds in (0.001, 0.1, 0.5, 2.0)] == [9, 3, 1, 1]
+
+
+def test_the_cold_first_call_of_a_turn_does_not_count_as_the_usual_one() -> None:
+    found = alternate(lambda *_: 1.0, lambda _, call: 0.010 if call else 0.500, least=4, most=4)
+    assert found.latency.value == pytest.approx(0.5)  # one such call is all there is time for
+
+    found = alternate(lambda *_: 1.0, lambda _, call: 0.010 if call else 0.030, least=4, most=4)
+    assert (found.latency.value, found.speedup.value) == pytest.approx((0.010, 100.0))
 
 
 def test_drift_of_the_machine_does_not_bend_the_ratio() -> None:
     now = [1.0]
 
     def work(cost: float) -> Timed:
-        def timed(_: int) -> float:
+        def timed(*_: int) -> float:
             now[0] += 0.05
             return cost * now[0]
 
@@ -78,17 +93,33 @@ def test_drift_of_the_machine_does_not_bend_the_ratio() -> None:
 
 
 def test_timing_stops_early_when_the_interval_is_narrow() -> None:
-    found = alternate(lambda _: 0.4, lambda _: 0.1, least=3, most=50)
-    assert found.blocks == 3
+    found = alternate(lambda *_: 0.4, lambda *_: 0.1, least=3, most=50)
+    assert len(found.turns) == 3
     assert (found.speedup.value, found.latency.value, found.p90) == pytest.approx((4.0, 0.1, 0.1))
 
 
 def test_a_noisy_ratio_excludes_one_only_when_the_difference_is_real() -> None:
     rng = np.random.default_rng(3)
-    same = Timing(tuple(rng.lognormal(0, 0.3, 20)), tuple(rng.lognormal(0, 0.3, 20))).speedup
-    faster = Timing(tuple(2 * rng.lognormal(0, 0.3, 20)), tuple(rng.lognormal(0, 0.3, 20))).speedup
+
+    def speedup(cost: float) -> bootstrap.Interval:
+        turns = tuple((value,) for value in rng.lognormal(0, 0.3, 20))
+        return Timing(tuple(cost * rng.lognormal(0, 0.3, 21)), turns).speedup
+
+    same, faster = speedup(1.0), speedup(2.0)
     assert same.low < 1 < same.high
     assert faster.low > 1
+
+
+@pytest.mark.parametrize("turns", [4, 8])
+def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_it_says(turns: int) -> None:
+    rng = np.random.default_rng(4)
+    hits = 0
+    for trial in range(300):
+        found = bootstrap.ratio(
+            3 * rng.lognormal(0, 0.05, turns + 1), rng.lognormal(0, 0.15, turns), seed=trial
+        )
+        hits += found.low <= 3.0 <= found.high
+    assert hits / 300 >= 0.93
 
 
 # -- pictures ------------------------------------------------------------------------------------
