@@ -139,7 +139,7 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
     The student is calibrated at the noise levels it is used at.
     """
     fixed = LoopSettings(
-        scheduler="lcm" if denoiser.student else "ddim",
+        scheduler="ddim",
         scheduler_config=dict(model.scheduler_config),
         steps=8 if denoiser.student else 24,
         guidance=1.0 if denoiser.student else model.guidance,

@@ -70,9 +70,12 @@ class TorchCompile(Backend):
         return Built((MODEL,), {"options": {}})
 
     def component_of(self, artifact: Artifact) -> Component:
+        import torch._inductor.config
         from torch._inductor import aoti_load_package
 
-        with warnings.catch_warnings():
+        # Without the setting, loading compiles test programs to see which vector instructions work:
+        # seconds, and a candidate's process may not write where they go.
+        with warnings.catch_warnings(), torch._inductor.config.patch({"cpp.vec_isa_ok": True}):
             warnings.simplefilter("ignore")
             package = aoti_load_package(str(artifact.folder / MODEL))
         capture = artifact.capture
