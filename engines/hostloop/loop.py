@@ -1,16 +1,17 @@
 """The host loop: from prompts and seeds to pictures, whatever engine runs the components.
 
-    tokenize -> text_encoder -> noise -> (denoiser, guidance, scheduler) x steps -> decoder -> uint8
+    tokenize -> text encoders -> noise -> (denoiser, guidance, scheduler) x steps -> decoder -> uint8
 
 A component is a function from named arrays to named arrays, batch first.
 The seed alone decides a picture's noise: the batch it is in does not.
+A model without a denoiser is one component, `upscaler`: picture in, picture out.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from . import noise, schedulers
+from . import noise, pictures, schedulers
+from .conditions import Prompts
 from .errors import LoopError
 from .settings import LoopSettings
 
@@ -27,9 +29,6 @@ Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-
-PROMPTS_KEPT = 1024
-"""Embeddings that the prompt cache keeps; the one used longest ago goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class StepDone:
     images: range
     """Which of the asked-for pictures are in this batch."""
     latent: Floats
-    """(B, C, h, w); `Loop.decode` shows it."""
+    """(B, C, h, w), of video (B, C, F, h, w); `Loop.decode` shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Result:
     """Pictures and how they were made."""
 
     images: Pixels
-    """(N, H, W, 3)"""
+    """(N, H, W, 3), of video (N, F, H, W, 3)"""
     seconds: dict[str, float]
     """Wall-clock seconds in `encode`, `denoise` and `decode`."""
     calls: dict[str, int]
@@ -61,9 +60,22 @@ class Result:
     """Pictures with a value that is not a number or not finite; such pixels are black."""
 
 
+def needed(settings: LoopSettings) -> list[str]:
+    """The components that settings need."""
+    from .conditions import encoders_of
+
+    if not settings.steps:
+        return ["upscaler"]
+    found = [encoder.component for encoder in encoders_of(settings)]
+    found += list(settings.picture.encoders) if settings.picture else []
+    found += ["denoiser"] if settings.cache_interval == 1 else ["denoiser_full", "denoiser_shallow"]
+    return [*found, "decoder"]
+
+
 class Loop:
     """Runs components as `settings` say; keeps nothing between calls but cached prompts.
 
+    `tokenizer` is the one of `text_encoder`, or all by the name of their folder.
     `steps` is how often the denoiser is asked for each picture: the settings'
     steps, with the scheduler pndm one more.
 
@@ -72,11 +84,12 @@ class Loop:
     """
 
     def __init__(
-        self, components: Mapping[str, Component], tokenizer: Tokenizer, settings: LoopSettings
+        self,
+        components: Mapping[str, Component],
+        tokenizer: Tokenizer | Mapping[str, Tokenizer],
+        settings: LoopSettings,
     ) -> None:
-        needed = ["text_encoder", "decoder"]
-        needed += ["denoiser"] if settings.cache_interval == 1 else ["denoiser_full", "denoiser_shallow"]
-        missing = [name for name in needed if name not in components]
+        missing = [name for name in needed(settings) if name not in components]
         if missing:
             raise LoopError(
                 f"The host loop needs the component {' and '.join(missing)}; build the pipeline again."
@@ -86,19 +99,21 @@ class Loop:
                 "Settings make no sense: cache_interval and batch must be at least 1, "
                 "guidance_until between 0 and 1."
             )
-        first = schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
         self.settings = settings
-        self.steps = len(first.timesteps)
+        self.steps = 0
+        if settings.steps:
+            first = schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
+            self.steps = len(first.timesteps)
+        tokenizers = tokenizer if isinstance(tokenizer, Mapping) else {"tokenizer": tokenizer}
         self._components = dict(components)
-        self._tokenizer = tokenizer
-        self._cache: OrderedDict[str, Floats] = OrderedDict()
+        self._prompts = Prompts(settings, tokenizers, self._call)
         self._calls: Counter[str] = Counter()
         self._rows: Counter[str] = Counter()
 
     @property
     def guided_steps(self) -> int:
         """How many steps, from the first, are guided."""
-        if self.settings.guidance <= 1:
+        if self.settings.guidance <= 1 or self.settings.embedded_guidance:
             return 0
         return math.ceil(self.settings.guidance_until * self.steps - 1e-9)
 
@@ -108,7 +123,7 @@ class Loop:
         seeds: Sequence[int],
         on_step: Callable[[StepDone], None] | None = None,
     ) -> Result:
-        """One picture for each prompt and its seed.
+        """One picture (or video) for each prompt and its seed.
 
         `on_step` is called after every step; to cancel, raise `Cancelled` in it.
 
@@ -124,23 +139,28 @@ class Loop:
         self._calls.clear()
         self._rows.clear()
         seconds = {"encode": 0.0, "denoise": 0.0, "decode": 0.0}
-        pictures: list[Pixels] = []
+        made: list[Pixels] = []
         broken: list[int] = []
         for first in range(0, len(prompts), self.settings.batch):
             images = range(first, min(first + self.settings.batch, len(prompts)))
+            asked, drawn_by = [prompts[i] for i in images], [seeds[i] for i in images]
             start = time.perf_counter()
-            embeddings = self._embeddings([prompts[i] for i in images])
-            encoded = time.perf_counter()
-            latent = self._denoise(embeddings, [seeds[i] for i in images], images, on_step)
-            denoised = time.perf_counter()
-            pixels, finite = self._decode(latent)
-            pictures.append(pixels)
+            if self.steps:
+                conditions = self._prompts.conditions(asked, drawn_by, guided=self.guided_steps > 0)
+                encoded = time.perf_counter()
+                latent = self._denoise(conditions, drawn_by, images, on_step)
+                denoised = time.perf_counter()
+                pixels, finite = self._decode(latent)
+            else:
+                encoded = denoised = start
+                pixels, finite = self._enlarge(asked)
+            made.append(pixels)
             broken += [images[i] for i, fine in enumerate(finite) if not fine]
             seconds["encode"] += encoded - start
             seconds["denoise"] += denoised - encoded
             seconds["decode"] += time.perf_counter() - denoised
         return Result(
-            np.concatenate(pictures), seconds, dict(self._calls), dict(self._rows), broken=tuple(broken)
+            np.concatenate(made), seconds, dict(self._calls), dict(self._rows), broken=tuple(broken)
         )
 
     def decode(self, latent: Floats) -> Pixels:
@@ -148,45 +168,16 @@ class Loop:
         return self._decode(latent)[0]
 
     def tokenize(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Token ids, (B, T): begin, words, end, padding; what is too long is cut off."""
-        settings = self.settings
-        ids = np.full((len(texts), settings.token_length), settings.pad_id, dtype=np.int64)
-        for row, text in zip(ids, texts, strict=True):
-            words = self._tokenizer.encode(text, add_special_tokens=False).ids[: settings.token_length - 2]
-            row[0] = settings.bos_id
-            row[1 : 1 + len(words)] = words
-            row[1 + len(words)] = settings.eos_id
-        return ids
+        """Token ids, (B, T), for the first text encoder: begin, words, end, padding; too long is cut off."""
+        return self._prompts.tokens(self._prompts.encoders[0], texts)[0]
 
     def _call(self, name: str, inputs: Arrays) -> Arrays:
         self._calls[name] += 1
         self._rows[name] += len(next(iter(inputs.values())))
         return self._components[name](inputs)
 
-    def _embeddings(self, prompts: list[str]) -> Floats:
-        """(2, B, T, D): negative and prompt; (1, B, T, D) where no step is guided."""
-        texts = [self.settings.negative_prompt, *prompts] if self.guided_steps else prompts
-        rows = self._encode_cached(texts) if self.settings.prompt_cache else self._encode(texts)
-        if not self.guided_steps:
-            return rows[np.newaxis]
-        return np.stack([np.repeat(rows[:1], len(prompts), axis=0), rows[1:]])
-
-    def _encode(self, texts: list[str]) -> Floats:
-        return self._call("text_encoder", {"input_ids": self.tokenize(texts)})["embeddings"]
-
-    def _encode_cached(self, texts: list[str]) -> Floats:
-        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
-        fresh = dict(zip(new, self._encode(new), strict=True)) if new else {}
-        found = [fresh[text] if text in fresh else self._cache[text] for text in texts]
-        for text, row in zip(texts, found, strict=True):
-            self._cache[text] = row
-            self._cache.move_to_end(text)
-        while len(self._cache) > PROMPTS_KEPT:
-            self._cache.popitem(last=False)
-        return np.stack(found)
-
     def _denoise(
-        self, embeddings: Floats, seeds: list[int], images: range, on_step: Callable[[StepDone], None] | None
+        self, conditions: Arrays, seeds: list[int], images: range, on_step: Callable[[StepDone], None] | None
     ) -> Floats:
         settings, shape = self.settings, self.settings.latent_shape
         scheduler = schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
@@ -196,7 +187,7 @@ class Loop:
         features: dict[str, Floats] = {}
         for step in range(self.steps):
             timestep = float(scheduler.timesteps[step])
-            prediction = self._predict(scheduler.scale(sample, step), timestep, embeddings, step, features)
+            prediction = self._predict(scheduler.scale(sample, step), timestep, conditions, step, features)
             fresh = None
             if scheduler.wants_noise(step):
                 fresh = np.stack([noise.step_noise(seed, step, shape) for seed in seeds])
@@ -206,30 +197,40 @@ class Loop:
         return sample
 
     def _predict(
-        self, sample: Floats, timestep: float, embeddings: Floats, step: int, features: dict[str, Floats]
+        self, sample: Floats, timestep: float, conditions: Arrays, step: int, features: dict[str, Floats]
     ) -> Floats:
         """The denoiser's answer, guided where this step is."""
         if step >= self.guided_steps:
             if "both" in features:
                 features["prompt"] = features.pop("both")[len(sample) :]
-            return self._evaluate("prompt", sample, timestep, embeddings[-1], step, features)
+            given = {name: value[-1] for name, value in conditions.items()}
+            return self._evaluate("prompt", sample, timestep, given, step, features)
         if self.settings.batched_guidance:
             twice = np.concatenate([sample, sample])
-            joined = embeddings.reshape(-1, *embeddings.shape[2:])
-            without, with_prompt = np.split(
-                self._evaluate("both", twice, timestep, joined, step, features), 2
-            )
+            given = {name: value.reshape(-1, *value.shape[2:]) for name, value in conditions.items()}
+            without, with_prompt = np.split(self._evaluate("both", twice, timestep, given, step, features), 2)
         else:
-            without = self._evaluate("negative", sample, timestep, embeddings[0], step, features)
-            with_prompt = self._evaluate("prompt", sample, timestep, embeddings[1], step, features)
-        return without + self.settings.guidance * (with_prompt - without)
+            given = {name: value[0] for name, value in conditions.items()}
+            without = self._evaluate("negative", sample, timestep, given, step, features)
+            given = {name: value[1] for name, value in conditions.items()}
+            with_prompt = self._evaluate("prompt", sample, timestep, given, step, features)
+        return without + self._guidance * (with_prompt - without)
+
+    @property
+    def _guidance(self) -> float | Floats:
+        """One number, or (F, 1, 1) for a video whose guidance rises from frame to frame."""
+        first = self.settings.first_guidance
+        if first is None:
+            return self.settings.guidance
+        frames = self.settings.latent_shape[1]
+        return np.linspace(first, self.settings.guidance, frames, dtype=np.float32)[:, None, None]
 
     def _evaluate(
         self,
         branch: str,
         sample: Floats,
         timestep: float,
-        embeddings: Floats,
+        conditions: Arrays,
         step: int,
         features: dict[str, Floats],
     ) -> Floats:
@@ -241,7 +242,7 @@ class Loop:
         inputs: Arrays = {
             "sample": sample,
             "timestep": np.full(len(sample), timestep, dtype=np.float32),
-            "embeddings": embeddings,
+            **conditions,
         }
         if self.settings.cache_interval == 1:
             return self._call("denoiser", inputs)["prediction"]
@@ -253,9 +254,24 @@ class Loop:
         return outputs["prediction"]
 
     def _decode(self, latent: Floats) -> tuple[Pixels, NDArray[np.bool_]]:
-        image = self._call("decoder", {"latent": latent})["image"]
-        finite = np.array([np.isfinite(one).all() for one in image])
-        scaled = (
-            np.clip(np.nan_to_num(image, nan=-1.0, posinf=-1.0, neginf=-1.0) * 0.5 + 0.5, 0.0, 1.0) * 255.0
-        )
-        return np.rint(scaled).astype(np.uint8).transpose(0, 2, 3, 1), finite
+        if not self.settings.decode_frames:
+            return _pixels(self._call("decoder", {"latent": latent})["image"])
+        # (B, C, F, h, w): the decoder knows pictures only, and a whole video at once needs much memory
+        frames = [
+            self._call("decoder", {"latent": np.ascontiguousarray(latent[:, :, at])})["image"]
+            for at in range(latent.shape[2])
+        ]
+        return _pixels(np.stack(frames, axis=2))
+
+    def _enlarge(self, prompts: Sequence[str]) -> tuple[Pixels, NDArray[np.bool_]]:
+        wanted = self.settings.picture
+        assert wanted is not None
+        given = np.stack([pictures.read(prompt, wanted.size) for prompt in prompts])
+        return _pixels(self._call("upscaler", {"picture": given})["image"])
+
+
+def _pixels(image: NDArray[Any]) -> tuple[Pixels, NDArray[np.bool_]]:
+    """uint8, channels last, of (B, 3, ..., H, W) in [-1, 1]; and which of them are finite."""
+    finite = np.array([np.isfinite(one).all() for one in image])
+    scaled = np.clip(np.nan_to_num(image, nan=-1.0, posinf=-1.0, neginf=-1.0) * 0.5 + 0.5, 0.0, 1.0) * 255.0
+    return np.moveaxis(np.rint(scaled).astype(np.uint8), 1, -1), finite

@@ -2,8 +2,8 @@
 
 Philox is counter-based (Salmon et al., "Parallel random numbers: as easy as
 1, 2, 3", SC11): its 128-bit key is (seed, stream), so the initial latent
-(stream 0) and the noise of each step (stream 1 + step) are independent and
-need no state between calls.
+(stream 0), the noise of each step (stream 1 + step) and the noise on a given
+picture (the last stream) are independent and need no state between calls.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import LoopError
+
+_PICTURE = 2**64 - 1
 
 
 def _stream(seed: int, stream: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -22,7 +24,7 @@ def _stream(seed: int, stream: int, shape: tuple[int, ...]) -> NDArray[np.float3
 
 
 def latent_noise(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Unit normal noise of `shape`, (C, h, w), for the start of one picture.
+    """Unit normal noise of `shape`, (C, h, w) or (C, F, h, w), for the start of one picture.
 
     Raises:
         LoopError: the seed is negative or needs more than 64 bits.
@@ -37,3 +39,12 @@ def step_noise(seed: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float
         LoopError: the seed is negative or needs more than 64 bits.
     """
     return _stream(seed, 1 + step, shape)
+
+
+def picture_noise(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Unit normal noise of `shape`, (3, H, W), for a picture that a model starts from.
+
+    Raises:
+        LoopError: the seed is negative or needs more than 64 bits.
+    """
+    return _stream(seed, _PICTURE, shape)

@@ -91,10 +91,7 @@ def visited(
 
 def sigmas(config: Mapping[str, Any], timesteps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Noise over signal at each visited timestep and after the last, (steps + 1,)."""
-    left = signal_left(config)
-    if config.get("rescale_betas_zero_snr"):
-        left[-1] = ALMOST_ZERO_SNR
-    every = np.sqrt((1.0 - left) / left)
+    every = training_sigmas(config)
     match config["final_sigmas_type"]:
         case "zero":
             final = 0.0
@@ -103,3 +100,63 @@ def sigmas(config: Mapping[str, Any], timesteps: NDArray[np.float64]) -> NDArray
         case other:
             raise _refuse("final_sigmas_type", other, ("zero", "sigma_min"))
     return np.append(np.interp(timesteps, np.arange(len(every)), every), final)
+
+
+def training_sigmas(config: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Noise over signal at every training timestep, (T,), rising."""
+    left = signal_left(config)
+    if config.get("rescale_betas_zero_snr"):
+        left[-1] = ALMOST_ZERO_SNR
+    every: NDArray[np.float64] = np.sqrt((1.0 - left) / left)
+    return every
+
+
+def karras(config: Mapping[str, Any], first: float, last: float, steps: int) -> NDArray[np.float64]:
+    """Sigmas from `first` down to `last`, (steps,): Karras et al., arXiv 2206.00364, equation 5, rho 7.
+
+    The settings `sigma_max` and `sigma_min` replace the two where they are given.
+    """
+    high = float(config["sigma_max"]) if config.get("sigma_max") is not None else first
+    low = float(config["sigma_min"]) if config.get("sigma_min") is not None else last
+    ramp = np.linspace(0, 1, steps)
+    found: NDArray[np.float64] = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+    return found
+
+
+def timesteps_of(sigmas: NDArray[np.float64], every: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where on the training schedule given sigmas lie, by their logarithm, (steps,)."""
+    found: NDArray[np.float64] = np.interp(
+        np.log(np.maximum(sigmas, 1e-10)), np.log(every), np.arange(len(every), dtype=np.float64)
+    )
+    return found
+
+
+def flow_shifted(sigmas: NDArray[np.float64], config: Mapping[str, Any], shift: float) -> NDArray[np.float64]:
+    """Flow-matching noise levels, moved towards noise: by `shift`, or by `mu` where shifting is dynamic.
+
+    Esser et al., arXiv 2403.03206, section 5.3.2; FLUX computes `mu` from the picture's size.
+
+    Raises:
+        LoopError: shifting is dynamic and `mu` is not given, or of a kind that is not known.
+    """
+    if config.get("use_dynamic_shifting"):
+        mu = config.get("mu")
+        if mu is None:
+            raise LoopError(
+                "The scheduler shifts by the picture's size (use_dynamic_shifting) and was not given mu; "
+                "make the plan again."
+            )
+        match config.get("time_shift_type", "exponential"):
+            case "exponential":
+                weight = math.exp(float(mu))
+            case "linear":
+                weight = float(mu)
+            case other:
+                raise _refuse("time_shift_type", other, ("exponential", "linear"))
+        moved: NDArray[np.float64] = weight / (weight + (1.0 / sigmas - 1.0))
+    else:
+        moved = shift * sigmas / (1.0 + (shift - 1.0) * sigmas)
+    if config.get("shift_terminal"):
+        rest = 1.0 - moved
+        moved = 1.0 - rest / (rest[-1] / (1.0 - float(config["shift_terminal"])))
+    return moved

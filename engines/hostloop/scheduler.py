@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .errors import LoopError
 
 Latent = NDArray[np.float32]
-"""(B, C, h, w)"""
+"""(B, C, h, w), of video (B, C, F, h, w)"""
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _UNSUPPORTED = (
@@ -24,6 +24,9 @@ _UNSUPPORTED = (
     "use_flow_sigmas",
     "use_dynamic_shifting",
     "variance_type",
+    "shift_terminal",
+    "invert_sigmas",
+    "stochastic_sampling",
 )
 
 
@@ -36,6 +39,9 @@ class Scheduler(ABC):
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
+    supports: ClassVar[frozenset[str]] = frozenset()
+    """Settings that only some schedulers can follow, and this one can."""
+    predictions: ClassVar[tuple[str, ...]] = PREDICTIONS
     start_scale: float = 1.0
 
     def __init__(self, config: Mapping[str, Any], steps: int) -> None:
@@ -59,15 +65,15 @@ class Scheduler(ABC):
             **config,
         }
         for key in _UNSUPPORTED:
-            if self.config.get(key):
+            if self.config.get(key) and key not in self.supports:
                 raise LoopError(
                     f"The scheduler setting {key} is not supported; set it to false in the model's "
                     "scheduler_config.json or choose another scheduler."
                 )
-        if self.config["prediction_type"] not in PREDICTIONS:
+        if self.config["prediction_type"] not in self.predictions:
             raise LoopError(
                 f"The prediction type {self.config['prediction_type']!r} is not supported; "
-                f"use one of {', '.join(PREDICTIONS)}."
+                f"use one of {', '.join(self.predictions)}."
             )
         self.timesteps: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
@@ -98,6 +104,8 @@ class Scheduler(ABC):
                 return clean
             case "v_prediction":
                 return signal * sample - noise * prediction
+            case "flow_prediction":
+                return sample - noise * prediction
             case _:
                 return prediction
 

@@ -10,6 +10,9 @@ the same configuration:
     lcm       Luo et al., latent consistency, arXiv 2310.04378 (adds noise between steps)
     euler     Karras et al., arXiv 2206.00364, algorithm 2 without churn
     pndm      Liu et al., arXiv 2202.09778, linear multistep as Stable Diffusion 1 ships it (skip_prk_steps)
+    euler_a   Euler ancestral, as SDXL-Turbo ships it (adds noise)
+    ddpm      Ho et al., arXiv 2006.11239 (adds noise)
+    flow-euler  Euler along the straight path of flow matching, as SD 3 and FLUX ship it
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ import numpy as np
 
 from . import schedule
 from .errors import LoopError
+from .flow import FlowEuler
 from .scheduler import Latent, Scheduler
 from .solvers import DPMSolverPlusPlus2M, UniPC
+from .stochastic import DDPM, EulerAncestral
 
 
 class DDIM(Scheduler):
@@ -100,13 +105,31 @@ class LCM(Scheduler):
 
 
 class Euler(Scheduler):
-    """Euler's method on the probability-flow ODE, latents scaled by sqrt(sigma^2 + 1)."""
+    """Euler's method on the probability-flow ODE, latents scaled by sqrt(sigma^2 + 1).
+
+    With `timestep_type` continuous, as Stable Video Diffusion ships it, the denoiser is told a quarter of the
+    logarithm of sigma.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset({"use_karras_sigmas"})
 
     def __init__(self, config: Mapping[str, Any], steps: int) -> None:
         super().__init__(config, steps)
+        if self.config.get("interpolation_type", "linear") != "linear":
+            raise LoopError(
+                "The scheduler setting interpolation_type must be linear; set it so in the model's "
+                "scheduler_config.json or choose another scheduler."
+            )
         visited = schedule.visited(self.config, steps, one_more=False, rounded=False)
+        found = schedule.sigmas(self.config, visited)
+        if self.config.get("use_karras_sigmas"):
+            found[:-1] = schedule.karras(self.config, float(found[0]), float(found[-2]), steps)
+            visited = schedule.timesteps_of(found[:-1], schedule.training_sigmas(self.config))
+        continuous = self.config.get("timestep_type") == "continuous"
+        if continuous and self.config["prediction_type"] == "v_prediction":
+            visited = 0.25 * np.log(found[:-1])
         self.timesteps = visited.astype(np.float32)
-        self._sigmas = [float(sigma) for sigma in schedule.sigmas(self.config, visited)]
+        self._sigmas = [float(sigma) for sigma in found]
         largest = max(self._sigmas)
         leading = self.config["timestep_spacing"] == "leading"
         self.start_scale = math.sqrt(largest**2 + 1.0) if leading else largest
@@ -185,6 +208,9 @@ SCHEDULERS: Mapping[str, type[Scheduler]] = {
     "lcm": LCM,
     "euler": Euler,
     "pndm": PNDM,
+    "euler_a": EulerAncestral,
+    "ddpm": DDPM,
+    "flow-euler": FlowEuler,
 }
 DIFFUSERS_NAMES: Mapping[str, str] = {
     "DDIMScheduler": "ddim",
@@ -193,6 +219,9 @@ DIFFUSERS_NAMES: Mapping[str, str] = {
     "LCMScheduler": "lcm",
     "EulerDiscreteScheduler": "euler",
     "PNDMScheduler": "pndm",
+    "EulerAncestralDiscreteScheduler": "euler_a",
+    "DDPMScheduler": "ddpm",
+    "FlowMatchEulerDiscreteScheduler": "flow-euler",
 }
 """Which of our schedulers a model's saved `_class_name` means."""
 

@@ -3,8 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, Literal
+
+Clean = Literal["none", "lower", "spaces"]
+"""What is done to a text before its tokens are made: nothing; lower case and no space around it; one space
+for many and no HTML entities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """One text encoder: how its tokens are made, and the component that takes them."""
+
+    component: str
+    tokenizer: str
+    length: int
+    """Tokens, begin and end included."""
+    pad: int
+    begin: int | None = None
+    end: int | None = None
+    masked: bool = False
+    """The component also takes `attention_mask`: 1 for what was said, 0 for padding."""
+    clean: Clean = "none"
+    prefix: str = ""
+    """Put before every prompt, but not before the negative one."""
+    keep: int = 0
+    """Positions that are kept: the first and the last ones of a text with prefix, the first ones of the
+    negative text; 0 for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One input of the denoiser beside `sample` and `timestep`, and what it is made of.
+
+    `parts` names outputs as `component.output`, also `component.mask`, `picture` and `guidance`.  An inner
+    group is joined along features and filled up with zeros, the groups along tokens.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    """Without the batch."""
+    parts: tuple[tuple[str, ...], ...] = ()
+    values: tuple[float, ...] = ()
+    """Where there are no parts: what it always is, row by row."""
+    dtype: Literal["float32", "int64"] = "float32"
+    unguided: Literal["negative", "same", "zeros"] = "negative"
+    """What the pass without the prompt is given: what the negative prompt says, the same, or zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The picture that a model starts from; a prompt then begins with its path."""
+
+    size: tuple[int, int]
+    """(H, W) that it is brought to."""
+    encoders: tuple[str, ...] = ()
+    """Components that take `picture`, (3, H, W) in [-1, 1]."""
+    noisy: tuple[str, ...] = ()
+    """Those of them that see it with noise."""
+    signal: float = 1.0
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +73,17 @@ class LoopSettings:
     `cache_interval` how many steps one full pass of the denoiser serves (1: no
     feature cache), `batch` the largest number of pictures per pass; batched
     guidance doubles it for the denoiser.
+
+    Without `encoders` there is one, CLIP, described by `token_length` and the
+    ids; without `conditions` the denoiser takes its `embeddings` and nothing else.
     """
 
     scheduler: str
     scheduler_config: Mapping[str, Any]
     steps: int
     guidance: float
-    latent_shape: tuple[int, int, int]
+    latent_shape: tuple[int, ...]
+    """(C, h, w), of video (C, F, h, w)"""
     token_length: int
     bos_id: int
     eos_id: int
@@ -32,14 +94,56 @@ class LoopSettings:
     prompt_cache: bool = False
     negative_prompt: str = ""
     batch: int = 8
+    encoders: tuple[Encoder, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    embedded_guidance: bool = False
+    """Guidance is an input of the denoiser: there is no second pass."""
+    zero_negative: bool = False
+    """Where there is no negative prompt its conditions are zeros."""
+    first_guidance: float | None = None
+    """Of a video's first frame; it rises to `guidance` at the last."""
+    decode_frames: bool = False
+    """The decoder knows pictures only: a video is decoded frame by frame."""
+    picture: Picture | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {
-            "scheduler_config": dict(self.scheduler_config),
-            "latent_shape": list(self.latent_shape),
-        }
+        """JSON values; what came with later versions is left out where it says nothing."""
+        found = asdict(self) | {"scheduler_config": dict(self.scheduler_config)}
+        for field in fields(self)[_FIRST_LATER:]:
+            if field.default is not MISSING and found[field.name] == field.default:
+                del found[field.name]
+        return {name: _plain(value) for name, value in found.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LoopSettings:
         """The inverse of `to_json`; raises `TypeError` for unknown or missing keys."""
-        return cls(**{**data, "latent_shape": tuple(data["latent_shape"])})
+        given = dict(data)
+        given["latent_shape"] = tuple(data["latent_shape"])
+        given["encoders"] = tuple(Encoder(**one) for one in data.get("encoders", ()))
+        given["conditions"] = tuple(
+            Condition(
+                **{
+                    **one,
+                    "shape": tuple(one["shape"]),
+                    "parts": tuple(tuple(group) for group in one.get("parts", ())),
+                    "values": tuple(one.get("values", ())),
+                }
+            )
+            for one in data.get("conditions", ())
+        )
+        if data.get("picture") is not None:
+            picture = dict(data["picture"])
+            lists = {name: tuple(value) for name, value in picture.items() if isinstance(value, list)}
+            given["picture"] = Picture(**{**picture, **lists})
+        return cls(**given)
+
+
+_FIRST_LATER = [field.name for field in fields(LoopSettings)].index("encoders")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return value

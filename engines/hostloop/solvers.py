@@ -3,31 +3,70 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import schedule
 from .errors import LoopError
-from .scheduler import Latent, Scheduler
+from .scheduler import PREDICTIONS, Latent, Scheduler
+
+_ALMOST = 1e-6
 
 
 class _Sigma(Scheduler):
-    """Base of the solvers that count in lambda = log(signal / noise)."""
+    """Base of the solvers that count in lambda = log(signal / noise).
+
+    With `use_flow_sigmas` the path is that of flow matching: signal = 1 - sigma, noise = sigma.
+    """
+
+    supports: ClassVar[frozenset[str]] = frozenset({"use_karras_sigmas", "use_flow_sigmas"})
+    predictions: ClassVar[tuple[str, ...]] = (*PREDICTIONS, "flow_prediction")
 
     def __init__(self, config: Mapping[str, Any], steps: int) -> None:
         super().__init__(config, steps)
-        visited = schedule.visited(self.config, steps, one_more=True)
-        self.timesteps = visited.astype(np.float32)
-        sigmas = schedule.sigmas(self.config, visited)
-        self._signal = [1.0 / math.sqrt(sigma * sigma + 1.0) for sigma in sigmas]
-        self._noise = [float(sigma) * signal for sigma, signal in zip(sigmas, self._signal, strict=True)]
+        flow = bool(self.config.get("use_flow_sigmas"))
+        if flow != (self.config["prediction_type"] == "flow_prediction"):
+            raise LoopError(
+                "The scheduler settings use_flow_sigmas and prediction_type=flow_prediction go together; "
+                "correct the model's scheduler_config.json."
+            )
+        if flow:
+            sigmas = self._flow_levels(steps).astype(np.float32).astype(np.float64)
+            self.timesteps = np.trunc(self._flow_levels(steps)[:-1] * self._count).astype(np.float32)
+            self._signal = [1.0 - float(sigma) for sigma in sigmas]
+            self._noise = [float(sigma) for sigma in sigmas]
+        else:
+            sigmas = self._levels(steps)
+            self._signal = [1.0 / math.sqrt(sigma * sigma + 1.0) for sigma in sigmas]
+            self._noise = [float(sigma) * signal for sigma, signal in zip(sigmas, self._signal, strict=True)]
         self._lambda = [
             math.log(signal) - math.log(noise) if noise > 0 else math.inf
             for signal, noise in zip(self._signal, self._noise, strict=True)
         ]
         self._cleans: list[Latent] = []
+
+    @property
+    def _count(self) -> int:
+        return int(self.config["num_train_timesteps"])
+
+    def _levels(self, steps: int) -> NDArray[np.float64]:
+        """Noise over signal at each step and after the last, (steps + 1,); sets the timesteps."""
+        visited = schedule.visited(self.config, steps, one_more=True)
+        found = schedule.sigmas(self.config, visited)
+        if self.config.get("use_karras_sigmas"):
+            every = schedule.training_sigmas(self.config)
+            found[:-1] = schedule.karras(self.config, float(every[-1]), float(every[0]), steps)
+            visited = np.trunc(np.round(schedule.timesteps_of(found[:-1], every)))
+        self.timesteps = visited.astype(np.float32)
+        return found
+
+    @abstractmethod
+    def _flow_levels(self, steps: int) -> NDArray[np.float64]:
+        """Sigma of flow matching at each step and after the last, (steps + 1,)."""
 
     def _remember(self, prediction: Latent, step: int, sample: Latent) -> Latent:
         clean = self._clean(prediction, sample, self._signal[step], self._noise[step])
@@ -38,7 +77,27 @@ class _Sigma(Scheduler):
 class DPMSolverPlusPlus2M(_Sigma):
     """DPM-Solver++ (2M), the deterministic one."""
 
+    supports: ClassVar[frozenset[str]] = _Sigma.supports | {"use_dynamic_shifting"}
     defaults: ClassVar[Mapping[str, Any]] = {"solver_type": "midpoint", "euler_at_final": False}
+
+    def __init__(self, config: Mapping[str, Any], steps: int) -> None:
+        super().__init__(config, steps)
+        algorithm = self.config.get("algorithm_type", "dpmsolver++")
+        if algorithm not in ("dpmsolver++", "deis") or int(self.config["solver_order"]) > 2:
+            raise LoopError(
+                f"DPM-Solver {algorithm} of order {self.config['solver_order']} is not supported; use "
+                "dpmsolver++ of order 1 or 2 in the model's scheduler_config.json or another scheduler."
+            )
+
+    def _flow_levels(self, steps: int) -> NDArray[np.float64]:
+        shift = float(self.config.get("flow_shift", 1.0))
+        if self.config.get("use_dynamic_shifting") and self.config.get("mu") is not None:
+            shift = math.exp(float(self.config["mu"]))
+        levels = 1.0 - np.linspace(1.0, 1.0 / self._count, steps + 1)
+        levels = np.flip(shift * levels / (1.0 + (shift - 1.0) * levels))[:-1]
+        left = float(schedule.signal_left(self.config)[0])
+        last = 0.0 if self.config["final_sigmas_type"] == "zero" else math.sqrt((1.0 - left) / left)
+        return np.append(levels, last)
 
     def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
         del noise
@@ -69,6 +128,7 @@ class DPMSolverPlusPlus2M(_Sigma):
 class UniPC(_Sigma):
     """UniPC with B(h) `bh2` (or `bh1`), predicting the clean latent; at most third order."""
 
+    supports: ClassVar[frozenset[str]] = _Sigma.supports | {"use_dynamic_shifting", "shift_terminal"}
     defaults: ClassVar[Mapping[str, Any]] = {"solver_type": "bh2", "disable_corrector": ()}
 
     def __init__(self, config: Mapping[str, Any], steps: int) -> None:
@@ -77,6 +137,14 @@ class UniPC(_Sigma):
             raise LoopError("UniPC with predict_x0=false is not supported; set predict_x0 to true.")
         self._order = 0
         self._before: Latent | None = None
+
+    def _flow_levels(self, steps: int) -> NDArray[np.float64]:
+        levels = np.linspace(1.0, 1.0 / self._count, steps + 1)[:-1]
+        levels = schedule.flow_shifted(levels, self.config, float(self.config.get("flow_shift", 1.0)))
+        if abs(levels[0] - 1.0) < _ALMOST:
+            levels[0] -= _ALMOST  # no signal at all has no logarithm
+        last = 0.0 if self.config["final_sigmas_type"] == "zero" else float(levels[-1])
+        return np.append(levels, last)
 
     def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
         del noise

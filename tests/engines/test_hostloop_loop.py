@@ -183,7 +183,7 @@ def test_cached_prompts_are_encoded_once(tokenizer: Tokenizer) -> None:
 def test_the_prompt_cache_forgets_what_was_used_longest_ago(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.hostloop.loop.PROMPTS_KEPT", 2)
+    monkeypatch.setattr("engines.hostloop.conditions.PROMPTS_KEPT", 2)
     network = Network()
     cached = Loop(network.components(), tokenizer, replace(SETTINGS, prompt_cache=True, guidance=1.0))
     for prompt in ("a", "red", "a", "blue", "a", "red"):
@@ -289,8 +289,9 @@ def test_a_copied_folder_works_without_the_engines_package(tmp_path: Path) -> No
     assert (done.stdout.strip(), done.stderr) == ("False", "")
 
 
-def test_it_imports_numpy_and_tokenizers_only() -> None:
-    allowed = {"numpy", "tokenizers", "__future__", *sys.stdlib_module_names}
+def test_it_imports_numpy_tokenizers_and_pillow_only() -> None:
+    # Pillow reads the pictures that some models start from; every package brings it for writing.
+    allowed = {"numpy", "tokenizers", "PIL", "__future__", *sys.stdlib_module_names}
     for file in Path(hostloop.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):

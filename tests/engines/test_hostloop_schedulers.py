@@ -40,7 +40,14 @@ CLASSES = {
     "lcm": "LCMScheduler",
     "euler": "EulerDiscreteScheduler",
 }
-NAMES = CLASSES | {"pndm": "PNDMScheduler"}
+NAMES = CLASSES | {
+    "pndm": "PNDMScheduler",
+    "euler_a": "EulerAncestralDiscreteScheduler",
+    "ddpm": "DDPMScheduler",
+    "flow-euler": "FlowMatchEulerDiscreteScheduler",
+}
+NOISY = {"lcm": "lcm", "euler_a": "euler_ancestral_discrete", "ddpm": "ddpm"}
+"""Schedulers that draw noise, and where diffusers keeps them."""
 SHAPE = (2, 4, 8, 8)
 
 
@@ -50,7 +57,11 @@ def reference(name: str, config: dict[str, Any], steps: int) -> Any:
         import diffusers
 
         scheduler = getattr(diffusers, NAMES[name]).from_config(config)
-        scheduler.set_timesteps(steps)
+        given = {"mu": config["mu"]} if "mu" in config else {}
+        if config.get("linear_sigmas"):
+            scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps), **given)
+        else:
+            scheduler.set_timesteps(steps, **given)
     return scheduler
 
 
@@ -63,22 +74,23 @@ def denoiser(sample: np.ndarray, timestep: float) -> np.ndarray:
 def compare(name: str, config: dict[str, Any], steps: int) -> None:
     theirs, ours = reference(name, config, steps), make(name, config, steps)
     np.testing.assert_allclose(ours.timesteps, theirs.timesteps.numpy().astype(np.float32), atol=1e-3)
-    assert ours.start_scale == pytest.approx(float(theirs.init_noise_sigma), rel=1e-5)
+    assert ours.start_scale == pytest.approx(float(getattr(theirs, "init_noise_sigma", 1.0)), rel=2e-5)
     noise = np.stack([step_noise(seed, 99, SHAPE[1:]) for seed in range(SHAPE[0])])
     mine = noise * np.float32(ours.start_scale)
     other = torch.from_numpy(mine.copy())
     for step, timestep in enumerate(theirs.timesteps):
         fresh = np.stack([step_noise(seed, step, SHAPE[1:]) for seed in range(SHAPE[0])])
         shown = ours.scale(mine, step)
-        theirs_shown = theirs.scale_model_input(other, timestep)
+        scaled = getattr(theirs, "scale_model_input", None)
+        theirs_shown = other if scaled is None else scaled(other, timestep)
         mine = ours.advance(
             denoiser(shown, float(timestep)), step, mine, fresh if ours.wants_noise(step) else None
         )
         answer = torch.from_numpy(denoiser(theirs_shown.numpy(), float(timestep)))
         with pytest.MonkeyPatch.context() as patch:
-            if name == "lcm":
+            if name in NOISY:
                 patch.setattr(
-                    "diffusers.schedulers.scheduling_lcm.randn_tensor",
+                    f"diffusers.schedulers.scheduling_{NOISY[name]}.randn_tensor",
                     lambda *_, fresh=fresh, **__: torch.from_numpy(fresh),
                 )
             other = theirs.step(answer, timestep, other, return_dict=False)[0]
@@ -157,6 +169,60 @@ def test_pndm_as_stable_diffusion_ships_it_equals_diffusers(
     compare("pndm", BASE | {"set_alpha_to_one": False} | change, steps)
 
 
+@pytest.mark.parametrize("steps", [1, 4, 9, 20])
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("name", ["euler_a", "ddpm"])
+def test_schedulers_that_add_noise_equal_diffusers(
+    name: str, prediction: str, spacing: str, steps: int
+) -> None:
+    compare(name, BASE | {"prediction_type": prediction, "timestep_spacing": spacing}, steps)
+
+
+FLOW: dict[str, Any] = {"num_train_timesteps": 1000, "prediction_type": "flow_prediction"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shift": 3.0},
+        {"shift": 1.0, "linear_sigmas": True},
+        {"use_dynamic_shifting": True, "mu": 0.9, "linear_sigmas": True},
+        {"use_dynamic_shifting": True, "mu": 0.9, "time_shift_type": "linear"},
+        {"use_dynamic_shifting": True, "mu": 1.1, "linear_sigmas": True, "shift_terminal": 0.1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("steps", [1, 4, 28])
+def test_flow_matching_equals_diffusers(change: dict[str, Any], steps: int) -> None:
+    if steps == 1 and "shift_terminal" in change:
+        steps = 2  # one step that ends where it begins is none
+    compare("flow-euler", FLOW | change, steps)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 5.0])
+@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+@pytest.mark.parametrize("name", ["dpm++2m", "unipc"])
+def test_multistep_solvers_on_a_flow_equal_diffusers(name: str, steps: int, shift: float) -> None:
+    compare(name, FLOW | {"use_flow_sigmas": True, "flow_shift": shift}, steps)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 25])
+@pytest.mark.parametrize("name", ["euler", "dpm++2m", "unipc"])
+def test_sigmas_of_karras_equal_diffusers(name: str, steps: int) -> None:
+    compare(name, BASE | {"use_karras_sigmas": True, "timestep_spacing": "leading"}, steps)
+
+
+def test_continuous_timesteps_of_stable_video_diffusion_equal_diffusers() -> None:
+    change = {
+        "timestep_type": "continuous",
+        "use_karras_sigmas": True,
+        "sigma_min": 0.002,
+        "sigma_max": 700.0,
+    }
+    compare("euler", BASE | change | {"timestep_spacing": "leading"}, 25)
+
+
 def test_no_number_of_steps_leaves_the_schedule() -> None:
     for steps in range(1, 101):
         timesteps = make("ddim", BASE, steps).timesteps
@@ -172,7 +238,12 @@ def test_no_number_of_steps_leaves_the_schedule() -> None:
         ("ddim", {"beta_schedule": "laplace"}, 10, "beta_schedule='laplace'"),
         ("ddim", {"timestep_spacing": "odd"}, 10, "timestep_spacing='odd'"),
         ("ddim", {"thresholding": True}, 10, "thresholding"),
-        ("dpm++2m", {"use_karras_sigmas": True}, 10, "use_karras_sigmas"),
+        ("dpm++2m", {"use_exponential_sigmas": True}, 10, "use_exponential_sigmas"),
+        ("ddim", {"use_karras_sigmas": True}, 10, "use_karras_sigmas"),
+        ("dpm++2m", {"algorithm_type": "sde-dpmsolver++"}, 10, "sde-dpmsolver"),
+        ("dpm++2m", {"use_flow_sigmas": True}, 10, "go together"),
+        ("flow-euler", {"prediction_type": "flow_prediction", "use_dynamic_shifting": True}, 10, "mu"),
+        ("ddpm", {"variance_type": "learned_range"}, 10, "learned_range"),
         ("ddim", {"prediction_type": "flow_prediction"}, 10, "flow_prediction"),
         ("ddim", {}, 0, "0 steps"),
         ("lcm", {}, 51, "between 1 and 50"),
