@@ -8,6 +8,8 @@
     ├── ReportError      a report that cannot be written
     ├── ExportError      a candidate that cannot become a package
     ├── CascadeError     a pair from which no cascade can be made
+    ├── PlanError        tables, a trace or a load from which nothing can be planned
+    │   └── NoPlan       an objective that no plan meets; says the nearest that one does
     └── Cancelled        a job that the user gave up
 
 The text of each is one sentence for the user: what was wrong with which
@@ -47,6 +49,28 @@ class ExportError(StudioError):
 
 class CascadeError(StudioError):
     """A pair of candidates from which no cascade can be made."""
+
+
+class PlanError(StudioError):
+    """Tables, a trace or a load from which nothing can be planned or simulated."""
+
+
+class NoPlan(PlanError):
+    """No plan meets the objective; the nearest that one does is part of the text.
+
+    `objective` is in seconds, `demand` in requests/s; `None` where that alone does not help.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        objective: float | None = None,
+        demand: float | None = None,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.objective, self.demand, self.workers = objective, demand, workers
 
 
 class Cancelled(StudioError):
