@@ -31,6 +31,8 @@ class Proposal:
     why: str
     origin: Origin
     parents: tuple[str, ...] = ()
+    code: str = ""
+    """What its script does beyond the recipe, in words; empty: the recipe is all."""
 
 
 @dataclass(frozen=True, slots=True)

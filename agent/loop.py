@@ -18,9 +18,12 @@ from agent.candidate import Candidate, Proposal, Stage, Verdict
 from agent.errors import AgentError, BaselineError
 from agent.evolution.choice import best_single, lossless, to_certify, winner
 from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
+from agent.llm.errors import BudgetSpent, LlmEnds
 from agent.planner.context import Coder, Context, Debugger, Planner
 
 Control = Callable[[], Literal["go", "pause", "stop"]]
+Approve = Callable[[Candidate], Literal["run", "skip", "stop"]]
+"""Asked before a candidate runs."""
 Ending = Literal["done", "budget", "stopped"]
 
 REPAIRS: Final = 3
@@ -67,6 +70,12 @@ class Settings:
     """Seconds of search, pauses not counted; None: until the generations are done."""
     worst_loss: float = 0.5
     """Loss at which a picture is worth nothing: the reference point's second coordinate."""
+    repairs: int = REPAIRS
+    """How often a script is mended before it is written anew, or the idea dropped."""
+    regenerations: int = 0
+    """How often a script is written anew after its repairs have failed."""
+    replans: int = 0
+    """How often, in a generation, an idea that failed for good gives its place to another one."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,8 @@ class _Run:
     control: Control
     clock: Callable[[], float]
     history: list[Judged]
+    notes: Callable[[], tuple[str, ...]] = tuple
+    approve: Approve = lambda _candidate: "run"
     started: float = 0.0
     waited: float = 0.0
     number: int = 0
@@ -127,7 +138,12 @@ class _Run:
         return self.settings.generations * self.settings.population
 
     def now(self, generation: int | None = None) -> Context:
-        changed = replace(self.context, history=tuple(self.history))
+        changed = replace(
+            self.context,
+            history=tuple(self.history),
+            notes=(*self.context.notes, *self.notes()),
+            candidate=f"c{self.number + 1:03}",
+        )
         return changed if generation is None else replace(changed, generation=generation)
 
     def checkpoint(self) -> None:
@@ -179,9 +195,15 @@ class _Run:
             self.listener.proposed(candidate, self.coder.title(()))
             self.listener.judged(candidate, verdict)
 
-    def evaluate(self, candidate: Candidate) -> Judged:
+    def evaluate(self, candidate: Candidate) -> Judged | None:
+        """Judge a candidate; None: the user does not want it run."""
         began = self.clock()
         self.listener.proposed(candidate, self.coder.title(candidate.proposal.recipe))
+        match self.approve(candidate):
+            case "stop":
+                raise _Stopped("stopped")
+            case "skip":
+                return None
 
         def tell(stage: Stage, message: str = "") -> None:
             self.listener.stage(candidate.id, stage, message)
@@ -223,22 +245,61 @@ class _Run:
         self.number += 1
         return f"c{self.number:03}"
 
-    def mend(self, judged: Judged) -> None:
-        """Up to three repairs of a failed candidate; each is a candidate with the failed one as parent."""
-        if self.debugger is None:
-            return
-        for _ in range(REPAIRS):
+    def mend(self, judged: Judged) -> Judged:
+        """Repairs of a failed candidate, then its script written anew and repaired; the last one judged.
+
+        Each is a candidate with the failed one as parent.
+        """
+        plan = judged.candidate.proposal
+        judged = self.repair(judged)
+        for _ in range(self.settings.regenerations):
             if judged.verdict.state != "failed":
-                return
+                break
+            again = self.regenerate(judged, plan)
+            if again is None:
+                break
+            judged = self.repair(again)
+        return judged
+
+    def repair(self, judged: Judged) -> Judged:
+        if self.debugger is None:
+            return judged
+        for _ in range(self.settings.repairs):
+            if judged.verdict.state != "failed":
+                break
             context = self.now(judged.candidate.generation)
             repair = self.debugger.repair(judged.candidate, judged.verdict, context)
             if repair is None:
-                return
+                break
             self.checkpoint()
-            proposal = Proposal(repair.recipe, repair.why, "refined", (judged.id,))
-            judged = self.evaluate(
+            proposal = Proposal(repair.recipe, repair.why, "refined", (judged.id,), repair.code)
+            after = self.evaluate(
                 Candidate(self.next_id(), judged.candidate.generation, proposal, repair.script)
             )
+            if after is None:
+                break
+            judged = after
+        return judged
+
+    def regenerate(self, judged: Judged, plan: Proposal) -> Judged | None:
+        """The plan of a candidate that could not be mended, written anew."""
+        why = f"{judged.id} could not be mended, so the same plan is written anew. {plan.why}"
+        proposal = Proposal(plan.recipe, why, "refined", (judged.id,), plan.code)
+        script = self.write(proposal, self.now(judged.candidate.generation))
+        if script is None or script == judged.candidate.script:
+            return None
+        self.checkpoint()
+        return self.evaluate(Candidate(self.next_id(), judged.candidate.generation, proposal, script))
+
+    def write(self, proposal: Proposal, context: Context) -> str | None:
+        """The script of a proposal; None where it could not be written, which is told."""
+        try:
+            return self.coder.write(proposal, context)
+        except LlmEnds:
+            raise
+        except AgentError as error:
+            self.listener.notice("warning", f"A proposal could not be written: {error}")
+            return None
 
     def generation(self, generation: int) -> bool:
         """Run what is left of a generation; False when nothing is left to try."""
@@ -246,6 +307,7 @@ class _Run:
         if left <= 0:
             return True
         self.listener.generation_started(generation, self.settings.population)
+        replans = self.settings.replans
         while left > 0:
             self.checkpoint()
             self.tell_progress("planning")
@@ -257,14 +319,14 @@ class _Run:
             for proposal in proposals:
                 self.checkpoint()
                 left -= 1
-                try:
-                    script = self.coder.write(proposal, context)
-                except AgentError as error:
-                    self.listener.notice("warning", f"A proposal could not be written: {error}")
+                script = self.write(proposal, self.now(generation))
+                if script is None:
                     continue
                 candidate = Candidate(self.next_id(), generation, proposal, script)
                 self.tell_progress(f"{candidate.id} {self.coder.title(proposal.recipe)}")
-                self.mend(self.evaluate(candidate))
+                judged = self.evaluate(candidate)
+                if judged is not None and self.mend(judged).verdict.state == "failed" and replans > 0:
+                    left, replans = left + 1, replans - 1
         return True
 
     def outcome(self, ending: Ending) -> Outcome:
@@ -294,7 +356,7 @@ class _Run:
 def _sentence(ending: Ending, best: Judged | None, run: _Run) -> str:
     why = {
         "done": "All generations are done",
-        "budget": "The time budget is used up",
+        "budget": "The budget is used up",
         "stopped": "Stopped on request",
     }[ending]
     if best is None:
@@ -322,12 +384,17 @@ def evolve(
     control: Control = lambda: "go",
     spent: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
+    notes: Callable[[], tuple[str, ...]] = tuple,
+    approve: Approve = lambda _candidate: "run",
 ) -> Outcome:
     """Run the loop to its end, its budget or a stop, and name what it found.
 
     To continue a run, give what it judged as `context.history` (the baseline
     included) and the seconds that it had used as `spent`; a generation that
     was under way is completed.  The candidate in flight is always finished.
+
+    `notes` are the wishes of the user so far, asked for before every plan;
+    `approve` is asked before every candidate runs.
 
     Raises:
         BaselineError: the unchanged model does not run, so nothing can be compared.
@@ -343,6 +410,8 @@ def evolve(
         control,
         clock,
         list(context.history),
+        notes,
+        approve,
         number=_last_number(context.history),
     )
     run.started = clock() - spent
@@ -357,5 +426,8 @@ def evolve(
                 break
     except _Stopped as stopped:
         ending = stopped.ending
+    except BudgetSpent as spent_up:
+        ending = "budget"
+        run.listener.notice("info", str(spent_up))
     run.tell_progress("done")
     return run.outcome(ending)

@@ -66,6 +66,8 @@ class Context:
     seed: int = 0
     notes: tuple[str, ...] = ()
     """What the user asked for in words; the built-in planner does not read it."""
+    candidate: str = ""
+    """Name of the candidate that is being written or mended."""
 
     @property
     def baseline(self) -> Verdict | None:
@@ -185,6 +187,8 @@ class Repair:
     recipe: Recipe
     script: str
     why: str
+    code: str = ""
+    """What the script does beyond the recipe, in words."""
 
 
 class Debugger(Protocol):

@@ -63,6 +63,18 @@ def follow(
     return (1 if result.get("reason") == "failed" else 0), result
 
 
+def _agrees(terminal: Terminal, candidate: CandidateState) -> bool:
+    """Ask whether a candidate may run; what is no yes is a no."""
+    proposal = candidate.proposal
+    more = f" + code: {proposal.code}" if proposal.code else ""
+    terminal.say(f"[b]{candidate.id}[/] {escape(proposal.title + more)}\n  {escape(proposal.why)}")
+    try:
+        said = terminal.console.input(f"Run it? Its script is {escape(proposal.script)} [y/N] ")
+    except EOFError:
+        return False
+    return said.strip().lower() in ("y", "yes")
+
+
 def _progress_line(terminal: Terminal) -> Callable[[int, int, str], None]:
     def told(done: int, total: int, doing: str) -> None:
         terminal.event(event(events.JobProgress(job=1, done=done, total=total, doing=doing)))
@@ -84,6 +96,10 @@ def _with_bar(
             if line:
                 terminal.say(line)
             match item.payload():
+                case events.CandidateWaiting() as data:
+                    shown.stop()
+                    control.decide(data.id, run=_agrees(terminal, state.candidates[data.id]))
+                    shown.start()
                 case events.Progress() as data:
                     left = ""
                     if data.seconds_low is not None and data.seconds_high is not None:
@@ -112,11 +128,25 @@ def line_of(item: Event, state: RunState) -> str:
             word = "[green]✓ certified[/]" if data.held else "[red]✗ not proven[/]"
             bounds = "" if data.loss is None else f" ({bounds_text(data.claim, data.loss)})"
             return f"{word} {data.id}: {escape(data.claim)}{bounds} [dim]{escape(data.note)}[/]"
+        case events.LlmAnswered() as data:
+            return answer_line(data)
+        case events.RunSteered() as data:
+            return f"[cyan]you:[/] {escape(data.text)}"
         case events.RunPaused():
             return "[yellow]paused[/]"
         case events.RunResumed():
             return "[dim]resumed[/]"
     return ""
+
+
+def answer_line(data: events.LlmAnswered) -> str:
+    """One answer of the language model and what it cost."""
+    money = "" if data.usd is None else f" · ${data.usd:.3f}"
+    total = "" if data.spent_usd is None else f" of ${data.spent_usd:.2f} so far"
+    tokens = data.input + data.output + data.write + data.read
+    about = f"{data.purpose} {data.candidate}".strip()
+    said = f"[yellow]{escape(data.error)}[/]" if data.error else escape(data.summary)
+    return f"[dim]{about} · {tokens:,} tokens{money}{total}:[/] {said}"
 
 
 def candidate_line(candidate: CandidateState, state: RunState) -> str:

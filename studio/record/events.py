@@ -121,6 +121,24 @@ class Metric(Data):
 # -- events of a run -------------------------------------------------------------------------
 
 
+class LlmChoice(Data):
+    """Which language model evolves a run, and what it may cost.  Holds no key."""
+
+    model: str
+    url: str
+    preset: str = "hybrid"
+    usd: float | None = None
+    """Budget in US dollars; None: no limit."""
+    tokens: int | None = None
+    """Budget in tokens; None: no limit."""
+    priced: str = ""
+    """Date of the prices that money is counted with; empty: the price is not known."""
+    approve: bool = False
+    """Whether the user is asked before each candidate runs."""
+    wishes: tuple[str, ...] = ()
+    """What the user asked for before the run began."""
+
+
 class RunStarted(Data):
     model: ModelCard
     target: str
@@ -137,6 +155,8 @@ class RunStarted(Data):
     folder: str
     machine: dict[str, Any] = {}
     """Processor, cores, memory in bytes, system, versions of what was used."""
+    agent: LlmChoice | None = None
+    """The language model that plans, writes and repairs; None: the built-in agent."""
 
 
 class GenerationStarted(Data):
@@ -154,6 +174,8 @@ class CandidateProposed(Data):
     """A short label, for example `DPM++ 2M 12 + OpenVINO bf16`."""
     why: str
     script: str
+    code: str = ""
+    """What the script does beyond the recipe, in words; empty: the recipe is all."""
 
 
 class CandidateStage(Data):
@@ -205,15 +227,79 @@ class Certified(Data):
     note: str = ""
 
 
+class CandidateWaiting(Data):
+    """A candidate that runs only if the user agrees."""
+
+    id: str
+
+
+class CandidateDecided(Data):
+    """What the user said to a waiting candidate."""
+
+    id: str
+    run: bool
+
+
+class RunSteered(Data):
+    """A sentence of the user to the agent, heard before the next plan."""
+
+    text: str
+
+
+class LlmAsked(Data):
+    """A question to the language model.  `file` in the run's folder holds all of it, and later the answer."""
+
+    call: int
+    """Counts from 1 within a run."""
+    purpose: Literal["plan", "code", "repair"]
+    generation: int
+    candidate: str = ""
+    """Whose script is written or mended; empty for a plan."""
+    model: str
+    prompts: tuple[str, ...] = ()
+    """Prompt files with their versions: `system/1`, `plan/1`."""
+    file: str
+
+
+class LlmAnswered(Data):
+    """What came of a question, and what it cost."""
+
+    call: int
+    purpose: Literal["plan", "code", "repair"]
+    candidate: str = ""
+    error: str = ""
+    """One sentence where there is no usable answer."""
+    summary: str = ""
+    """The cause and the change of a repair, what a script does, how many plans."""
+    stop: str = ""
+    input: int = 0
+    output: int = 0
+    write: int = 0
+    """Prompt tokens written to the service's cache."""
+    read: int = 0
+    """Prompt tokens read from it."""
+    estimated: bool = False
+    """Tokens counted from characters: the service did not say."""
+    usd: float | None = None
+    """US dollars; None: the price is not known."""
+    seconds: float = 0.0
+    attempts: int = 1
+    spent_usd: float | None = None
+    """Of the run so far."""
+    spent_tokens: int = 0
+    file: str = ""
+
+
 class RunPaused(Data):
     reason: str = ""
 
 
 class RunResumed(Data):
-    """`generations` and `budget` (seconds, all in all): where the user changed them."""
+    """`generations`, `budget` (seconds, all in all) and `agent`: where the user changed them."""
 
     generations: int | None = None
     budget: float | None = None
+    agent: LlmChoice | None = None
 
 
 class RunFinished(Data):
@@ -246,6 +332,14 @@ class JobFailed(Data):
     detail: str = ""
 
 
+class LlmDelta(Data):
+    """A piece of an answer as it streams in; `wait` says why nothing comes."""
+
+    call: int
+    kind: Literal["text", "thinking", "tool", "wait"]
+    text: str
+
+
 class WorkerReady(Data):
     version: str
     protocol: int
@@ -270,6 +364,12 @@ EVENTS: Final[dict[str, type[Data]]] = {
     "progress": Progress,
     "notice": Notice,
     "certified": Certified,
+    "candidate.waiting": CandidateWaiting,
+    "candidate.decided": CandidateDecided,
+    "run.steered": RunSteered,
+    "llm.asked": LlmAsked,
+    "llm.answered": LlmAnswered,
+    "llm.delta": LlmDelta,
     "run.paused": RunPaused,
     "run.resumed": RunResumed,
     "run.finished": RunFinished,
@@ -280,7 +380,9 @@ EVENTS: Final[dict[str, type[Data]]] = {
     "vitals": Vitals,
 }
 TYPES: Final = {model: name for name, model in EVENTS.items()}
-TRANSIENT: Final = frozenset({"job.progress", "job.done", "job.failed", "worker.ready", "vitals"})
+TRANSIENT: Final = frozenset(
+    {"job.progress", "job.done", "job.failed", "worker.ready", "vitals", "llm.delta"}
+)
 """Types that are printed but not journalled; their `seq` is 0."""
 
 

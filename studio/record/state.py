@@ -55,6 +55,13 @@ class RunState:
     progress: events.Progress | None = None
     notices: list[events.Notice] = field(default_factory=list)
     certified: list[events.Certified] = field(default_factory=list)
+    waiting: str = ""
+    """The candidate that waits for the user to agree."""
+    steered: list[str] = field(default_factory=list)
+    """What the user said to the agent, in order."""
+    asked: dict[int, events.LlmAsked] = field(default_factory=dict)
+    """Questions to the language model by number."""
+    answered: dict[int, events.LlmAnswered] = field(default_factory=dict)
     paused: bool = False
     finished: events.RunFinished | None = None
     searched: float = 0.0
@@ -142,12 +149,23 @@ class RunState:
             case events.Certified() as data:
                 same = [old for old in self.certified if (old.id, old.claim) != (data.id, data.claim)]
                 self.certified = [*same, data]
+            case events.CandidateWaiting() as data:
+                self.waiting = data.id
+            case events.CandidateDecided():
+                self.waiting = ""
+            case events.RunSteered() as data:
+                self.steered.append(data.text)
+            case events.LlmAsked() as data:
+                self.asked[data.call] = data
+            case events.LlmAnswered() as data:
+                self.answered[data.call] = data
             case events.RunPaused():
                 self.paused = True
             case events.RunResumed() as data:
                 if self.started is not None:
-                    changed = data.model_dump(exclude_none=True)
+                    given = {name: getattr(data, name) for name in type(data).model_fields}
+                    changed = {name: value for name, value in given.items() if value is not None}
                     self.started = self.started.model_copy(update=changed)
-                self.paused, self.finished = False, None
+                self.paused, self.finished, self.waiting = False, None, ""
             case events.RunFinished() as data:
-                self.finished, self.paused = data, False
+                self.finished, self.paused, self.waiting = data, False, ""

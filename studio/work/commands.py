@@ -45,8 +45,12 @@ COMMANDS: Final = {
     "exportable": Command("studio.work.exportable:exportable"),
     "enlarge": Command("studio.work.enlarge:enlarge"),
     "verify": Command("studio.work.export:verify", heavy=True),
+    "llm_models": Command("studio.work.llm:models"),
+    "llm_key": Command("studio.work.llm:store_key"),
+    "llm_prompts": Command("studio.work.llm:prompts"),
+    "llm_estimate": Command("studio.work.llm:cost"),
 }
-"""`pause`, `stop`, `cancel` and `shutdown` are the worker's own."""
+"""`pause`, `stop`, `steer`, `decide`, `cancel` and `shutdown` are the worker's own."""
 
 
 def perform(name: str, job: Job, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -23,6 +24,8 @@ class Control:
         """Ends the candidate in flight, so that whoever waits for it goes on."""
         self.run = ""
         """Id of the run, once it has one."""
+        self._said: deque[str] = deque()
+        self._decided: dict[str, bool] = {}
 
     @property
     def wish(self) -> Wish:
@@ -45,6 +48,27 @@ class Control:
         end = self.on_abort
         if abort and end is not None:
             end()
+
+    def steer(self, text: str) -> None:
+        """A sentence for the agent; the run takes it in before its next plan."""
+        self._said.append(text)
+
+    def heard(self) -> list[str]:
+        """What was said since the last time."""
+        found = []
+        while self._said:
+            found.append(self._said.popleft())
+        return found
+
+    def decide(self, candidate: str, *, run: bool) -> None:
+        """The user's word on a candidate that waits for it."""
+        with self._changed:
+            self._decided[candidate] = run
+            self._changed.notify_all()
+
+    def decision(self, candidate: str) -> bool | None:
+        """What the user said to a candidate, once; None: nothing yet."""
+        return self._decided.pop(candidate, None)
 
     def between(self, seconds: float = 0.0) -> None:
         """Let the owner do all waiting work, or wait for some `seconds`; called between two candidates."""

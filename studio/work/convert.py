@@ -56,7 +56,7 @@ def candidate_value(proposed: events.CandidateProposed, script: str) -> Candidat
     return Candidate(
         id=proposed.id,
         generation=proposed.generation,
-        proposal=Proposal(recipe, proposed.why, proposed.origin, proposed.parents),
+        proposal=Proposal(recipe, proposed.why, proposed.origin, proposed.parents, proposed.code),
         script=script,
     )
 

@@ -68,6 +68,7 @@ class Recorder(Listener):
                 title=title,
                 why=proposal.why,
                 script=name,
+                code=proposal.code,
             )
         )
 

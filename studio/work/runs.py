@@ -35,15 +35,34 @@ def start(
     metric: str | None = None,
     certify: bool = True,
     out: str = "",
+    agent: str = "built-in",
+    llm_model: str = "",
+    llm_url: str = "",
+    llm_budget: str = "",
+    approve: bool = False,
+    wishes: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Command `start`: evolve a model; returns when the run ends.
 
     Raises:
-        EngineError, AgentError: the model, the target or the workload cannot be used.
+        EngineError, AgentError: the model, the target, the workload or the language model cannot be used.
         RunError, JournalError: the run's folder cannot be written.
     """
+    from studio.work.llm import choose
     from studio.work.session import Session, prepare
 
+    if agent != "built-in":
+        job.progress(0, 0, "asking the language model's service")
+    choice = choose(
+        agent,
+        model=llm_model,
+        url=llm_url,
+        budget=llm_budget,
+        preset=preset,
+        approve=approve,
+        wishes=wishes,
+        cancelled=job.cancelled.is_set,
+    )
     job.progress(0, 0, "opening the model")
     ready = prepare(model, target, workload or {}, metric, seed, job.home / MEMORY)
     with _new_run(job, Path(out) if out else None, ready.card.name) as run:
@@ -53,22 +72,30 @@ def start(
                 target=target,
                 workload=ready.workload.model_dump(mode="json"),
                 metric=ready.metric,
-                preset=preset,
+                preset=preset if choice is None else choice.preset,
                 generations=generations,
                 population=population,
                 budget=budget,
                 seed=seed,
                 folder=str(run.folder),
                 machine=ready.machine,
+                agent=choice,
             )
         )
         return Session(job, run, ready).go(certify=certify)
 
 
 def resume(
-    job: Job, run: str, generations: int | None = None, budget: float | None = None, certify: bool = True
+    job: Job,
+    run: str,
+    generations: int | None = None,
+    budget: float | None = None,
+    certify: bool = True,
+    llm_budget: str = "",
 ) -> dict[str, Any]:
     """Command `resume`: continue a run where it was; `budget` is further seconds of search.
+
+    `llm_budget` is what the language model may cost further.
 
     Raises:
         RunError: there is no such run, nothing is left to do, or another process writes it.
@@ -79,12 +106,13 @@ def resume(
 
     folder = job.run_folder(run)
     with _old_run(job, folder) as old:
-        _more_to_do(old.state, generations, budget)
+        more = _more_to_spend(old.state, llm_budget)
+        _more_to_do(old.state, generations, budget, more)
         job.progress(0, 0, "opening the model")
         ready = prepare_again(old.state, job.home / MEMORY)
         if budget is not None:
             budget += old.state.searched
-        old.record(events.RunResumed(generations=generations, budget=budget))
+        old.record(events.RunResumed(generations=generations, budget=budget, agent=more))
         return Session(job, old, ready).go(certify=certify)
 
 
@@ -227,12 +255,32 @@ def _given_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _more_to_do(state: RunState, generations: int | None, budget: float | None) -> None:
+def _more_to_spend(state: RunState, llm_budget: str) -> events.LlmChoice | None:
+    """The run's language model with a larger budget; None: nothing changes."""
+    from studio.work.llm import read_limit, spent
+
+    limit = read_limit(llm_budget)
+    if limit.usd is None and limit.tokens is None:
+        return None
+    if state.started is None or state.started.agent is None:
+        raise RunError(f"The run {state.run} asks no language model; leave --llm-budget out.")
+    _, usd, tokens = spent(state)
+    changed = {
+        "usd": None if limit.usd is None else usd + limit.usd,
+        "tokens": None if limit.tokens is None else tokens + limit.tokens,
+    }
+    return state.started.agent.model_copy(update=changed)
+
+
+def _more_to_do(
+    state: RunState, generations: int | None, budget: float | None, more: events.LlmChoice | None = None
+) -> None:
     if state.started is None or state.finished is None or state.finished.reason not in ("done", "budget"):
         return
-    more = generations is not None and generations > state.started.generations
-    if not more and budget is None:
+    longer = generations is not None and generations > state.started.generations
+    if not longer and budget is None and more is None:
+        also = "" if state.started.agent is None else ", or more for the language model with --llm-budget"
         raise RunError(
             f"The run {state.run} has finished; give it more generations than {state.started.generations} "
-            "with --generations, or more time with --budget."
+            f"with --generations, or more time with --budget{also}."
         )

@@ -11,15 +11,14 @@ from pydantic import ValidationError
 
 from agent.candidate import Candidate, Proposal, Stage
 from agent.coder import ScriptWriter
-from agent.debugger import RuleDebugger
 from agent.errors import JudgeError
 from agent.evaluate.judge import GATE, Judge
 from agent.evaluate.prompts import Prompts
 from agent.evolution.choice import winner
 from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
+from agent.llm.errors import LlmCancelled
 from agent.loop import Settings, evolve
 from agent.memory import Memory
-from agent.planner.builtin import BuiltinPlanner
 from agent.planner.context import Context
 from agent.planner.context import prepare as context
 from engines.errors import WorkloadError
@@ -29,7 +28,9 @@ from engines.workload import Workload
 from studio.errors import RunError
 from studio.record import events
 from studio.record.state import RunState
+from studio.work import llm
 from studio.work.certify import certify_run
+from studio.work.conversation import ConversationRecord
 from studio.work.convert import judged
 from studio.work.exportable import examine
 from studio.work.job import Job
@@ -147,12 +148,12 @@ class Session:
         self._coder = ScriptWriter()
         self._aside = 0.0
         """Seconds that other jobs took between candidates."""
+        self._declined: list[str] = []
 
     def go(self, *, certify: bool) -> dict[str, Any]:
         """Search, certify, end; or leave the run so that it can be resumed."""
         begun = self._run.state.started
         assert begun is not None
-        settings = Settings(begun.generations, begun.population, begun.budget)
         ending: Literal["done", "budget", "stopped"] = "stopped"
         with open_judge(self._ready, self._run.folder) as judge:
             self._control.on_abort = judge.abort
@@ -162,24 +163,27 @@ class Session:
 
             self._recorder.walls = walls
             try:
+                parts = self._parts(begun)
                 outcome = evolve(
                     self._context(),
                     judge,
-                    BuiltinPlanner(),
-                    self._coder,
-                    RuleDebugger(self._coder),
-                    settings=settings,
+                    parts.planner,
+                    parts.coder,
+                    parts.debugger,
+                    settings=parts.settings,
                     listener=self._recorder,
                     control=self._asked,
                     spent=self._run.state.searched,
                     clock=self._clock,
+                    notes=self._wishes,
+                    approve=self._approve,
                 )
                 ending = outcome.ending
                 self._learn()
                 if certify and (ending != "stopped" or self._control.certify_on_stop) and self._goes_on:
                     claim, tolerance = self._ready.claim, self._ready.tolerance
                     certify_run(self._run, judge, claim, tolerance, self._packable, self._breathe)
-            except (Abandoned, JudgeError):
+            except (Abandoned, JudgeError, LlmCancelled):
                 if not self._control.abort:
                     raise
                 ending = "stopped"
@@ -243,6 +247,70 @@ class Session:
 
     # -- what the loop is given ------------------------------------------------------------------
 
+    def _parts(self, begun: events.RunStarted) -> llm.Parts:
+        """The agent that the run was begun with.
+
+        Raises:
+            LlmError: its language model cannot be used; the run can be resumed once it can.
+        """
+        choice = begun.agent
+        if choice is None:
+            return llm.built_in(begun, self._coder)
+        service = llm.opened(choice, lambda: self._control.abort)
+        if not self._run.state.asked:
+            self._recorder.notice("info", llm.leaving(choice))
+            guess = llm.forecast(
+                choice, self._context(), self._ready.machine, begun.generations, begun.population
+            )
+            self._recorder.notice("info", guess.text())
+        record = ConversationRecord(
+            self._run.folder, self._run.record, self._tell, service.hide, choice.model
+        )
+        talk = llm.conversation(choice, service, self._run.state, record, lambda: self._control.abort)
+        return llm.language(begun, talk, self._ready.machine, self._coder)
+
+    def _tell(self, data: events.Data) -> None:
+        """Something to be shown and not kept."""
+        self._job.emit(events.event(data, run=self._run.folder.name))
+
+    def _listen(self) -> None:
+        """Take in what the user said meanwhile."""
+        begun = self._run.state.started
+        for text in self._control.heard():
+            self._run.record(events.RunSteered(text=text))
+            if begun is not None and begun.agent is None:
+                self._recorder.notice(
+                    "warning",
+                    "The built-in agent does not read sentences; what you said is kept and not used.",
+                )
+
+    def _wishes(self) -> tuple[str, ...]:
+        """What the user asked for so far, in order."""
+        self._listen()
+        begun = self._run.state.started
+        first = () if begun is None or begun.agent is None else begun.agent.wishes
+        return (*first, *self._run.state.steered, *self._declined)
+
+    def _approve(self, candidate: Candidate) -> Literal["run", "skip", "stop"]:
+        """Wait for the user's word on a candidate, off the run's clock; other jobs are done meanwhile."""
+        begun = self._run.state.started
+        if begun is None or begun.agent is None or not begun.agent.approve:
+            return "run"
+        self._run.record(events.CandidateWaiting(id=candidate.id))
+        began = time.monotonic()
+        while (said := self._control.decision(candidate.id)) is None:
+            if self._control.wish in ("stop", "leave") or self._control.abort:
+                break
+            self._control.between(PAUSED_LOOK)
+        self._aside += time.monotonic() - began
+        if said is None:
+            return "stop"
+        self._run.record(events.CandidateDecided(id=candidate.id, run=said))
+        if not said:
+            title = self._coder.title(candidate.proposal.recipe)
+            self._declined.append(f"I did not want {candidate.id} ({title}) to run; do not plan it again.")
+        return "run" if said else "skip"
+
     @property
     def _goes_on(self) -> bool:
         return self._control.wish != "leave" and not self._control.abort
@@ -252,6 +320,7 @@ class Session:
         began = time.monotonic()
         self._control.between(PAUSED_LOOK if self._control.wish == "pause" else 0.0)
         self._aside += time.monotonic() - began
+        self._listen()
         match self._control.wish:
             case "leave" | "stop":
                 return "stop"
@@ -284,9 +353,9 @@ class Session:
     def _learn(self) -> None:
         memory = Memory(self._ready.memory)
         card = self._ready.card
-        memory.learn(
-            self._ready.target, card.family, card.hash, self._ready.metric.name, judged(self._run.state)
-        )
+        # What a script does beyond its recipe is not the recipe's doing, and is not to be remembered as such.
+        found = [one for one in judged(self._run.state) if not one.candidate.proposal.code]
+        memory.learn(self._ready.target, card.family, card.hash, self._ready.metric.name, found)
         for note in memory.notes:
             self._recorder.notice("warning", note)
 
@@ -315,7 +384,7 @@ class Session:
     def _sentence(self, ending: Literal["done", "budget", "stopped"]) -> str:
         why = {
             "done": "All generations are done",
-            "budget": "The time for the search is used up",
+            "budget": "The budget for the search is used up",
             "stopped": "Stopped on request",
         }[ending]
         name = self._winner()

@@ -31,6 +31,8 @@ from studio.work.job import Job
 from studio.work.output import Output, private_streams
 
 RUNS = ("start", "resume", "evaluate")
+LONGEST_WISH = 1000
+"""Characters of a sentence to the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Worker:
         own: dict[str, Callable[..., dict[str, Any]]] = {
             "pause": self._pause,
             "stop": self._stop,
+            "steer": self._steer,
+            "decide": self._decide,
             "cancel": self._cancel,
             "shutdown": self._shutdown,
         }
@@ -129,6 +133,19 @@ class Worker:
         self._control.certify_on_stop = certify
         self._control.set("stop", abort=not certify)
         return {"run": run}
+
+    def _steer(self, *, text: str) -> dict[str, Any]:
+        run = self._running("steer")
+        said = " ".join(str(text).split())
+        if not 0 < len(said) <= LONGEST_WISH:
+            raise ProtocolError(f"Say it in 1 to {LONGEST_WISH} characters.")
+        self._control.steer(said)
+        return {"run": run}
+
+    def _decide(self, *, candidate: str, run: bool) -> dict[str, Any]:
+        name = self._running("decide about")
+        self._control.decide(str(candidate), run=bool(run))
+        return {"run": name}
 
     def _cancel(self, *, cancel: int) -> dict[str, Any]:
         task = self._open.get(cancel)
