@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from studio.cli.cascade_arguments import add_cascade
+
 MODEL = "a model folder, a .safetensors file, a hub id, or tiny-scenes"
 RUN = "a run's name, the beginning of it, its folder, or `last`"
 
@@ -53,6 +55,44 @@ def _workload(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--guidance", type=float)
     group.add_argument("--negative-prompt", default="", metavar="TEXT")
     group.add_argument("--batch", type=_between(1, 64), default=1)
+
+
+def _language_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "agent",
+        "who plans, writes and repairs; a language model's key is taken from ANTHROPIC_API_KEY, "
+        "PARETO_STUDIO_LLM_KEY or the system keyring",
+    )
+    group.add_argument("--agent", choices=("built-in", "llm"), default="built-in")
+    group.add_argument(
+        "--llm-model", default="", metavar="NAME", help="a model of the service's list (default: its first)"
+    )
+    group.add_argument(
+        "--llm-url",
+        default="",
+        metavar="URL",
+        help="any server of the same protocol, for example a local one",
+    )
+    group.add_argument(
+        "--llm-budget",
+        default="",
+        metavar="AMOUNT",
+        help="what it may cost, in US dollars (2.50) or tokens ('300k tokens'); then the run ends cleanly",
+    )
+    group.add_argument(
+        "--llm-preset",
+        choices=("hybrid", "paper"),
+        default="hybrid",
+        help="hybrid: structure by language, numbers by a Gaussian process; paper: DiffAgent's own",
+    )
+    group.add_argument(
+        "--wish",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a sentence to the language model, for example 'try without int8'; may be given again",
+    )
+    group.add_argument("--approve", action="store_true", help="ask before each candidate runs")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -111,11 +151,15 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="the run's folder (default: a new one in the home)"
     )
     _workload(optimize)
+    _language_model(optimize)
 
     resume = add("resume", "continue a run that was stopped or killed")
     resume.add_argument("run", help=RUN)
     resume.add_argument("--generations", type=_between(1, 1000), help="a new total")
     resume.add_argument("--budget", type=seconds, help="more time for the search")
+    resume.add_argument(
+        "--llm-budget", default="", metavar="AMOUNT", help="more for the language model: 2.50, '300k tokens'"
+    )
 
     evaluate = add("evaluate", "judge a script of your own against the unchanged model")
     evaluate.add_argument("model", help=MODEL)
@@ -144,6 +188,8 @@ def parser() -> argparse.ArgumentParser:
     report = add("report", "write one HTML file with plots and pictures")
     report.add_argument("run", help=RUN)
     report.add_argument("--out", type=Path, metavar="FILE")
+
+    add_cascade(commands, common)
 
     add("runs", "list the runs")
     return top

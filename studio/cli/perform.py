@@ -100,6 +100,7 @@ def _inspect(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.runs import start
 
+    _check_agent(given, terminal)
     return follow(
         terminal,
         home,
@@ -115,8 +116,25 @@ def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             metric=given.metric,
             certify=not given.no_certify,
             out=str(given.out.expanduser()) if given.out else "",
+            preset=given.llm_preset if given.agent == "llm" else "quick",
+            agent=given.agent,
+            llm_model=given.llm_model,
+            llm_url=given.llm_url,
+            llm_budget=given.llm_budget,
+            approve=given.approve,
+            wishes=tuple(given.wish),
         ),
     )[0]
+
+
+def _check_agent(given: argparse.Namespace, terminal: Terminal) -> None:
+    """Raises `RunError` for options that only a language model, or only a person, can answer."""
+    from studio.errors import RunError
+
+    if given.agent != "llm" and (given.llm_model or given.llm_url or given.llm_budget or given.approve):
+        raise RunError("The options --llm-model, --llm-url, --llm-budget and --approve need --agent llm.")
+    if given.approve and (terminal.machine or not sys.stdin.isatty()):
+        raise RunError("--approve needs a terminal where somebody answers; leave it out.")
 
 
 def _resume(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
@@ -126,7 +144,13 @@ def _resume(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     return follow(
         terminal,
         home,
-        lambda job: resume(job, run=str(folder), generations=given.generations, budget=given.budget),
+        lambda job: resume(
+            job,
+            run=str(folder),
+            generations=given.generations,
+            budget=given.budget,
+            llm_budget=given.llm_budget,
+        ),
         RunState.replay(Journal.read(folder)),
     )[0]
 
@@ -208,6 +232,12 @@ def _start(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     return main_job(terminal, home, given.out.expanduser(), given.budget)
 
 
+def _cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.cli.cascade_plan import cascade
+
+    return cascade(given, home, terminal)
+
+
 def terminal_status(terminal: Terminal, text: str) -> Any:
     """A spinner for people, nothing for machines."""
     import contextlib
@@ -227,4 +257,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "verify": _verify,
     "report": _report,
     "runs": _runs,
+    "cascade": _cascade,
 }

@@ -211,9 +211,10 @@ class DiffServe(_Planned):
             heavy_wait=seen.heavy_wait,
         )
         found = feasible(wanted)
-        if found is None or found.share == 0:
-            # Its row holds the heavy queue even where nothing is deferred, so a long one leaves no plan;
-            # its paper does not say what then.  Without the queues it keeps deferring, which serves it best.
+        if found is None:
+            # Its row holds the heavy queue even where nothing is deferred, so a long one leaves no plan, and
+            # its paper does not say what then.  Here it defers nothing until the queue is short again, which
+            # leaves it with half the late answers of deferring on.
             found = feasible(replace(wanted, light_wait=0.0, heavy_wait=0.0))
         return self.decided(found, seen, seen.demand)
 
