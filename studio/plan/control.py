@@ -53,5 +53,7 @@ class Policy(Protocol):
     """Its own way to choose a worker; `None`: that of the service."""
     fallback: bool
     """Hand back the light picture when heavy would be late."""
+    interval: float | None
+    """Its own seconds between plans; `None`: those of the service."""
 
     def decide(self, seen: Observation) -> Decision: ...

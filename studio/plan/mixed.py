@@ -98,8 +98,12 @@ def _strongest(situation: Situation, cut: _Cut) -> Plan | None:
     """The division with the most heavy images per second, and the best threshold that it can serve."""
     sizes = np.array([device.workers for device in situation.devices])
     divisions, complete = _divisions(sizes, cut, situation)
+    others = sizes - divisions
+    if situation.pinned and situation.now is not None:
+        divisions, complete = np.array([[light for light, _ in situation.now]]), True
+        others = np.array([[heavy for _, heavy in situation.now]])
     light = _capacity(situation, divisions, cut.light, heavy=False)
-    heavy = _capacity(situation, sizes - divisions, cut.heavy, heavy=True)
+    heavy = _capacity(situation, others, cut.heavy, heavy=True)
     enough = light >= situation.needed * (1 - _EPS)
     best = first_best(enough, -heavy, divisions.sum(axis=1).astype(float))
     if best is None:
@@ -115,8 +119,7 @@ def _strongest(situation: Situation, cut: _Cut) -> Plan | None:
     bound = _relaxed(situation, sizes, cut)
     reachable = np.flatnonzero(situation.allowed & (situation.needed_heavy <= bound * (1 + _EPS) + _EPS))
     exact = complete or reachable[-1] == served[-1]
-    x1 = divisions[best]
-    allocations = _allocations(situation, cut, x1, sizes - x1)
+    allocations = _allocations(situation, cut, divisions[best], others[best])
     return finished(situation, k, allocations, exact=bool(exact))
 
 

@@ -112,6 +112,8 @@ def _one_kind(situation: Situation) -> Plan | None:
         & situation.allowed[:, None, None]
     )
     loss = np.broadcast_to(choices.loss[:, None, None], total.shape)
+    if situation.pinned and now[0] is not None and now[1] is not None:
+        ok &= (first <= now[0])[None, :, None] & (second <= now[1])[:, None, :]
     if situation.goal == "threshold":
         keys = (
             np.broadcast_to(-np.arange(len(choices), dtype=float)[:, None, None], total.shape),
@@ -143,6 +145,8 @@ def _spread(situation: Situation, fewest: tuple[int, int], load1: float, load2: 
     DiffServe's rest goes to heavy.  Ours evens out the use, or, where swaps
     take time, moves no worker that need not move.
     """
+    if situation.pinned and situation.now is not None:
+        return situation.now[0]
     low, high = fewest[0], situation.devices[0].workers - fewest[1]
     if situation.goal in ("workers", "cost"):
         return fewest

@@ -429,7 +429,7 @@ class Simulation:
     def _tick(self, _worker: int, _epoch: int) -> None:
         self._ticks += 1
         self._monitor.look(self._queue_length(LIGHT), self._queue_length(HEAVY))
-        every = max(1, round(self.service.interval / HEARTBEAT))
+        every = max(1, round((self.policy.interval or self.service.interval) / HEARTBEAT))
         over = self._next == len(self._arrival)
         # Once the trace is over, only a stage without workers is a reason to plan again.
         if any(self._orphans) if over else self._ticks % every == 0:

@@ -60,6 +60,8 @@ class Situation:
     """Workers that hold light and heavy now, by device; `None`: none is loaded, swaps cost nothing."""
     horizon: float = 60.0
     """Seconds the plan is to hold: a swap takes its load time out of them."""
+    pinned: bool = False
+    """No worker changes its model: threshold and batch sizes only."""
 
     def __post_init__(self) -> None:
         if not self.devices:
@@ -77,6 +79,8 @@ class Situation:
             raise PlanError(f"The tail must be a quantile from 0.5 to below 1, not {self.tail:g}.")
         if self.goal not in GOALS:
             raise PlanError(f"There is no goal {self.goal}; choose one of {', '.join(GOALS)}.")
+        if self.pinned and self.now is None:
+            raise PlanError("Workers can only be kept where they are if it is known where they are.")
         if self.goal in ("workers", "cost") and self.max_loss is None:
             raise PlanError(f"The goal {self.goal} needs the largest quality loss that is allowed.")
 
