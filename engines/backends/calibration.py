@@ -56,7 +56,7 @@ class Calibration:
 
     @cached_property
     def key(self) -> str:
-        return digest(1, self.model.hash, self._kind(), self.loop.to_json(), PROMPTS, SAMPLES)
+        return digest(2, self.model.hash, self._kind(), self.loop.to_json(), PROMPTS, SAMPLES)
 
     def _kind(self) -> list[object]:
         return [self.denoiser.student, self.denoiser.cached]
