@@ -229,7 +229,8 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:head]}\n[... {len(text) - most:,} characters left out ...]\n{text[-(most - head) :]}"
 
 
-_PATH: Final = re.compile(r"""(?<![\w/.:~])(?:~|[A-Za-z]:)?(?:[\\/](?:[\w .()+@=,~-]*[\w()+@=,~-]))+[\\/]?""")
+_SEGMENT: Final = r"[\w.()+@=,~-](?:[\w .()+@=,~-]*[\w()+@=,~-])?"
+_PATH: Final = re.compile(rf"(?<![\w/.:~])(?:~|[A-Za-z]:)?(?:[\\/]{_SEGMENT})+[\\/]?")
 
 
 def private(text: str) -> str:
