@@ -28,9 +28,10 @@ from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
 from agent.errors import AgentError, BaselineError, JudgeError
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
-from agent.evaluate.claims import Certificate, read_claim
+from agent.evaluate.certification import Certifier, OnProgress
+from agent.evaluate.claims import Certificate
 from agent.evaluate.measure import Measured, measure
-from agent.evaluate.prompts import Asked, Prompts
+from agent.evaluate.prompts import Prompts
 from agent.evaluate.static import differs, examine
 from agent.sandbox import CandidateFailure, Limits
 from engines.devices import measure_peak, remeasure
@@ -41,7 +42,6 @@ from engines.workload import Workload
 
 Pixels = NDArray[np.uint8]
 OnStage = Callable[[Stage, str], None]
-OnProgress = Callable[[int, int, str], None]
 
 GATE: Final = 16
 SMOKE: Final = 4
@@ -84,8 +84,8 @@ class Judge:
         self._metric = metric
         self._quality: quality.Quality | None = None
         self._reference: references.Reference | None = None
-        self._sealed: tuple[Asked, Pixels] | None = None
         self._built: set[Any] = set()
+        self._certifier = Certifier(self._bench, self._prompts, lambda: self.quality, self._make_ready)
         # The metrics' imports take seconds; the processes' own are under way now and leave a core free.
         self._warming = threading.Thread(target=self._warm, name="metrics", daemon=True)
         self._warming.start()
@@ -237,10 +237,7 @@ class Judge:
             problem = self._misfit(recipe)
             if problem:
                 return Verdict("failed", "static", problem)
-            if self._unbuilt(recipe):
-                stage("build", "building its engines")
-                self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
-                self._built.add(self._engines(recipe))
+            self._make_ready(recipe, lambda: stage("build", "building its engines"))
         assert self._reference is not None
         stage("smoke", "starting it")
         # A script of the user's own without a recipe may build engines itself, so it gets no walls.
@@ -367,85 +364,19 @@ class Judge:
     # -- certification ---------------------------------------------------------------------------
 
     def certify(self, candidate: Candidate, claim: str, prompts: int, on_progress: OnProgress) -> Certificate:
-        """Check one claim on fresh sealed prompts, with one-sided 95 % paired bounds.
-
-        The prompts are drawn by chance when the first certification of this
-        judge begins; nothing before has seen them.
+        """Check one claim on fresh sealed prompts (`agent.evaluate.certification`).
 
         Raises:
             JudgeError: a claim that cannot be certified, or the evaluation was stopped.
         """
-        wanted = read_claim(claim)
-        if wanted.metric == "adherence" and self.quality.reader is None:
-            raise JudgeError(
-                "Adherence cannot be certified: this model and these prompts have no attribute reader."
-            )
-        count = wanted.prompts(prompts)
-        examined = examine(candidate.script)
-        given = candidate.proposal.origin == "given"
-        recipe = examined.recipe if given else candidate.proposal.recipe
-        if examined.problem:
-            return Certificate(claim, False, 0, _nothing(), note=examined.problem)
-        try:
-            if recipe is not None and self._unbuilt(recipe):
-                on_progress(0, count, "engines")
-                self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
-                self._built.add(self._engines(recipe))
-            asked, expected = self._sealed_reference(count, on_progress)
-            with self._bench.process(candidate.script, trusted=given and recipe is None) as process:
-                self._bench.load(process)
-                drawn = list[Pixels]()
-                for start in range(0, count, SMOKE):
-                    part = asked.part(start, min(start + SMOKE, count))
-                    drawn.append(process.generate(part.prompts, part.seeds).images)
-                    on_progress(start + len(part), count, "pictures")
-                process.generate(*_one(asked))
-                on_progress(count, count, "timing")
-                timing = self._bench.alternate(
-                    process, self._prompts, lambda *_: None, least=6, most=12, seconds=20.0
-                )
-        except CandidateFailure as failure:
-            if self._bench.aborted:
-                raise JudgeError("The evaluation was stopped.") from failure
-            return Certificate(claim, False, 0, _nothing(), note=str(failure))
-        pictures = np.concatenate(drawn)
-        if pictures.shape != expected.shape:
-            return Certificate(
-                claim, False, 0, _nothing(), note="The pictures have another size than the baseline's."
-            )
-        values = self.quality.values(pictures, expected, asked.prompts)
-        if wanted.metric not in values:
-            raise JudgeError(f"{wanted.metric} cannot be computed here; certify another metric.")
-        if wanted.metric == "psnr":
-            found = bootstrap.mean(values["psnr"], side="one")
-        else:
-            metric = quality.Quality(wanted.metric, self.quality.reader)
-            own = None if metric.reader is None else metric.reader.adherence(expected, asked.prompts)
-            found = bootstrap.mean(metric.losses(values, own), side="one")
-        bounds = _interval(found)
-        return Certificate(
-            claim,
-            wanted.holds(bounds),
-            count,
-            bounds,
-            _interval(timing.speedup),
-            f"{count} fresh held-out prompts.",
-        )
+        return self._certifier.certify(candidate, claim, prompts, on_progress)
 
-    def _sealed_reference(self, count: int, on_progress: OnProgress) -> tuple[Asked, Pixels]:
-        """At least `count` sealed prompts with the baseline's pictures; drawn once, then only added to."""
-        asked, pictures = self._sealed or (Asked((), ()), np.zeros((0, 0, 0, 3), np.uint8))
-        missing = count - len(asked)
-        if missing > 0:
-            more = self._prompts.fresh(missing, sealed=True)
-            drawn = [pictures] if len(pictures) else []
-            for start in range(0, missing, SMOKE):
-                on_progress(len(asked) + start, count, "reference")
-                drawn.append(self._bench.draw_baseline(more.part(start, start + SMOKE)).images)
-            asked = Asked(asked.prompts + more.prompts, asked.seeds + more.seeds)
-            pictures = np.concatenate(drawn)
-            self._sealed = (asked, pictures)
-        return asked.part(0, count), pictures[:count]
+    def _make_ready(self, recipe: Recipe, before: Callable[[], None]) -> None:
+        """Build a recipe's engines if they are not there; `before` is called only then."""
+        if self._unbuilt(recipe):
+            before()
+            self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
+            self._built.add(self._engines(recipe))
 
     # -- its end ---------------------------------------------------------------------------------
 
@@ -469,17 +400,8 @@ class _At:
     stage: Stage
 
 
-def _one(asked: Asked) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    return asked.prompts[:1], asked.seeds[:1]
-
-
 def _interval(found: Bounds) -> Interval:
     return Interval(found.value, found.low, found.high)
-
-
-def _nothing() -> Interval:
-    """Nothing was measured: any loss is possible.  Finite, because it goes into a journal."""
-    return Interval(0.0, -1.0, 1.0)
 
 
 def _one_sentence(error: Exception) -> str:
