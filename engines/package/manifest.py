@@ -31,7 +31,7 @@ from engines.errors import PackageError
 from engines.hostloop.settings import LoopSettings
 from engines.package.sums import AGAIN, safe
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
 MAJOR, MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -255,6 +255,64 @@ class Verification(Part):
     note: str = ""
 
 
+class Operation(Part):
+    """A cascade at one threshold, measured on pairs."""
+
+    threshold: float
+    share: float
+    """Deferred, 0 to 1."""
+    seconds: Interval
+    """Mean per picture, at batch 1."""
+    quality: Interval
+
+
+class Discriminator(Part):
+    """What gives light pictures their scores: the component `discriminator`."""
+
+    side: int
+    """Pixels of the square that it looks at."""
+    words: int
+    """Width of the hashed bag of words."""
+    target: str
+    """What a score is the probability of."""
+    metric: str
+    margin: float
+    """By which the heavy picture must be better to count as better."""
+    samples: int
+    """Pairs that it was trained on."""
+    auc: Interval | None = None
+    brier: float
+    """Mean squared error of the scores as probabilities; 0.25 is a coin."""
+    seconds: float
+    """Of one score, eager, on the machine that trained it."""
+    golden_score: float
+    """Of the light golden picture."""
+    score_tolerance: float
+
+
+class CascadeFacts(Part):
+    """Light and discriminator of a cascade; everything else in the package is about the heavy model."""
+
+    light: Facts
+    discriminator: Discriminator
+    threshold: float
+    """A light picture with a lower score is deferred."""
+    share: float
+    """Deferred at the threshold, of the measured pairs."""
+    curve: tuple[Operation, ...]
+    """The calibration: what other thresholds defer, cost and are worth."""
+    guarded: float | None = None
+    """The lowest threshold that, with 95 % confidence, keeps bad pictures under `guarded_rate` of the kept."""
+    guarded_rate: float | None = None
+
+    @field_validator("light")
+    @classmethod
+    def _one_deep(cls, light: Facts) -> Facts:
+        if light.cascade is not None:
+            raise ValueError("the light model is itself a cascade")
+        return light
+
+
 class Wheel(Part):
     """One entry of the package's bill of materials."""
 
@@ -271,11 +329,26 @@ def _loop(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return data
 
 
-HostLoop = Annotated[
-    dict[str, JsonValue],
-    AfterValidator(_loop),
-    WithJsonSchema(TypeAdapter(LoopSettings).json_schema() | {"additionalProperties": False}),
-]
+def _loop_schema() -> dict[str, Any]:
+    """Of `LoopSettings`, in one piece: a schema inside another cannot have definitions of its own."""
+    whole = TypeAdapter(LoopSettings).json_schema()
+    definitions = whole.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolved(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        name = str(part.get("$ref", "")).removeprefix("#/$defs/")
+        if name in definitions:
+            return resolved(definitions[name]) | {key: part[key] for key in part if key != "$ref"}
+        return {key: resolved(value) for key, value in part.items()}
+
+    found: dict[str, Any] = resolved(whole) | {"additionalProperties": False}
+    return found
+
+
+HostLoop = Annotated[dict[str, JsonValue], AfterValidator(_loop), WithJsonSchema(_loop_schema())]
 
 
 class Facts(Part):
@@ -302,6 +375,8 @@ class Facts(Part):
     wheels: tuple[Wheel, ...]
     python: str
     """Versions of Python that the wheels are known to serve, for example `>=3.11`."""
+    cascade: CascadeFacts | None = None
+    """Of a cascade: these facts are the heavy model's, its light one's are in here."""
     signature: None = None
     """Packages are unsigned in this version; the id tells two apart."""
 

@@ -1,7 +1,8 @@
 """The program of a package: pictures from prompts, without the Studio; travels inside the package.
 
     python run.py --prompt "a red house" --seed 7 --out house.png
-    python run.py --info | --self-test | --serve
+    python run.py --serve --port 8000
+    python run.py --info | --self-test | --lines
 
 Every byte of the package is checked before anything is loaded.
 """
@@ -17,13 +18,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineError, PackageError
 from engines.package import components, likeness, sums
+from engines.package.serving.options import add_arguments, run_engine, run_server
+
+if TYPE_CHECKING:
+    from engines.package.serving.controller import MakePlanner
 
 Pixels = NDArray[np.uint8]
 
@@ -46,9 +51,10 @@ class Package:
     @cached_property
     def loaded(self) -> dict[str, components.Component]:
         """The components, each by the first variant that this machine can load."""
-        return {name: self._load(name, body) for name, body in self.manifest["components"].items()}
+        return {name: self.load(name, body) for name, body in self.manifest["components"].items()}
 
-    def _load(self, name: str, body: dict[str, Any]) -> components.Component:
+    def load(self, name: str, body: dict[str, Any]) -> components.Component:
+        """One component, by the first of its variants that this machine can load."""
         reason = PackageError(f"The package has no variant of {name}.")
         for variant in body["additional_metadata"]["order"]:
             facts = body["variants"][variant]
@@ -67,8 +73,10 @@ class Package:
 
         return Tokenizer.from_file(str(self.folder / self.facts["tokenizer"]))
 
-    def loop(self, *, steps: int | None = None, guidance: float | None = None) -> Any:
-        """The host loop (`engines.hostloop.Loop`), with other steps or guidance if given."""
+    def loop(
+        self, *, steps: int | None = None, guidance: float | None = None, batch: int | None = None
+    ) -> Any:
+        """The host loop (`engines.hostloop.Loop`), with other steps, guidance or largest batch if given."""
         from engines.hostloop import Loop, LoopSettings
 
         settings = LoopSettings.from_json(self.facts["host_loop"])
@@ -76,6 +84,8 @@ class Package:
             settings = replace(settings, steps=steps)
         if guidance is not None:
             settings = replace(settings, guidance=guidance)
+        if batch is not None:
+            settings = replace(settings, batch=batch)
         return Loop(self.loaded, self.tokenizer, settings)
 
     def self_test(self) -> dict[str, Any]:
@@ -123,7 +133,7 @@ def write_picture(picture: Pixels, path: Path) -> None:
         ) from None
 
 
-def serve(package: Package, requests: IO[str], answers: IO[bytes]) -> None:
+def answer_lines(package: Package, requests: IO[str], answers: IO[bytes]) -> None:
     """Answer one JSON line after another until the input ends.
 
     `{"prompts": [...], "seeds": [...]}` -> `{"ok": true, "shape": [N, H, W, 3], "bytes": n, "stages": {...}}`
@@ -148,17 +158,26 @@ def serve(package: Package, requests: IO[str], answers: IO[bytes]) -> None:
         answers.flush()
 
 
-def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+def main(
+    folder: Path, arguments: Sequence[str] | None = None, make_planner: MakePlanner | None = None
+) -> int:
+    """Run the command line; returns the exit status.
+
+    `make_planner` re-plans a served cascade; packages of cascades bring one.
+    """
     options = _parser().parse_args(arguments)
     # Python's C runtimes print on stdout too; answers and bytes go to a private copy of it.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb") if options.serve else None
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb") if options.lines or options.engine else None
     if answers is not None:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         package = Package(folder)
-        if answers is not None:
-            serve(package, sys.stdin, answers)
+        if answers is not None and options.engine:
+            run_engine(package, options, answers)
+        elif answers is not None:
+            answer_lines(package, sys.stdin, answers)
+        elif options.serve:
+            run_server(package, options, make_planner)
         elif options.info:
             _info(package, as_json=options.json)
         elif options.self_test:
@@ -185,8 +204,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance", type=float, help="other than the package's own")
     parser.add_argument("--info", action="store_true", help="say what this package is")
     parser.add_argument("--self-test", action="store_true", help="make the golden picture and compare")
-    parser.add_argument("--serve", action="store_true", help="answer JSON lines on standard input")
+    parser.add_argument("--serve", action="store_true", help="answer over HTTP")
+    parser.add_argument("--lines", action="store_true", help="answer JSON lines on standard input")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
+    parser.add_argument(
+        "--route", choices=("auto", "light", "heavy"), default="auto", help="of a cascade: who shall draw"
+    )
+    add_arguments(parser)
     return parser
 
 
@@ -196,10 +220,13 @@ def _generate(package: Package, options: argparse.Namespace) -> None:
     if options.steps is not None and not 1 <= options.steps <= 1000:
         _refuse(f"--steps {options.steps} makes no sense; give a number from 1 to 1000.")
     seeds = [options.seed + at for at in range(len(options.prompt))]
+    if package.facts.get("cascade"):
+        _answer(package, options, seeds)
+        return
+    if options.route != "auto":
+        _refuse("This package is one model; leave --route out.")
     result = package.loop(steps=options.steps, guidance=options.guidance).generate(options.prompt, seeds)
-    paths = [options.out]
-    if len(seeds) > 1:
-        paths = [options.out.with_stem(f"{options.out.stem}-{at + 1}") for at in range(len(seeds))]
+    paths = _paths(options, len(seeds))
     for picture, path in zip(result.images, paths, strict=True):
         write_picture(picture, path)
     if options.json:
@@ -211,6 +238,45 @@ def _generate(package: Package, options: argparse.Namespace) -> None:
     else:
         print(f"{', '.join(str(path) for path in paths)}: {sum(result.seconds.values()):.2f} s")
     for reason in package.fallbacks:
+        print(f"Fell back: {reason}", file=sys.stderr)
+
+
+def _paths(options: argparse.Namespace, count: int) -> list[Path]:
+    if count == 1:
+        return [options.out]
+    return [options.out.with_stem(f"{options.out.stem}-{at + 1}") for at in range(count)]
+
+
+def _answer(package: Package, options: argparse.Namespace, seeds: list[int]) -> None:
+    """Light or heavy for each prompt; says which, and the score."""
+    from engines.package.cascade import Cascade
+
+    if options.steps is not None or options.guidance is not None:
+        _refuse(
+            "A cascade has the steps and the guidance that its discriminator was trained on; leave them out."
+        )
+    cascade = Cascade(package)
+    told = []
+    paths = _paths(options, len(seeds))
+    for prompt, seed, path in zip(options.prompt, seeds, paths, strict=True):
+        found = cascade.answer(prompt, seed, options.route, options.threshold)
+        write_picture(found.picture, path)
+        told.append(found)
+        if not options.json:
+            limit = cascade.threshold if options.threshold is None else options.threshold
+            side = "from" if found.decision == "light" else "below"
+            why = "asked for" if found.score is None else f"score {found.score:.2f}"
+            if found.reason == "score":
+                why += f", {side} the threshold {limit:.2f}"
+            print(f"{path}: {found.decision} ({why}), {sum(found.seconds.values()):.2f} s")
+    if options.json:
+        seconds: dict[str, float] = {}
+        for found in told:
+            for name, value in found.seconds.items():
+                seconds[name] = seconds.get(name, 0.0) + value
+        answers = [{"decision": one.decision, "reason": one.reason, "score": one.score} for one in told]
+        print(json.dumps({"images": [str(path) for path in paths], "seconds": seconds, "answers": answers}))
+    for reason in cascade.fallbacks:
         print(f"Fell back: {reason}", file=sys.stderr)
 
 
@@ -226,10 +292,18 @@ def _info(package: Package, *, as_json: bool) -> None:
     for check in facts.get("verified_on", []):
         print(f"verified  {check['time']} on {check['target']['processor'] or check['target']['machine']}")
     print(f'golden    "{golden["prompt"]}", seed {golden["seed"]}')
+    if cascade := facts.get("cascade"):
+        print(f"cascade   light: {cascade['light']['title']}; heavy: {facts['title']}")
+        print(f"threshold {cascade['threshold']:.4g}, {cascade['share']:.0%} deferred")
 
 
 def _self_test(package: Package, *, as_json: bool) -> int:
-    found = package.self_test()
+    if package.facts.get("cascade"):
+        from engines.package.cascade import Cascade
+
+        found = Cascade(package).self_test()
+    else:
+        found = package.self_test()
     if as_json:
         print(json.dumps(found))
     else:

@@ -139,7 +139,12 @@ def _verify(sizes: dict[str, int], open_file: Open) -> Verified:
         for variant in body.variants.values():
             _check_variant(component, variant, listed, sizes)
     facts = manifest.additional_metadata
-    for name in (facts.tokenizer, facts.golden.image, "run.py", "requirements.txt"):
+    needed = [facts.tokenizer, facts.golden.image, "run.py", "requirements.txt"]
+    if facts.cascade is not None:
+        needed += [facts.cascade.light.tokenizer, facts.cascade.light.golden.image]
+        if "discriminator" not in manifest.components:
+            raise PackageError(f"The manifest is of a cascade and names no discriminator; {AGAIN}.")
+    for name in needed:
         if name not in listed:
             raise PackageError(f"The manifest needs {name}, which the package lacks; {AGAIN}.")
     return Verified(identity(text), manifest, len(listed) + 1, sum(sizes.values()), tuple(_notes(manifest)))

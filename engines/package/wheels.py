@@ -9,8 +9,8 @@ from engines.errors import PackageError
 from engines.package.manifest import Wheel
 
 DIRECT: Final = {
-    "openvino": ("openvino", "numpy", "tokenizers", "pillow"),
-    "onnxruntime": ("onnxruntime", "numpy", "tokenizers", "pillow"),
+    "openvino": ("openvino", "numpy", "tokenizers", "pillow", "h11"),
+    "onnxruntime": ("onnxruntime", "numpy", "tokenizers", "pillow", "h11"),
 }
 """What a package imports, by engine."""
 

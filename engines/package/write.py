@@ -13,7 +13,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ OnProgress = Callable[[float, str], None]
 GOLDEN: Final = "golden.png"
 _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
-_TRAVELLERS: Final = ("__init__", "sums", "likeness", "components", "runner")
+_TRAVELLERS: Final = ("__init__", "sums", "likeness", "components", "runner", "cascade", "serving/*")
 """Modules of this folder that travel inside every package, as they are."""
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -98,6 +98,8 @@ class Contents:
     golden: Pixels
     readme: str
     licence: str
+    more: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files, by their path in the package; one that is there already is replaced."""
 
 
 def write(
@@ -237,7 +239,8 @@ def _asset(files: Mapping[str, Path], partial: Path) -> tuple[str, tuple[File, .
 
 def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
     sources = [_ROOT / "__init__.py", _ROOT / "errors.py", *sorted((_ROOT / "hostloop").glob("*.py"))]
-    sources += [_ROOT / "package" / f"{name}.py" for name in _TRAVELLERS]
+    for name in _TRAVELLERS:
+        sources += sorted((_ROOT / "package").glob(f"{name}.py"))
     for source in sources:
         _copy(source, partial / "engines" / source.relative_to(_ROOT))
     texts = {
@@ -246,8 +249,10 @@ def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
         "README.md": contents.readme,
         "LICENSE": contents.licence,
     }
-    for name, text in texts.items():
-        (partial / name).write_bytes(text.encode())
+    for name, content in {**{name: text.encode() for name, text in texts.items()}, **contents.more}.items():
+        target = partial / sums.safe(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
     from PIL import Image
 
     Image.fromarray(contents.golden).save(partial / GOLDEN, format="PNG")

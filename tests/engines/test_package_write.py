@@ -95,7 +95,7 @@ def test_the_program_says_what_it_is(small: Path) -> None:
 
 def test_a_served_package_answers_line_by_line(small: Path) -> None:
     asked = json.dumps({"prompts": [PROMPT, "a blue house"], "seeds": [SEED, 8]})
-    done = run(small, "--serve", stdin=f"{asked}\nnonsense\n".encode())
+    done = run(small, "--lines", stdin=f"{asked}\nnonsense\n".encode())
     head, _, rest = done.stdout.partition(b"\n")
     answer = json.loads(head)
     assert answer["shape"] == [2, 16, 16, 3]
