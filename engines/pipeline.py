@@ -19,8 +19,10 @@ from engines.backends.base import Artifact, Loaded, Options
 from engines.backends.calibration import calibration_for
 from engines.capture.capture import Capture
 from engines.capture.structure import ComponentName, Structure
-from engines.errors import TechniqueError, WorkloadError
-from engines.hostloop.settings import LoopSettings
+from engines.errors import ModelError, TechniqueError, WorkloadError
+from engines.hostloop.conditions import conditions_of, encoders_of
+from engines.hostloop.loop import needed
+from engines.hostloop.settings import LoopSettings, Picture
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import Backend as BackendName
@@ -82,8 +84,6 @@ def loop_settings(model: Model, workload: Workload) -> LoopSettings:
     Raises:
         WorkloadError: the size is no multiple of what the model can draw.
     """
-    from engines.hostloop.schedulers import DIFFUSERS_NAMES
-
     size = workload.size or model.size
     step = model.scale * model.alignment
     if size % step:
@@ -91,21 +91,50 @@ def loop_settings(model: Model, workload: Workload) -> LoopSettings:
             f"The model {model.name} draws multiples of {step} pixels, not {size};"
             f" its native size is {model.size}."
         )
-    config = dict(model.scheduler_config)
+    if workload.frames is not None and not model.frames:
+        raise WorkloadError(f"The model {model.name} draws pictures, not {workload.frames} frames.")
+    try:
+        latent = model.latent(size, workload.frames or 0)
+    except ModelError as error:
+        raise WorkloadError(str(error)) from None
     bos, eos, pad = model.special_tokens
-    return LoopSettings(
-        scheduler=DIFFUSERS_NAMES.get(str(config.get("_class_name")), "ddim"),
+    common: dict[str, Any] = {
+        "steps": workload.steps or model.steps,
+        "guidance": model.guidance if workload.guidance is None else workload.guidance,
+        "latent_shape": latent,
+        "token_length": model.token_length,
+        "bos_id": bos,
+        "eos_id": eos,
+        "pad_id": pad,
+        "negative_prompt": workload.negative_prompt,
+        "batch": max(workload.batch, 1 if model.frames else 4),
+    }
+    if model.enlarges:
+        common |= {"steps": 0, "guidance": 1.0, "picture": Picture((latent[1], latent[2]))}
+        return LoopSettings(scheduler="ddim", scheduler_config={}, **common)
+    return _denoising(model, latent, common)
+
+
+def _denoising(model: Model, latent: tuple[int, ...], common: dict[str, Any]) -> LoopSettings:
+    from engines.hostloop.schedulers import DIFFUSERS_NAMES
+
+    kind = model.denoiser_kind
+    config = {**model.scheduler_config, **kind.scheduler(model, latent)}
+    name = str(config.get("_class_name"))
+    flow = name.startswith("FlowMatch")
+    if flow:
+        config.setdefault("prediction_type", "flow_prediction")
+    found = LoopSettings(
+        scheduler=DIFFUSERS_NAMES.get(name, "flow-euler" if flow else "ddim"),
         scheduler_config=config,
-        steps=workload.steps or model.steps,
-        guidance=model.guidance if workload.guidance is None else workload.guidance,
-        latent_shape=(model.latent_channels, size // model.scale, size // model.scale),
-        token_length=model.token_length,
-        bos_id=bos,
-        eos_id=eos,
-        pad_id=pad,
-        negative_prompt=workload.negative_prompt,
-        batch=max(workload.batch, 4),
+        decode_frames=len(latent) == 4 and not model.decoder_kind.video,
+        **common,
+        **kind.settings(model, latent),
     )
+    conditions = tuple(replace(one, shape=()) for one in kind.conditions(model, latent))
+    if found.picture is None and (conditions, model.encoders) == (conditions_of(found), encoders_of(found)):
+        return found  # one CLIP encoder and its embeddings: what settings without lists mean
+    return replace(found, encoders=model.encoders, conditions=kind.conditions(model, latent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +155,20 @@ class EngineRequest:
 
 def engines(wanted: Plan) -> tuple[EngineRequest, ...]:
     """The engines that a plan needs.  Plans that share one share its request."""
-    names: tuple[ComponentName, ...] = ("text_encoder", "denoiser", "decoder")
-    if wanted.denoiser.cached:
-        names = ("text_encoder", "denoiser_full", "denoiser_shallow", "decoder")
+    names = needed(wanted.loop)
+    if wanted.denoiser.cached and "denoiser" in names:
+        at = names.index("denoiser")
+        names[at : at + 1] = ["denoiser_full", "denoiser_shallow"]
     return tuple(_request(wanted, name) for name in names)
 
 
 def _request(wanted: Plan, name: ComponentName) -> EngineRequest:
     latent = wanted.loop.latent_shape
-    if name == "text_encoder":
+    if name.endswith("encoder") or name.startswith("text_encoder"):
         return EngineRequest(wanted.model, Structure(name, latent), wanted.backend, "fp32")
     if name == "decoder":
+        if wanted.loop.decode_frames:
+            latent = (latent[0], *latent[2:])
         structure = Structure(name, latent, decoder=wanted.decoder)
     else:
         structure = Structure(name, latent, denoiser=wanted.denoiser)
@@ -207,7 +239,7 @@ def build(wanted: Plan) -> Pipeline:
     }
     loaded = {name: backend(one.backend).load(one) for name, one in artifacts.items()}
     components = {name: one.component for name, one in loaded.items()}
-    return Pipeline(wanted, artifacts, loaded, Loop(components, model.tokenizer, wanted.loop))
+    return Pipeline(wanted, artifacts, loaded, Loop(components, model.tokenizers, wanted.loop))
 
 
 __all__ = [

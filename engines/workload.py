@@ -22,6 +22,8 @@ class Workload(BaseModel):
     """The user's own prompts; empty: drawn fresh from the model's prompt source."""
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
     """Height and width in pixels."""
+    frames: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Of a video."""
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance: Annotated[float, Field(ge=0, le=50)] | None = None
     negative_prompt: str = ""

@@ -70,12 +70,20 @@ class Capture:
 
     def _draw(self, spec: TensorSpec, batch: int, rng: np.random.Generator, seed: int) -> NDArray[Any]:
         shape = (batch, *spec.shape)
+        if spec.values:
+            always = np.array(spec.values, dtype=spec.dtype).reshape(spec.shape)
+            return np.broadcast_to(always, shape).copy()
         if spec.name == "timestep":
             steps = int(self.model.scheduler_config.get("num_train_timesteps", 1000))
             return rng.uniform(0, steps - 1, shape).round().astype(np.float32)
+        if "mask" in spec.name:
+            said = rng.integers(2, spec.shape[0] + 1, (batch, 1))
+            return (np.arange(spec.shape[0])[None] < said).astype(spec.dtype)
         if spec.dtype == "int64":
-            vocabulary = int(self.model.layout.parts["text_encoder"].config["vocab_size"])
-            return rng.integers(0, vocabulary, shape, dtype=np.int64)
+            kind, part = self.model.text_kind(self.component), self.model.layout.parts[self.component]
+            return rng.integers(0, kind.vocabulary(part.config), shape, dtype=np.int64)
+        if spec.name == "guidance":
+            return rng.uniform(1, 9, shape).astype(np.float32)
         if spec.name == "feature":
             full = Capture(
                 self.model, Structure("denoiser_full", self.structure.latent, self.structure.denoiser)
@@ -124,8 +132,8 @@ class Capture:
         import torch
 
         example = tuple(torch.from_numpy(self.example()[spec.name]) for spec in self.inputs)
-        batch = torch.export.Dim.DYNAMIC
-        shapes = tuple({0: batch} for _ in self.inputs)
+        # one entry for the one parameter `*inputs`, which takes them all
+        shapes = (tuple({0: torch.export.Dim.DYNAMIC} for _ in self.inputs),)
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")

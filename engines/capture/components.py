@@ -2,51 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from engines.capture.merging import merge_tokens
-from engines.capture.structure import Structure
+from engines.capture.structure import Structure, interface
 from engines.errors import CaptureError
+from engines.models import upscaler
+from engines.models.kinds import decoder_kind, picture
+from engines.models.kinds.unet import guidance_embedding
 from engines.models.lora import merge
 
 if TYPE_CHECKING:
     from engines.models.model import Model
 
 
-class TextEncoder(nn.Module):
-    def __init__(self, encoder: nn.Module) -> None:
+class Adapted(nn.Module):
+    """A network with the interface of a component: named inputs in order, what the graph holds as buffers."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        call: Callable[[Any, Mapping[str, torch.Tensor]], torch.Tensor | tuple[torch.Tensor, ...]],
+        names: Sequence[str],
+        constants: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.network = network
+        self._call, self._names = call, tuple(names)
+        self._constants = tuple(constants or {})
+        for name, value in (constants or {}).items():
+            self.register_buffer(name, value)
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        embeddings: torch.Tensor = self.encoder(input_ids=input_ids, return_dict=True).last_hidden_state
-        return embeddings
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Adapted:
+        """Tables of positions keep float32, also where the weights are halved."""
+        before = {name: getattr(self, name) for name in self._constants}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, table in before.items():
+            setattr(self, name, table.to(getattr(self, name).device))
+        return self
 
-
-class Denoiser(nn.Module):
-    def __init__(self, unet: nn.Module) -> None:
-        super().__init__()
-        self.unet = unet
-
-    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-        prediction: torch.Tensor = self.unet(sample, timestep, embeddings, return_dict=False)[0]
-        return prediction
+    def forward(self, *given: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        named = dict(zip(self._names, given, strict=True))
+        named |= {name: getattr(self, name) for name in self._constants}
+        return self._call(self.network, named)
 
 
 class _Split(nn.Module):
     """A U-Net taken apart at its last up block (Ma et al., "DeepCache", arXiv 2312.00858, section 3.2)."""
 
-    def __init__(self, unet: Any) -> None:
+    def __init__(self, unet: Any, names: Sequence[str]) -> None:
         super().__init__()
         self.unet = unet
+        self._names = tuple(names)
 
-    def _time(self, sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def _named(self, given: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return dict(zip(self._names, given, strict=True))
+
+    def _time(self, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The embedding of the timestep and of every other condition but the text."""
         unet: Any = self.unet
-        time: torch.Tensor = unet.time_embedding(unet.get_time_embed(sample=sample, timestep=timestep))
+        sample = given["sample"]
+        condition = None
+        if "guidance" in given:
+            width = int(unet.config.time_cond_proj_dim)
+            condition = guidance_embedding(given["guidance"], width).to(sample.dtype)
+        time: torch.Tensor = unet.time_embedding(
+            unet.get_time_embed(sample=sample, timestep=given["timestep"]), condition
+        )
+        if "class_labels" in given:
+            time = time + unet.get_class_embed(sample=sample, class_labels=given["class_labels"])
+        if "time_ids" in given:
+            added = {"text_embeds": given["pooled"], "time_ids": given["time_ids"]}
+            time = time + unet.get_aug_embed(
+                emb=time, encoder_hidden_states=given["embeddings"], added_cond_kwargs=added
+            )
         return time
+
+    @staticmethod
+    def _entering(given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        sample = given["sample"]
+        return torch.cat([sample, given["picture"]], dim=1) if "picture" in given else sample
 
     def _down(
         self, block: Any, sample: torch.Tensor, time: torch.Tensor, embeddings: torch.Tensor
@@ -88,12 +127,11 @@ class _Split(nn.Module):
 class DenoiserFull(_Split):
     """The whole U-Net; also returns what enters its last up block."""
 
-    def forward(
-        self, sample: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         unet: Any = self.unet
-        time = self._time(sample, timestep)
-        sample = unet.conv_in(sample)
+        given = self._named(inputs)
+        embeddings, time = given["embeddings"], self._time(given)
+        sample = unet.conv_in(self._entering(given))
         skips: tuple[torch.Tensor, ...] = (sample,)
         for block in unet.down_blocks:
             sample, more = self._down(block, sample, time, embeddings)
@@ -115,8 +153,8 @@ class DenoiserFull(_Split):
 class DenoiserShallow(_Split):
     """First down block (without its downsampler) and last up block, around a cached feature."""
 
-    def __init__(self, unet: Any) -> None:
-        super().__init__(unet)
+    def __init__(self, unet: Any, names: Sequence[str]) -> None:
+        super().__init__(unet, names)
         unet.down_blocks[0].downsamplers = None
         for blocks, kept in ((unet.down_blocks, unet.down_blocks[0]), (unet.up_blocks, unet.up_blocks[-1])):
             for index, block in enumerate(blocks):
@@ -124,34 +162,14 @@ class DenoiserShallow(_Split):
                     blocks[index] = nn.Identity()
         unet.mid_block = None
 
-    def forward(
-        self, sample: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor, feature: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         unet: Any = self.unet
-        time = self._time(sample, timestep)
-        sample = unet.conv_in(sample)
+        given = self._named(inputs)
+        embeddings, feature, time = given["embeddings"], given["feature"], self._time(given)
+        sample = unet.conv_in(self._entering(given))
         _, more = self._down(unet.down_blocks[0], sample, time, embeddings)
         sample = self._up(unet.up_blocks[-1], feature, (sample, *more), time, embeddings)
         return self._out(sample)
-
-
-class Decoder(nn.Module):
-    """Undoes the latent scaling, then decodes."""
-
-    def __init__(self, vae: Any) -> None:
-        super().__init__()
-        self.vae = vae
-        self.factor = float(getattr(vae.config, "scaling_factor", None) or 1.0)
-        self.shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
-
-    def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        vae: Any = self.vae
-        if self.factor != 1.0:
-            latent = latent / self.factor
-        if self.shift != 0.0:
-            latent = latent + self.shift
-        image: torch.Tensor = vae.decode(latent, return_dict=False)[0]
-        return image
 
 
 def module(model: Model, structure: Structure) -> nn.Module:
@@ -160,34 +178,76 @@ def module(model: Model, structure: Structure) -> nn.Module:
     Raises:
         CaptureError: the model lacks what the structure asks for.
     """
-    if structure.component == "text_encoder":
-        return TextEncoder(model.part("text_encoder")).eval()
-    if structure.component == "decoder":
+    name = structure.component
+    names = [spec.name for spec in interface(model, structure)[0]]
+    if name.startswith("denoiser"):
+        return _denoiser(model, structure, names).eval().requires_grad_(False)
+    if name.startswith("text_encoder"):
+        use = next(one for one in model.texts if one.part == name)
+        kind = model.text_kind(name)
+
+        def encode(network: Any, given: Mapping[str, torch.Tensor]) -> Any:
+            found = kind.run(network, given, use)
+            return found if len(found) > 1 else found[0]
+
+        return Adapted(model.part(name), encode, names).eval()
+    if name == "decoder":
         if structure.decoder == "tiny" and not model.has_tiny_decoder:
             raise CaptureError(
                 f"The model {model.name} has no tiny decoder (tiny_vae); leave tiny-decoder out."
             )
-        return Decoder(model.part("tiny_vae" if structure.decoder == "tiny" else "vae")).eval()
-    unet: Any = model.part("unet")
-    wanted = structure.denoiser
+        part = "tiny_vae" if structure.decoder == "tiny" else "vae"
+        decoder = decoder_kind(model.layout.parts[part].kind)
+        assert decoder is not None  # the layout was examined
+        return Adapted(
+            model.part(part), lambda network, given: decoder.run(network, given["latent"]), names
+        ).eval()
+    if name == "upscaler":
+        return Adapted(model.part(name), upscaler.run, names).eval()
+    if name == "picture_encoder":
+        return Adapted(
+            model.part("vae"), lambda network, given: picture.encoded(network, given["picture"]), names
+        ).eval()
+    assert name == "image_encoder", name
+    seen = model.part_config("feature_extractor")
+    mean, spread = seen.get("image_mean", picture.MEAN), seen.get("image_std", picture.SPREAD)
+    side = int(model.part_config(name).get("image_size", picture.SIDE))
+    return Adapted(
+        model.part(name),
+        lambda network, given: picture.vision(network, given["picture"], mean, spread, side),
+        names,
+    ).eval()
+
+
+def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Module:
+    network: Any = model.part(model.layout.denoiser)
+    kind, wanted, latent = model.denoiser_kind, structure.denoiser, structure.latent
     if wanted.student:
         if model.layout.student is None:
             raise CaptureError(
                 f"The model {model.name} has no few-step student (student_lora); leave student out."
             )
-        merge(unet, model.layout.student)
+        merge(network, model.layout.student)
     if wanted.fused_qkv:
-        unet.fuse_qkv_projections()
-        for attention in unet.modules():
+        if not hasattr(network, "fuse_qkv_projections"):
+            raise CaptureError(
+                f"The {kind.title} of {model.name} has no projections to fuse; leave fused-qkv out."
+            )
+        network.fuse_qkv_projections()
+        for attention in network.modules():
             if hasattr(attention, "fused_projections"):
                 _drop_unfused(attention)
-    if wanted.merge_ratio > 0 and merge_tokens(unet, wanted.merge_ratio) == 0:
+    if wanted.merge_ratio > 0 and (not kind.cacheable or merge_tokens(network, wanted.merge_ratio) == 0):
         raise CaptureError(
-            f"The U-Net of {model.name} has no self-attention at its highest resolution;"
-            " leave token-merging out."
+            f"The {kind.title} of {model.name} has no self-attention at its highest resolution that"
+            " tokens can be merged around; leave token-merging out."
         )
-    kinds = {"denoiser": Denoiser, "denoiser_full": DenoiserFull, "denoiser_shallow": DenoiserShallow}
-    return kinds[structure.component](unet).eval().requires_grad_(False)
+    if structure.component == "denoiser_full":
+        return DenoiserFull(network, names)
+    if structure.component == "denoiser_shallow":
+        return DenoiserShallow(network, names)
+    constants = kind.constants(network, model, latent)
+    return Adapted(network, lambda inner, given: kind.run(inner, given, latent), names, constants)
 
 
 def _drop_unfused(attention: Any) -> None:

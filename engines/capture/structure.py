@@ -11,7 +11,9 @@ from engines.plan import DenoiserStructure
 if TYPE_CHECKING:
     from engines.models.model import Model
 
-ComponentName = Literal["text_encoder", "denoiser", "denoiser_full", "denoiser_shallow", "decoder"]
+ComponentName = str
+"""`text_encoder`, `text_encoder_2`..., `image_encoder`, `picture_encoder`, `denoiser`, `denoiser_full`,
+`denoiser_shallow`, `decoder`, `upscaler`"""
 Dtype = Literal["float32", "int64"]
 
 
@@ -25,6 +27,8 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: Dtype = "float32"
+    values: tuple[float, ...] = ()
+    """What it always is, where that does not change: sizes of the picture and the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,15 @@ class Structure:
     """One component's graph and weights, for one size of latent."""
 
     component: ComponentName
-    latent: tuple[int, int, int]
-    """(C, h, w)"""
+    latent: tuple[int, ...]
+    """(C, h, w), of video (C, F, h, w)"""
     denoiser: DenoiserStructure = PLAIN
     decoder: Literal["vae", "tiny"] = "vae"
 
     def facts(self) -> dict[str, object]:
         """What tells this structure apart; parts that do not touch the component are left out."""
         found: dict[str, object] = {"component": self.component}
-        if self.component != "text_encoder":
+        if not self.component.startswith("text_encoder"):
             found["latent"] = list(self.latent)
         if self.component == "decoder":
             found["decoder"] = self.decoder
@@ -49,26 +53,79 @@ class Structure:
         return found
 
 
-def interface(model: Model, structure: Structure) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+Specs = tuple[TensorSpec, ...]
+
+
+def interface(model: Model, structure: Structure) -> tuple[Specs, Specs]:
     """Inputs and outputs of a component, as the table in docs/architecture.md says.
 
     Raises:
-        CaptureError: a U-Net with one level has no deep feature to cache.
+        CaptureError: a component that the model does not have; a denoiser that cannot be split, or a U-Net
+            with one level, which has no deep feature to cache.
     """
-    latent = structure.latent
-    embeddings = TensorSpec("embeddings", (model.token_length, model.embedding_width))
-    if structure.component == "text_encoder":
-        return (TensorSpec("input_ids", (model.token_length,), "int64"),), (embeddings,)
-    if structure.component == "decoder":
-        side = model.scale
-        return (TensorSpec("latent", latent),), (
-            TensorSpec("image", (3, latent[1] * side, latent[2] * side)),
-        )
-    inputs = (TensorSpec("sample", latent), TensorSpec("timestep", ()), embeddings)
+    name, latent = structure.component, structure.latent
+    if name.startswith("text_encoder"):
+        return _text_encoder(model, name)
+    if name == "upscaler":
+        _, height, width = latent
+        scale = model.scale
+        large = TensorSpec("image", (3, height * scale, width * scale))
+        return (TensorSpec("picture", (3, height, width)),), (large,)
+    if name in ("image_encoder", "picture_encoder"):
+        return _picture_encoder(model, name, latent)
+    if name == "decoder":
+        return _decoder(model, latent)
+    return _denoiser(model, structure)
+
+
+def _text_encoder(model: Model, name: str) -> tuple[Specs, Specs]:
+    use = next((one for one in model.texts if one.part == name), None)
+    if use is None:
+        raise CaptureError(f"The model {model.name} uses no {name}.")
+    length, kind = model.text_length(use), model.text_kind(name)
+    config = model.layout.parts[name].config
+    inputs: Specs = (TensorSpec("input_ids", (length,), "int64"),)
+    if use.masked:
+        inputs += (TensorSpec("attention_mask", (length,), "int64"),)
+    outputs: Specs = ()
+    if use.embeddings:
+        outputs += (TensorSpec("embeddings", (length, kind.width(config))),)
+    if use.pooled:
+        outputs += (TensorSpec("pooled", (kind.pooled_width(config),)),)
+    return inputs, outputs
+
+
+def _picture_encoder(model: Model, name: str, latent: tuple[int, ...]) -> tuple[Specs, Specs]:
+    height, width = (side * model.scale for side in latent[-2:])
+    inputs = (TensorSpec("picture", (3, height, width)),)
+    if name == "picture_encoder":
+        return inputs, (TensorSpec("latent", (latent[0], *latent[-2:])),)
+    return inputs, (TensorSpec("embeddings", (1, int(model.part_config(name)["projection_dim"]))),)
+
+
+def _decoder(model: Model, latent: tuple[int, ...]) -> tuple[Specs, Specs]:
+    side = model.scale
+    shape: tuple[int, ...] = (3, latent[-2] * side, latent[-1] * side)
+    if len(latent) == 4:
+        frames = model.decoder_kind.frames(model.layout.parts["vae"].config, latent[1])
+        shape = (3, frames, *shape[1:])
+    return (TensorSpec("latent", latent),), (TensorSpec("image", shape),)
+
+
+def _denoiser(model: Model, structure: Structure) -> tuple[Specs, Specs]:
+    latent, kind = structure.latent, model.denoiser_kind
+    conditions = tuple(
+        TensorSpec(one.name, one.shape, one.dtype, one.values) for one in kind.conditions(model, latent)
+    )
+    inputs = (TensorSpec("sample", latent), TensorSpec("timestep", ()), *conditions)
     prediction = TensorSpec("prediction", latent)
     if structure.component == "denoiser":
         return inputs, (prediction,)
-    widths = model.layout.parts["unet"].config["block_out_channels"]
+    if not kind.cacheable:
+        raise CaptureError(
+            f"The {kind.title} of {model.name} cannot be split for feature caching; leave feature-cache out."
+        )
+    widths = model.denoiser.config["block_out_channels"]
     if len(widths) < 2:
         raise CaptureError(
             f"The U-Net of {model.name} has one level only, so there is no deep feature to cache."

@@ -71,4 +71,5 @@ def drawn(text: str, size: tuple[int, int]) -> NDArray[np.float32]:
     centre, radius = rng.uniform(0.2, 0.8, 2), rng.uniform(0.1, 0.3)
     inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2
     picture = np.where(inside, rng.normal(0, 1, 3)[:, None, None], picture)
-    return np.tanh(picture).astype(np.float32)
+    eight_bit = np.round((np.tanh(picture) + 1.0) * 127.5)  # as a file would keep it
+    return (eight_bit / 127.5 - 1.0).astype(np.float32)

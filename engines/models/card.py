@@ -55,7 +55,8 @@ def describe(model: Model) -> Card:
     components = [_component(part) for part in layout.parts.values()]
     memory = sum(4 * part.parameters for part in components if part.name != "tiny_vae")
     scheduler = str(model.scheduler_config.get("_class_name", "unknown"))
-    components.append(Component("scheduler", scheduler, 0, "", 0))
+    if not model.enlarges:
+        components.append(Component("scheduler", scheduler, 0, "", 0))
     if layout.student is not None:
         tensors = safetensors_file.header(layout.student).values()
         count = sum(tensor.elements for tensor in tensors)
@@ -63,7 +64,7 @@ def describe(model: Model) -> Card:
             Component("student_lora", "LoRA", count, _dtype(list(tensors)), layout.student.stat().st_size)
         )
     return Card(
-        name=model.name, source=model.source, family=model.family, task="text-to-image", size=model.size,
+        name=model.name, source=model.source, family=model.family, task=model.task, size=model.size,
         steps=model.steps, guidance=model.guidance, licence=model.licence, components=tuple(components),
         hash=model.hash, memory=memory, notes=_notes(model, scheduler),
     )  # fmt: skip
@@ -86,11 +87,17 @@ def _dtype(tensors: list[safetensors_file.Tensor]) -> str:
 def _notes(model: Model, scheduler: str) -> tuple[str, ...]:
     from engines.hostloop.schedulers import DIFFUSERS_NAMES
 
+    if model.enlarges:
+        return (f"Makes pictures {model.scale} times as large; a prompt is the path of a picture.",)
     notes = []
     if scheduler not in DIFFUSERS_NAMES:
         notes.append(
             f"The saved scheduler {scheduler} is not known to the host loop; DDIM with its settings is used."
         )
+    if model.frames:
+        notes.append(f"Draws videos of {model.frames} frames.")
+    if model.task in ("image-to-video", "upscaling"):
+        notes.append("Starts from a picture: a prompt begins with the picture's path.")
     if "safety_checker" in (part.name for part in model.path.iterdir()):
         notes.append("The safety checker that ships with this model is not run.")
     return tuple(notes)

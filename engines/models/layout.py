@@ -7,8 +7,9 @@ the headers of the weights; no tensor is read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,14 +18,13 @@ from engines.models import safetensors_file
 
 PICKLES: Final = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 INDEX: Final = "model_index.json"
-SUPPORTED: Final = {"StableDiffusionPipeline": "stable-diffusion"}
-"""Pipeline class to family."""
-PARTS: Final = {
-    "text_encoder": ("CLIPTextModel",),
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL", "AutoencoderTiny"),
-}
-"""Folder to the classes that can be captured."""
+SILENT: Final = (
+    "scheduler", "low_res_scheduler", "feature_extractor", "safety_checker", "watermarker", "image_processor",
+)  # fmt: skip
+"""Parts of a pipeline that are no component: settings, or not run."""
+DENOISERS: Final = ("transformer", "unet")
+VIDEO_UNET: Final = "UNetMotionModel"
+"""What a U-Net becomes with a motion adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +51,45 @@ class Layout:
     pipeline: str
     family: str
     parts: Mapping[str, Part]
-    """`text_encoder`, `unet`, `vae`, and where present `tiny_vae`."""
+    """By folder: text encoders, the denoiser (`unet` or `transformer`), `vae`, and what else there is:
+    `image_encoder`, `motion_adapter`, `tiny_vae`.  Or one alone, `upscaler`."""
     scheduler: Mapping[str, Any]
     student: Path | None
     """The few-step student's LoRA."""
     facts: Mapping[str, Any]
     """`pareto.json`: name, licence, steps, guidance, prompts; empty where absent."""
+    index: Mapping[str, Any] = field(default_factory=dict)
+    """`model_index.json`."""
+    denoiser: str = "unet"
+    """The denoiser's folder."""
+    denoiser_class: str = "UNet2DConditionModel"
+    """Its class, with what other parts make of it."""
+
+    @property
+    def text_parts(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self.parts if name.startswith("text_encoder")))
+
+    @property
+    def tokenizers(self) -> tuple[str, ...]:
+        """Folders of tokenizers, those that text encoders use."""
+        return tuple(dict.fromkeys(self.tokenizer_of(name) for name in self.text_parts))
+
+    def tokenizer_of(self, text_part: str) -> str:
+        """The folder of a text encoder's tokenizer."""
+        name = text_part.replace("text_encoder", "tokenizer")
+        return name if (self.folder / name).is_dir() else "tokenizer"
 
     def files(self) -> list[Path]:
         """All files that decide what the model draws, sorted."""
+        if "upscaler" in self.parts:
+            return sorted(self.parts["upscaler"].weights)
         found = [self.folder / INDEX]
         for part in self.parts.values():
             found += [part.folder / "config.json", *part.weights]
-        for name in ("scheduler", "tokenizer"):
+        others = [
+            name for name in ("feature_extractor", "low_res_scheduler") if (self.folder / name).is_dir()
+        ]
+        for name in ("scheduler", *self.tokenizers, *others):
             found += [
                 path for path in (self.folder / name).iterdir() if path.suffix in {".json", ".txt", ".model"}
             ]
@@ -100,45 +126,90 @@ def examine(folder: Path) -> Layout:
         )
     index = read_json_file(folder / INDEX)
     pipeline = index.get("_class_name") if isinstance(index, dict) else None
-    if pipeline not in SUPPORTED:
+    if not pipeline:
         raise ModelError(
-            f"{folder} is a {pipeline or 'model of unknown class'}, which this version cannot capture;"
-            f" choose a model of class {' or '.join(SUPPORTED)}."
+            f"{folder / INDEX} names no pipeline class (_class_name); copy or download the model again."
         )
-    parts = {}
-    for name, kinds in PARTS.items():
-        entry = index.get(name)
-        kind = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
-        if kind not in kinds:
-            raise ModelError(
-                f"The part {name} of {folder} is a {kind or 'missing class'}, which this version"
-                f" cannot capture; it must be {' or '.join(kinds)}."
-            )
-        parts[name] = _part(folder, name, str(kind))
+    parts = {name: _part(folder, name, kind) for name, kind in _components(folder, index).items()}
+    denoiser = next(name for name in DENOISERS if name in parts)
+    moving = "motion_adapter" in parts and parts[denoiser].kind == "UNet2DConditionModel"
+    if not moving:
+        parts.pop("motion_adapter", None)  # its weights are in the video U-Net already
     if (folder / "tiny_vae").is_dir():
         parts["tiny_vae"] = _part(folder, "tiny_vae", "AutoencoderTiny")
-    _check_denoiser(folder, parts["unet"].config)
     scheduler = read_json_file(folder / "scheduler" / "scheduler_config.json")
-    if not (folder / "tokenizer").is_dir():
-        raise ModelError(
-            f"The model is not whole: {folder / 'tokenizer'} is missing; copy or download it again."
-        )
     facts = read_json_file(folder / "pareto.json") if (folder / "pareto.json").is_file() else {}
-    return Layout(folder, pipeline, SUPPORTED[pipeline], parts, scheduler, _student(folder), facts)
-
-
-def _check_denoiser(folder: Path, config: Mapping[str, Any]) -> None:
-    for key in ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim"):
-        if config.get(key) is not None:
+    found = Layout(
+        folder, str(pipeline), family_of(str(pipeline)), parts, scheduler, _student(folder), facts, index,
+        denoiser, VIDEO_UNET if moving else parts[denoiser].kind,
+    )  # fmt: skip
+    for name in found.tokenizers:
+        if not (folder / name).is_dir():
             raise ModelError(
-                f"The U-Net of {folder} needs more inputs than a prompt ({key}),"
-                " which this version cannot capture."
+                f"The model is not whole: {folder / name} is missing; copy or download it again."
             )
-    if config.get("in_channels") != config.get("out_channels"):
+    return found
+
+
+def family_of(pipeline: str) -> str:
+    """A pipeline's class as words: `StableDiffusionXLPipeline` is `stable-diffusion-xl`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", pipeline.removesuffix("Pipeline"))
+    return words.lower()
+
+
+def _components(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
+    """Name to class of the parts that are components of known kinds.
+
+    Raises:
+        ModelError: what is missing, or which part is of a kind that nothing here knows.
+    """
+    named = {
+        name: str(entry[1])
+        for name, entry in index.items()
+        if isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
+    }
+    found = {name: kind for name, kind in named.items() if name not in SILENT and "tokenizer" not in name}
+    if not any(name in found for name in DENOISERS):
         raise ModelError(
-            f"The U-Net of {folder} is not a text-to-image one ({config.get('in_channels')} channels in,"
-            f" {config.get('out_channels')} out); choose a text-to-image model."
+            f"The pipeline {index.get('_class_name')} of {folder} has no denoiser that this version knows"
+            f" ({' or '.join(DENOISERS)}); choose another model."
         )
+    if "vae" not in found:
+        raise ModelError(
+            f"The pipeline {index.get('_class_name')} of {folder} has no decoder that this version knows"
+            " (vae); choose another model."
+        )
+    for name, kind in found.items():
+        if not _known(name, kind):
+            raise ModelError(
+                f"The part {name} of {folder} is a {kind}, which this version cannot capture;"
+                f" it knows {', '.join(_kinds(name)) or 'no such part'}."
+            )
+    return {name: found[name] for name in sorted(found, key=_order)}
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (
+        0 if name.startswith("text_encoder") else 1 if name in DENOISERS else 2 if name == "vae" else 3,
+        name,
+    )
+
+
+def _kinds(name: str) -> tuple[str, ...]:
+    from engines.models import kinds
+    from engines.models.kinds import decoders, picture, text
+
+    if name.startswith("text_encoder"):
+        return tuple(one for kind in text.KINDS for one in kind.classes)
+    if name in DENOISERS:
+        return tuple(one for kind in kinds.DENOISERS for one in kind.classes)
+    if name == "vae":
+        return tuple(one for kind in decoders.KINDS for one in kind.classes)
+    return {"image_encoder": picture.VISION, "motion_adapter": ("MotionAdapter",)}.get(name, ())
+
+
+def _known(name: str, kind: str) -> bool:
+    return kind in _kinds(name)
 
 
 def _student(folder: Path) -> Path | None:
@@ -164,7 +235,7 @@ def _part(folder: Path, name: str, kind: str) -> Part:
     config = read_json_file(place / "config.json")
     if not isinstance(config, dict):
         raise ModelError(f"{place / 'config.json'} holds no settings; copy or download the model again.")
-    stem = "model" if name == "text_encoder" else "diffusion_pytorch_model"
+    stem = "model" if "encoder" in name else "diffusion_pytorch_model"
     weights = _weights(place, stem)
     for path in weights:
         safetensors_file.header(path)

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from engines.errors import ModelError
+from engines.hostloop.settings import Encoder
+from engines.models import defaults
+from engines.models.kinds import decoder_kind, denoiser_kind, text_kind
+from engines.models.kinds.base import DecoderKind, DenoiserKind, TextKind, TextUse
 from engines.models.layout import Layout, Part, read_json_file
 from engines.paths import cache_folder, digest, read_json, write_json
 
@@ -17,20 +21,27 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
-FAMILY_DEFAULTS: Final = {"stable-diffusion": (50, 7.5)}
-"""Steps and guidance of a family's pipeline where the model itself says nothing."""
-
 
 class Model:
     """An opened model; cheap to make, reads weights only through `part`.
 
     Two models with the same `hash` draw the same pictures.
+
+    Raises:
+        ModelError: its denoiser needs what nothing here can give it.
     """
 
     def __init__(self, source: str, layout: Layout) -> None:
         self.source = source
         self.layout = layout
         _ = self._hashed_stamps
+        if not self.enlarges:
+            objection = self.denoiser_kind.objection(self)
+            if objection:
+                raise ModelError(
+                    f"The {self.denoiser_kind.title} of {self.path} {objection}, which this version cannot"
+                    " capture; choose another model."
+                )
 
     @property
     def path(self) -> Path:
@@ -56,37 +67,115 @@ class Model:
 
     @property
     def steps(self) -> int:
-        return int(self.layout.facts.get("steps") or FAMILY_DEFAULTS[self.family][0])
+        if self.enlarges:
+            return 1
+        return int(self.layout.facts.get("steps") or defaults.of(self).steps)
 
     @property
     def guidance(self) -> float:
+        if self.enlarges:
+            return 1.0
         found = self.layout.facts.get("guidance")
-        return float(FAMILY_DEFAULTS[self.family][1] if found is None else found)
+        return float(defaults.of(self).guidance if found is None else found)
 
     @property
     def scheduler_config(self) -> Mapping[str, Any]:
         """The saved scheduler's settings, diffusers keys, `_class_name` included."""
         return self.layout.scheduler
 
+    # -- what it is made of
+
+    @property
+    def enlarges(self) -> bool:
+        """It is one network that makes a picture larger: nothing is denoised."""
+        return "upscaler" in self.layout.parts
+
+    @property
+    def denoiser(self) -> Part:
+        return self.layout.parts[self.layout.denoiser]
+
+    @cached_property
+    def denoiser_kind(self) -> DenoiserKind:
+        found = denoiser_kind(self.layout.denoiser_class)
+        assert found is not None  # the layout was examined
+        return found
+
+    @cached_property
+    def decoder_kind(self) -> DecoderKind:
+        found = decoder_kind(self.layout.parts["vae"].kind)
+        assert found is not None  # the layout was examined
+        return found
+
+    @property
+    def text_parts(self) -> tuple[str, ...]:
+        """The folders of its text encoders."""
+        return self.layout.text_parts
+
+    def text_kind(self, name: str) -> TextKind:
+        found = text_kind(self.layout.parts[name].kind)
+        assert found is not None  # the layout was examined
+        return found
+
+    @cached_property
+    def texts(self) -> tuple[TextUse, ...]:
+        """Its text encoders as its denoiser uses them."""
+        return () if self.enlarges else self.denoiser_kind.texts(self)
+
+    def text_length(self, use: TextUse) -> int:
+        """How many tokens a text encoder is given."""
+        return use.length or self.text_kind(use.part).length(self.layout.parts[use.part].config)
+
+    @cached_property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """How the host loop makes tokens for each text encoder."""
+        found = []
+        for use in self.texts:
+            begin, end, pad = self.marks(use.part)
+            found.append(
+                Encoder(
+                    use.part, self.tokenizer_name(use.part), self.text_length(use), pad, begin, end,
+                    masked=use.masked, clean=use.clean, prefix=use.prefix, keep=use.keep,
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    def part_config(self, name: str) -> Mapping[str, Any]:
+        """The settings of a part, a scheduler's among them.
+
+        Raises:
+            ModelError: the part is not there.
+        """
+        if name in self.layout.parts:
+            return self.layout.parts[name].config
+        place = self.path / name
+        files = ("scheduler_config.json", "preprocessor_config.json", "config.json")
+        path = next((place / file for file in files if (place / file).is_file()), place / files[0])
+        found: Mapping[str, Any] = read_json_file(path)
+        return found
+
+    # -- sizes
+
     @property
     def latent_channels(self) -> int:
-        return int(self.layout.parts["unet"].config["in_channels"])
+        return self.denoiser_kind.channels(self)
 
     @property
     def scale(self) -> int:
         """Pixels for each latent position, along one side."""
-        vae = self.layout.parts["vae"].config
-        channels = vae.get("block_out_channels") or vae.get("decoder_block_out_channels") or ()
-        return 1 << max(len(channels) - 1, 0)
+        if self.enlarges:
+            return int(self.layout.facts["scale"])
+        return self.decoder_kind.scale(self.layout.parts["vae"].config)
 
     @property
     def alignment(self) -> int:
-        """Latent sides must be multiples of this: the U-Net halves them that often."""
-        return 1 << (len(self.layout.parts["unet"].config["block_out_channels"]) - 1)
+        """Latent sides must be multiples of this."""
+        return 1 if self.enlarges else self.denoiser_kind.alignment(self)
 
     @property
     def latent_size(self) -> int:
-        return int(self.layout.parts["unet"].config["sample_size"])
+        if self.enlarges:
+            return int(self.layout.facts["side"])
+        return self.denoiser_kind.latent_side(self)
 
     @property
     def size(self) -> int:
@@ -94,12 +183,59 @@ class Model:
         return self.latent_size * self.scale
 
     @property
+    def frames(self) -> int:
+        """Native frames of a video; 0 for pictures."""
+        if self.enlarges or not self.denoiser_kind.frames:
+            return 0
+        found = self.layout.facts.get("frames") or self.denoiser.config.get("num_frames")
+        return int(found or self.denoiser_kind.frames)
+
+    def latent(self, size: int, frames: int = 0) -> tuple[int, ...]:
+        """The shape that is denoised, (C, h, w) or (C, F, h, w), for a size in pixels and a number of frames.
+
+        Raises:
+            ModelError: the decoder makes no such number of frames.
+        """
+        if self.enlarges:
+            return (3, size // self.scale, size // self.scale)
+        count = 0
+        if self.frames:
+            config = self.layout.parts["vae"].config
+            wanted = frames or self.frames
+            count = self.decoder_kind.latent_frames(config, wanted)
+            made = self.decoder_kind.frames(config, count)
+            if made != wanted:
+                raise ModelError(
+                    f"The decoder of {self.name} makes {made} frames or"
+                    f" {self.decoder_kind.frames(config, count + 1)}, not {wanted}; choose one of these."
+                )
+        return self.denoiser_kind.latent(self, size // self.scale, count)
+
+    def decoder_latent(self, latent: tuple[int, ...]) -> tuple[int, ...]:
+        """What the decoder is given at once: all of it, or one frame."""
+        if len(latent) == 4 and not self.decoder_kind.video:
+            return (latent[0], *latent[2:])
+        return latent
+
+    @property
+    def task(self) -> str:
+        if self.enlarges:
+            return "super-resolution"
+        if self.frames:
+            return "text-to-video" if self.text_parts else "image-to-video"
+        return "upscaling" if "low_res_scheduler" in self.layout.index else "text-to-image"
+
+    @property
     def token_length(self) -> int:
-        return int(self.layout.parts["text_encoder"].config["max_position_embeddings"])
+        """Of the first text encoder; 0 where there is none."""
+        if not self.text_parts:
+            return 0
+        name = self.text_parts[0]
+        return self.text_kind(name).length(self.layout.parts[name].config)
 
     @property
     def embedding_width(self) -> int:
-        return int(self.layout.parts["unet"].config["cross_attention_dim"])
+        return int(self.denoiser.config["cross_attention_dim"])
 
     @property
     def has_student(self) -> bool:
@@ -143,111 +279,83 @@ class Model:
         return stamps
 
     @cached_property
+    def tokenizers(self) -> Mapping[str, Tokenizer]:
+        """By folder, one for each text encoder that is used."""
+        return {name: _tokenizer(self.path / name) for name in self.layout.tokenizers}
+
+    @property
     def tokenizer(self) -> Tokenizer:
-        """From `tokenizer.json`, else made from the model's slow tokenizer files."""
-        from tokenizers import Tokenizer
+        """The first text encoder's."""
+        return self.tokenizers[self.tokenizer_name(self.text_parts[0])]
 
-        folder = self.path / "tokenizer"
-        try:
-            if (folder / "tokenizer.json").is_file():
-                return Tokenizer.from_file(str(folder / "tokenizer.json"))
-            from transformers import CLIPTokenizer
+    def tokenizer_name(self, text_part: str) -> str:
+        """The folder of a text encoder's tokenizer."""
+        return self.layout.tokenizer_of(text_part)
 
-            found: Tokenizer = CLIPTokenizer.from_pretrained(str(folder)).backend_tokenizer
-        except Exception as error:
-            raise ModelError(
-                f"The tokenizer in {folder} cannot be read ({error}); copy or download the model again."
-            ) from error
-        return found
-
-    @cached_property
+    @property
     def special_tokens(self) -> tuple[int, int, int]:
-        """Ids of begin, end and padding."""
-        path = self.path / "tokenizer" / "tokenizer_config.json"
-        settings = read_json_file(path) if path.is_file() else {}
+        """Ids of begin, end and padding of the first text encoder; zeros where there is none."""
+        if not self.text_parts:
+            return (0, 0, 0)
+        begin, end, pad = self.marks(self.text_parts[0])
+        return (begin or 0, end or 0, pad)
+
+    def marks(self, text_part: str) -> tuple[int | None, int | None, int]:
+        """Ids of what stands before and after a text (`None`: nothing) and of padding."""
+        kind, folder = self.text_kind(text_part), self.path / self.tokenizer_name(text_part)
+        settings: dict[str, Any] = {}
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            if (folder / name).is_file():
+                settings |= {key: value for key, value in read_json_file(folder / name).items() if value}
+        tokenizer = self.tokenizers[folder.name]
 
         def token(key: str, default: str) -> int:
             value = settings.get(key) or default
             text = str(value["content"] if isinstance(value, dict) else value)
-            found = self.tokenizer.token_to_id(text)
+            found = tokenizer.token_to_id(text)
             if found is None:
                 raise ModelError(
-                    f"The tokenizer of {self.path} has no {key} {text!r}; copy or download the model again."
+                    f"The tokenizer of {folder} has no {key} {text!r}; copy or download the model again."
                 )
             return int(found)
 
-        end = str(_content(settings.get("eos_token"), "<|endoftext|>"))
-        return token("bos_token", "<|startoftext|>"), token("eos_token", end), token("pad_token", end)
+        begin = None if kind.begin is None else token(*kind.begin)
+        end = None if kind.end is None else token(*kind.end)
+        if kind.padding is None and not settings.get("pad_token"):
+            return begin, end, end or 0
+        return begin, end, token("pad_token", kind.padding or "")
 
     def part(self, name: str) -> torch.nn.Module:
-        """A fresh torch module in fp32 eval: `text_encoder`, `unet`, `vae` or `tiny_vae`.
+        """A fresh torch module in fp32 eval, by the name of its folder: `text_encoder`, `unet`, `vae`...
 
         Raises:
             ModelError: the weights do not fit the class.
         """
+        from engines.models import weights
+
         part = self.layout.parts.get(name)
         if part is None:
             raise ModelError(f"The model {self.name} has no {name}.")
         if self._stamps() != self._hashed_stamps:
             raise ModelError(f"The files of {self.path} changed while the model was in use; open it again.")
-        return _load(part)
+        if name == self.layout.denoiser and "motion_adapter" in self.layout.parts:
+            return weights.moving(part, self.layout.parts["motion_adapter"])
+        return weights.load(part)
 
 
-def _content(value: Any, default: str) -> Any:
-    return value["content"] if isinstance(value, dict) else value or default
+def _tokenizer(folder: Path) -> Tokenizer:
+    """From `tokenizer.json`, else made from the model's slow tokenizer files."""
+    from tokenizers import Tokenizer
 
-
-def _load(part: Part) -> torch.nn.Module:
-    from safetensors.torch import load_file
-
-    kind = _class(part.kind)
-    if part.name == "text_encoder":
-        from transformers import CLIPTextConfig
-
-        module = kind(CLIPTextConfig(**part.config))
-    else:
-        module = kind.from_config(dict(part.config))
-    state: dict[str, torch.Tensor] = {}
-    for path in part.weights:
-        state |= load_file(str(path))
-    if part.name == "text_encoder":
-        state = _named_as(module.state_dict(), state)
     try:
-        missing, unexpected = module.load_state_dict(state, strict=False)
-    except RuntimeError as error:
+        if (folder / "tokenizer.json").is_file():
+            return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        from transformers import AutoTokenizer, CLIPTokenizer
+
+        slow = CLIPTokenizer if (folder / "merges.txt").is_file() else AutoTokenizer
+        found: Tokenizer = slow.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+    except Exception as error:
         raise ModelError(
-            f"The weights of {part.folder} do not fit {part.kind}; copy or download the model again."
+            f"The tokenizer in {folder} cannot be read ({error}); copy or download the model again."
         ) from error
-    unexpected = [name for name in unexpected if not name.endswith("position_ids")]
-    if missing or unexpected:
-        name = (missing or unexpected)[0]
-        what = "lack" if missing else "have a surplus tensor"
-        raise ModelError(f"The weights of {part.folder} {what} {name}; copy or download the model again.")
-    ready: torch.nn.Module = module.float().eval().requires_grad_(False)
-    return ready
-
-
-def _named_as(wanted: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """Rename between `text_model.x` and `x`: CLIP's prefix changed with transformers 5."""
-    prefix = "text_model."
-    if any(name.startswith(prefix) for name in wanted):
-        return {name if name.startswith(prefix) else prefix + name: value for name, value in state.items()}
-    return {name.removeprefix(prefix): value for name, value in state.items()}
-
-
-def _class(kind: str) -> Any:
-    if kind == "CLIPTextModel":
-        from transformers import CLIPTextModel
-
-        return CLIPTextModel
-    if kind == "UNet2DConditionModel":
-        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-        return UNet2DConditionModel
-    if kind == "AutoencoderKL":
-        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-        return AutoencoderKL
-    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-
-    return AutoencoderTiny
+    return found

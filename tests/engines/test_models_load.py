@@ -114,10 +114,10 @@ def _short(folder: Path) -> None:
     (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"abc")
 
 
-def _renamed(class_name: str) -> Callable[[Path], None]:
+def _of_class(part: str, class_name: str | None) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         index = json.loads((folder / "model_index.json").read_text())
-        index["_class_name"] = class_name
+        index[part] = [None, None] if class_name is None else ["diffusers", class_name]
         (folder / "model_index.json").write_text(json.dumps(index))
 
     return damage
@@ -149,7 +149,12 @@ def _inpainting(folder: Path) -> None:
         (_cut, ModelError, "1000 bytes are missing"),
         (_noise, ModelError, "header"),
         (_short, ModelError, "not a whole safetensors file"),
-        (_renamed("FluxPipeline"), ModelError, "FluxPipeline, which this version cannot capture"),
+        (_of_class("unet", "Kandinsky3UNet"), ModelError, "The part unet of"),
+        (_of_class("unet", "Kandinsky3UNet"), ModelError, "Kandinsky3UNet, which this version cannot"),
+        (_of_class("text_encoder", "ChatGLMModel"), ModelError, "it knows CLIPTextModel, "),
+        (_of_class("controlnet", "ControlNetModel"), ModelError, "it knows no such part"),
+        (_of_class("unet", None), ModelError, "has no denoiser that this version knows"),
+        (_of_class("vae", None), ModelError, "has no decoder that this version knows"),
         (_inpainting, ModelError, "not a text-to-image one"),
     ],
 )  # fmt: skip
@@ -163,6 +168,14 @@ def test_a_damaged_folder_is_refused_in_one_sentence(
     assert said in text
     assert "\n" not in text
     assert text.endswith(".")
+
+
+def test_a_pipeline_that_nobody_listed_opens_where_its_components_are_known(copy: Path) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps(index | {"_class_name": "SomebodysOwnPipeline"}))
+    model = open_model(copy)
+    assert describe(model).family == "somebodys-own"
+    assert model.hash != open_model("tiny-scenes").hash
 
 
 def test_weights_of_another_shape_are_refused(copy: Path) -> None:

@@ -1,0 +1,181 @@
+"""What a kind of component is: how to describe it, and how to call it.  Light: torch comes with the modules.
+
+One adapter for each kind of denoiser, text encoder and decoder; a family is
+whatever is made of known kinds.  What depends on the prompt, the seed or the
+workload is an input of the component; what depends on the size of the picture
+alone (packing into patches, positions, rotary tables) belongs to its graph.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engines.hostloop.settings import Clean, Condition
+
+if TYPE_CHECKING:
+    import torch
+
+    from engines.models.model import Model
+
+Config = Mapping[str, Any]
+Latent = tuple[int, ...]
+"""(C, h, w), of video (C, F, h, w)"""
+Tensors = Mapping[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextUse:
+    """How a denoiser uses one of its text encoders."""
+
+    part: str
+    length: int | None = None
+    """Tokens; the encoder's own number where not given."""
+    layer: int = -1
+    """Which hidden state the embeddings are: the last, normalised (-1), or the one before it (-2)."""
+    embeddings: bool = True
+    pooled: bool = False
+    masked: bool = False
+    """The encoder sees which tokens are padding."""
+    blank: bool = False
+    """Embeddings of padding are zeros."""
+    clean: Clean = "none"
+    prefix: str = ""
+    keep: int = 0
+    """See `engines.hostloop.settings.Encoder`."""
+
+
+class DenoiserKind(ABC):
+    """One kind of denoiser."""
+
+    classes: ClassVar[tuple[str, ...]]
+    title: ClassVar[str]
+    size: ClassVar[int] = 512
+    """Native pixels along one side where the settings do not say."""
+    frames: ClassVar[int] = 0
+    """Native frames; 0 for pictures."""
+    steps: ClassVar[int] = 50
+    guidance: ClassVar[float] = 5.0
+    cacheable: ClassVar[bool] = False
+    """Can be split for feature caching."""
+    embedded_guidance: ClassVar[bool] = False
+
+    def objection(self, model: Model) -> str | None:
+        """What of this model's denoiser cannot be captured, as the end of a sentence."""
+        del model
+        return None
+
+    def channels(self, model: Model) -> int:
+        """Of the latent."""
+        return int(self.config(model)["in_channels"])
+
+    def config(self, model: Model) -> Config:
+        return model.denoiser.config
+
+    def latent_side(self, model: Model) -> int:
+        """Native side of the latent."""
+        found = self.config(model).get("sample_size")
+        if isinstance(found, list | tuple):
+            found = found[0]
+        return int(found) if found else self.size // model.scale
+
+    def alignment(self, model: Model) -> int:
+        """Latent sides must be multiples of this."""
+        return int(self.config(model).get("patch_size") or 1)
+
+    def latent(self, model: Model, side: int, frames: int) -> Latent:
+        """The shape that is denoised for a latent side and a number of latent frames."""
+        if self.frames:
+            return (self.channels(model), frames, side, side)
+        return (self.channels(model), side, side)
+
+    @abstractmethod
+    def texts(self, model: Model) -> tuple[TextUse, ...]:
+        """The text encoders and how each is used."""
+
+    @abstractmethod
+    def conditions(self, model: Model, latent: Latent) -> tuple[Condition, ...]:
+        """The inputs beside `sample` and `timestep`, in the order of the graph, and what they are made of."""
+
+    def scheduler(self, model: Model, latent: Latent) -> Config:
+        """Settings that the pipeline gives its scheduler for this size."""
+        del model, latent
+        return {}
+
+    def settings(self, model: Model, latent: Latent) -> dict[str, Any]:
+        """Further fields of `LoopSettings`."""
+        del model, latent
+        return {}
+
+    def constants(self, network: Any, model: Model, latent: Latent) -> dict[str, torch.Tensor]:
+        """Tensors that the graph holds: tables of positions and the like."""
+        del network, model, latent
+        return {}
+
+    @abstractmethod
+    def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
+        """The prediction, (B, *latent), from `sample`, `timestep` (B,), the conditions and the constants."""
+
+
+class TextKind(ABC):
+    """One kind of text encoder."""
+
+    classes: ClassVar[tuple[str, ...]]
+    begin: ClassVar[tuple[str, str] | None] = None
+    end: ClassVar[tuple[str, str] | None] = None
+    """What stands around a text: a key of `tokenizer_config.json`, and the token where it is not given."""
+    padding: ClassVar[str | None] = "<pad>"
+    """What fills up a text where the tokenizer does not say; `None`: the token at its end."""
+
+    def length(self, config: Config) -> int:
+        return int(config.get("max_position_embeddings") or 77)
+
+    @abstractmethod
+    def width(self, config: Config) -> int:
+        """Of the embeddings."""
+
+    def pooled_width(self, config: Config) -> int:
+        return self.width(config)
+
+    def vocabulary(self, config: Config) -> int:
+        return int(config["vocab_size"])
+
+    @abstractmethod
+    def run(self, network: Any, given: Tensors, use: TextUse) -> tuple[torch.Tensor, ...]:
+        """What `use` asks for: embeddings (B, T, D), then the pooled ones (B, P)."""
+
+
+class DecoderKind(ABC):
+    """One kind of decoder: what turns a latent into a picture or a video."""
+
+    classes: ClassVar[tuple[str, ...]]
+    video: ClassVar[bool] = False
+    """Decodes whole videos; others are given one frame after the other."""
+
+    @abstractmethod
+    def scale(self, config: Config) -> int:
+        """Pixels for each latent position, along one side."""
+
+    def latent_frames(self, config: Config, frames: int) -> int:
+        """Latent frames that make so many frames."""
+        del config
+        return frames
+
+    def frames(self, config: Config, latent_frames: int) -> int:
+        """The inverse."""
+        del config
+        return latent_frames
+
+    def unscaled(self, network: Any, latent: torch.Tensor) -> torch.Tensor:
+        """Undo the scaling that the denoiser's latent has."""
+        factor = float(getattr(network.config, "scaling_factor", None) or 1.0)
+        shift = float(getattr(network.config, "shift_factor", None) or 0.0)
+        if factor != 1.0:
+            latent = latent / factor
+        return latent + shift if shift != 0.0 else latent
+
+    @abstractmethod
+    def run(self, network: Any, latent: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) or (B, 3, F, H, W) in [-1, 1]"""

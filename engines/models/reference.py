@@ -1,0 +1,233 @@
+"""The model as its authors ship it: diffusers' own pipeline, eager fp32, with the Studio's noise.
+
+What everything is compared with.  Only the noise is ours (Philox by seed, of
+the latent, of each step and of a given picture), so that the same seed stands
+for the same picture everywhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import ModelError
+from engines.hostloop import noise, pictures
+from engines.models.model import Model
+from engines.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+Pixels = NDArray[np.uint8]
+
+
+class Reference:
+    """A pipeline with its settings; `last` keeps the seconds of each stage.
+
+    Raises:
+        ModelError: diffusers has no such pipeline, or cannot load it.
+    """
+
+    def __init__(self, model: Model, device: str, workload: Workload) -> None:
+        self.model, self.device = model, device
+        self.size = workload.size or model.size
+        self.frames = workload.frames or model.frames
+        self.latent = model.latent(self.size, self.frames)
+        self.steps = workload.steps or model.steps
+        self.guidance = model.guidance if workload.guidance is None else workload.guidance
+        self.negative_prompt = workload.negative_prompt
+        self.batch = workload.batch
+        self.last: Any = None
+        self.pipe = None if model.enlarges else _opened(model, device)
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
+        """Pictures uint8 (N, H, W, 3), videos (N, F, H, W, 3)."""
+        spent = {"encode": 0.0, "denoise": 0.0, "decode": 0.0}
+        drawn = []
+        for first in range(0, len(prompts), self.batch):
+            part = slice(first, first + self.batch)
+            drawn.append(self._draw(list(prompts[part]), list(seeds[part]), spent))
+        calls = {"upscaler": len(drawn)} if self.pipe is None else {"denoiser": self.steps * len(drawn)}
+        self.last = SimpleNamespace(seconds=spent, calls=calls)
+        return np.concatenate(drawn)
+
+    def _draw(self, prompts: list[str], seeds: list[int], spent: dict[str, float]) -> Pixels:
+        import torch
+
+        start = time.perf_counter()
+        before = dict(spent)
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if self.pipe is None:
+                found = self._enlarge(prompts)
+                spent["decode"] += time.perf_counter() - start
+                return _pixels(found)
+            with self._timed(spent), _studio_noise(self.pipe, seeds, self.latent):
+                output = self.pipe(**self._arguments(prompts, seeds))
+        others = sum(spent[name] - before[name] for name in ("encode", "decode"))
+        spent["denoise"] += time.perf_counter() - start - others
+        found = output.frames if hasattr(output, "frames") else output.images
+        return _pixels(np.asarray(found))
+
+    def _enlarge(self, prompts: list[str]) -> NDArray[Any]:
+        import torch
+
+        network: Any = self.model.part("upscaler").to(self.device)
+        given = np.stack([pictures.read(prompt, self.latent[1:]) for prompt in prompts])  # type: ignore[arg-type]
+        large = network(torch.from_numpy(given * 0.5 + 0.5).to(self.device)).clamp(0, 1)
+        found: NDArray[Any] = large.permute(0, 2, 3, 1).cpu().numpy()
+        return found
+
+    def _arguments(self, prompts: list[str], seeds: list[int]) -> dict[str, Any]:
+        pipe: Any = self.pipe
+        wanted: dict[str, Any] = {
+            "prompt": [pictures.split(prompt)[1] for prompt in prompts]
+            if self._starts_from_picture
+            else prompts,
+            "height": self.size,
+            "width": self.size,
+            "num_frames": self.frames,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "max_guidance_scale": self.guidance,
+            "latents": self._latents(seeds),
+            "output_type": "np",
+            "use_resolution_binning": False,
+            "clean_caption": False,
+        }
+        if self.negative_prompt:
+            wanted["negative_prompt"] = [self.negative_prompt] * len(prompts)
+        if self._starts_from_picture:
+            wanted["prompt"] = [pictures.split(prompt)[1] for prompt in prompts]
+            side = self.size // 4 if self.model.task == "upscaling" else self.size
+            wanted["image"] = [_image(pictures.read(prompt, (side, side))) for prompt in prompts]
+        accepted = inspect.signature(pipe.__call__).parameters
+        return {name: value for name, value in wanted.items() if name in accepted}
+
+    @property
+    def _starts_from_picture(self) -> bool:
+        return self.model.task in ("upscaling", "image-to-video")
+
+    def _latents(self, seeds: list[int]) -> torch.Tensor:
+        """The noise in the order in which the pipeline keeps it."""
+        import torch
+
+        found = torch.from_numpy(np.stack([noise.latent_noise(seed, self.latent) for seed in seeds]))
+        pack: Callable[..., torch.Tensor] | None = getattr(self.pipe, "_pack_latents", None)
+        if pack is not None and len(self.latent) == 3:
+            found = pack(found, len(found), *self.latent)
+        elif pack is not None:
+            pipe: Any = self.pipe
+            found = pack(found, pipe.transformer_spatial_patch_size, pipe.transformer_temporal_patch_size)
+        elif self.model.task == "image-to-video":
+            found = found.transpose(1, 2)
+        return found.to(self.device)
+
+    @contextmanager
+    def _timed(self, spent: dict[str, float]) -> Iterator[None]:
+        """Add up what encoding and decoding take."""
+        pipe: Any = self.pipe
+        owners = [(pipe, name, "encode") for name in ("encode_prompt", "_encode_image", "_encode_vae_image")]
+        owners.append((pipe.vae, "decode", "decode"))
+        kept = []
+        for owner, name, stage in owners:
+            method = getattr(owner, name, None)
+            if method is not None:
+                kept.append((owner, name))
+                setattr(owner, name, _counted(method, spent, stage))
+        try:
+            yield
+        finally:
+            for owner, name in kept:
+                delattr(owner, name)
+
+
+def _counted(method: Callable[..., Any], spent: dict[str, float], stage: str) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return method(*given, **named)
+        finally:
+            spent[stage] += time.perf_counter() - start
+
+    return call
+
+
+def _opened(model: Model, device: str) -> Any:
+    import diffusers
+    import torch
+
+    name = model.layout.pipeline
+    kind: Any = getattr(diffusers, name, None)
+    if kind is None:
+        raise ModelError(
+            f"diffusers has no {name}, so {model.name} cannot be run as its authors ship it;"
+            " update diffusers."
+        )
+    accepted = inspect.signature(kind.__init__).parameters
+    plain = {"safety_checker": None, "requires_safety_checker": False, "add_watermarker": False}
+    options = {key: value for key, value in plain.items() if key in accepted}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pipe = kind.from_pretrained(model.path, dtype=torch.float32, local_files_only=True, **options)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(
+            f"{name} cannot load {model.path} ({first}); copy or download the model again."
+        ) from error
+    pipe = pipe.to(device)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@contextmanager
+def _studio_noise(pipe: Any, seeds: list[int], latent: tuple[int, ...]) -> Iterator[None]:
+    """Noise by seed in place of the scheduler's and the pipeline's own."""
+    import torch
+
+    steps = iter(range(1_000_000))
+
+    def of_step(_shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
+        step = next(steps)
+        fresh = np.stack([noise.step_noise(seed, step, latent) for seed in seeds])
+        return torch.from_numpy(fresh).to(named.get("device") or "cpu")
+
+    def of_picture(shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
+        fresh = np.stack([noise.picture_noise(seed, tuple(shape[1:])) for seed in seeds])
+        return torch.from_numpy(fresh).to(named.get("device") or "cpu")
+
+    places = [(type(pipe.scheduler).__module__, of_step), (type(pipe).__module__, of_picture)]
+    kept = []
+    for module_name, own in places:
+        module = sys.modules[module_name]
+        if hasattr(module, "randn_tensor"):
+            kept.append((module, module.randn_tensor))
+            module.randn_tensor = own  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for module, theirs in kept:
+            module.randn_tensor = theirs  # type: ignore[attr-defined]
+
+
+def _image(picture: NDArray[np.float32]) -> Any:
+    """A Pillow image of (3, H, W) in [-1, 1]."""
+    from PIL import Image
+
+    return Image.fromarray(_pixels(picture.transpose(1, 2, 0) * 0.5 + 0.5))
+
+
+def _pixels(values: NDArray[Any]) -> Pixels:
+    """uint8 of numbers in [0, 1]."""
+    found: Pixels = (np.asarray(values) * 255).round().astype(np.uint8)
+    return found
