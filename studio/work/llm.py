@@ -13,6 +13,7 @@ from studio.record.state import RunState
 from studio.work.job import Job
 
 if TYPE_CHECKING:
+    from agent.llm.briefing import Surroundings
     from agent.llm.conversation import Conversation, Hearer
     from agent.llm.presets import Preset
     from agent.llm.service import Service
@@ -159,10 +160,9 @@ def conversation(
     return Conversation(model, spending, hearer, cancelled, max(state.asked, default=0))
 
 
-def language(begun: events.RunStarted, talk: Conversation, machine: dict[str, Any], coder: Any) -> Parts:
+def language(begun: events.RunStarted, talk: Conversation, around: Surroundings, coder: Any) -> Parts:
     """The agent that asks a language model; the built-in one stands by."""
     from agent.debugger import RuleDebugger
-    from agent.llm.briefing import Surroundings
     from agent.llm.coder import LlmCoder
     from agent.llm.debugger import LlmDebugger
     from agent.loop import Settings
@@ -171,7 +171,6 @@ def language(begun: events.RunStarted, talk: Conversation, machine: dict[str, An
 
     assert begun.agent is not None
     preset = preset_of(begun.agent)
-    around = Surroundings(machine)
     fallback = BuiltinPlanner(at_once=None) if preset.name == "hybrid" else None
     settings = Settings(
         begun.generations,

@@ -16,7 +16,9 @@ from agent.evaluate.judge import GATE, Judge
 from agent.evaluate.prompts import Prompts
 from agent.evolution.choice import winner
 from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
+from agent.llm.briefing import Surroundings
 from agent.llm.errors import LlmCancelled
+from agent.llm.operators import operators
 from agent.loop import Settings, evolve
 from agent.memory import Memory
 from agent.planner.context import Context
@@ -267,7 +269,14 @@ class Session:
             self._run.folder, self._run.record, self._tell, service.hide, choice.model
         )
         talk = llm.conversation(choice, service, self._run.state, record, lambda: self._control.abort)
-        return llm.language(begun, talk, self._ready.machine, self._coder)
+        self._job.progress(0, 0, "looking where the denoiser's time goes")
+        ready = self._ready
+        spent = operators(ready.model, ready.card.hash, ready.target, ready.workload)
+        if not spent:
+            self._recorder.notice(
+                "info", "The denoiser's operators could not be profiled; the planner knows its stages only."
+            )
+        return llm.language(begun, talk, Surroundings(ready.machine, spent), self._coder)
 
     def _tell(self, data: events.Data) -> None:
         """Something to be shown and not kept."""
