@@ -302,7 +302,7 @@ class CascadeFacts(Part):
     curve: tuple[Operation, ...]
     """The calibration: what other thresholds defer, cost and are worth."""
     guarded: float | None = None
-    """The lowest threshold that, with 95 % confidence, keeps bad pictures under `guarded_rate` of the kept."""
+    """The lowest threshold with at most `guarded_rate` bad pictures among the kept, with 95 % confidence."""
     guarded_rate: float | None = None
 
     @field_validator("light")

@@ -110,11 +110,7 @@ class Connection(asyncio.Protocol):
             self._http.receive_data(data)
             self._advance()
         except h11.RemoteProtocolError as error:
-            status = error.error_status_hint
-            text = "The head of the request is too large; send fewer headers." if status == 431 else (
-                f"This is not HTTP/1.1 ({error}); check the address."
-            )  # fmt: skip
-            self._refuse(Refusal(status, "protocol", text))
+            self._refuse(_no_http(error))
 
     def eof_received(self) -> bool:
         return False
@@ -151,6 +147,9 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: h11.Request) -> None:
         self._head, self._body = head, bytearray()
         self._wait(READ_SECONDS)
+        if sum(len(name) + len(value) for name, value in head.headers) + len(head.target) > HEAD_LIMIT:
+            self._refuse(_too_many_headers())
+            return
         length = next((value for name, value in head.headers if name == b"content-length"), b"0")
         if int(length) > BODY_LIMIT:
             self._too_large()
@@ -186,9 +185,7 @@ class Connection(asyncio.Protocol):
         try:
             self._advance()
         except h11.RemoteProtocolError as error:
-            self._refuse(
-                Refusal(error.error_status_hint, "protocol", f"This is not HTTP/1.1 ({error}); check it.")
-            )
+            self._refuse(_no_http(error))
 
     def _send(self, response: Response, *, close: bool) -> None:
         headers = [
@@ -255,3 +252,13 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
+
+
+def _no_http(error: h11.RemoteProtocolError) -> Refusal:
+    if error.error_status_hint == 431:
+        return _too_many_headers()
+    return Refusal(error.error_status_hint, "protocol", f"This is not HTTP/1.1 ({error}); check the address.")
+
+
+def _too_many_headers() -> Refusal:
+    return Refusal(431, "protocol", "The head of the request is too large; send fewer headers.")
