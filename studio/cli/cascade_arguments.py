@@ -67,6 +67,7 @@ def _tables(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--run", help=RUN)
     group.add_argument("--light", default="", help="light candidate of the run, or name in a CSV of profiles")
     group.add_argument("--heavy", default="", help="heavy candidate of the run, or name in a CSV of profiles")
+    group.add_argument("--speeds", type=Path, metavar="DIR", help="another run to take the times from")
     group.add_argument("--profiles", type=Path, metavar="FILE", help="latency by batch size, JSON or CSV")
     group.add_argument("--confidences", type=Path, metavar="FILE", help="scores by prompt, or a curve f(t)")
     group.add_argument("--quality", type=Path, metavar="FILE", help="quality by deferred share, or by prompt")
@@ -146,6 +147,7 @@ def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
 
     tables = add("tables", "write a run's measured pair as files that plan and simulate read")
     _tables(tables)
+    tables.add_argument("--workers", type=_workers, metavar="N", help="how many the profiles are to name")
     tables.add_argument("--out", type=Path, required=True, metavar="DIR")
 
     benchmark = add("benchmark", "every policy on three traces, and the planner's time, as Markdown")

@@ -38,7 +38,7 @@ def read_tables(given: argparse.Namespace, home: Path) -> Tables:
     elif given.run:
         from studio.work.cascade.pair import pair_tables
 
-        found = pair_tables(home, given.run, given.light, given.heavy)
+        found = pair_tables(home, given.run, given.light, given.heavy, speeds=given.speeds)
     else:
         raise PlanError("Give --run, or all of --profiles, --confidences and --quality.")
     if getattr(given, "workers", None):

@@ -20,6 +20,9 @@ class Speed:
     name: str
     throughput: Mapping[int, float]
     """Images per second by batch size; empty where only single pictures were timed."""
+    seconds: float | None = None
+    """Of a single picture; `None`: as the cascade's own prompts took."""
+    p90: float | None = None
     load_seconds: float = 0.0
 
 
@@ -28,20 +31,22 @@ def measured_tables(
 ) -> Tables:
     """Profiles, confidences and quality of a measured pair.
 
-    A picture's own time, with its 90th percentile, is the one of the
-    cascade's prompts, drawn in turns; larger batches keep the verdict's ratio
-    to a single picture.  The discriminator's time is taken per picture.
+    A single picture's time and 90th percentile are the verdict's, else those
+    of the cascade's prompts; larger batches keep the verdict's ratio to a
+    single picture.  The discriminator's time is taken per picture.
     """
 
     def profile(speed: Speed, seconds: list[float]) -> Profile:
-        each = float(np.mean(seconds))
-        tail = float(np.quantile(seconds, 0.9))
+        each = speed.seconds or float(np.mean(seconds))
+        tail = speed.p90 if speed.seconds else float(np.quantile(seconds, 0.9))
         rates = {size: rate for size, rate in speed.throughput.items() if rate > 0}
         single = rates.get(1)
         times = {1: each}
         if single is not None:
             times |= {size: each * size * single / rate for size, rate in rates.items()}
-        return Profile.measured(speed.name, times, p90={1: tail}, load_seconds=speed.load_seconds)
+        return Profile.measured(
+            speed.name, times, p90={1: tail} if tail else None, load_seconds=speed.load_seconds
+        )
 
     samples = cascade.samples
     first = profile(light, [one.light_seconds for one in samples])
