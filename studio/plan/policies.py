@@ -22,7 +22,7 @@ from studio.plan.situation import Allocation, Goal, Plan, Situation, stage
 from studio.plan.tables import Tables
 from studio.plan.traces import Trace
 
-_RESERVE: Final = 0.25
+_RESERVE: Final = 0.1
 """Light capacity beyond the head-room, as a share of the load: every request needs it, and it is cheap."""
 _SETTLE: Final = 3
 """Swap times between two changes of workers."""
