@@ -175,7 +175,11 @@ def _opened(model: Model, device: str) -> Any:
         )
     accepted = inspect.signature(kind.__init__).parameters
     plain = {"safety_checker": None, "requires_safety_checker": False, "add_watermarker": False}
-    options = {key: value for key, value in plain.items() if key in accepted}
+    options: dict[str, Any] = {key: value for key, value in plain.items() if key in accepted}
+    for part, parameter in accepted.items():
+        left_out = model.layout.index.get(part) in (None, [None, None]) and parameter.default is parameter.empty
+        if left_out and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and part != "self":
+            options.setdefault(part, None)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

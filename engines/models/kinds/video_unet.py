@@ -43,9 +43,10 @@ class TextToVideo(DenoiserKind):
         return (Condition("embeddings", (model.token_length, model.embedding_width), parts),)
 
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
-        found: torch.Tensor = network(
-            given["sample"], given["timestep"], given["embeddings"], return_dict=False
-        )[0]
+        embeddings = given["embeddings"]
+        if type(network).__name__ == "UNetMotionModel":  # the other one repeats them for each frame itself
+            embeddings = embeddings.repeat_interleave(latent[1], dim=0)
+        found: torch.Tensor = network(given["sample"], given["timestep"], embeddings, return_dict=False)[0]
         return found
 
 

@@ -21,6 +21,15 @@ PROMPTS, SEEDS = ["a red house", "the small blue bird and a cat"], [3, 2**40]
 WORKLOADS = {
     "sdxl-turbo": Workload(steps=2, batch=2),
     "sdxl-lightning": Workload(steps=4, batch=2),
+    "flux-dev": Workload(steps=3, size=16, batch=2),
+    "flux-schnell": Workload(steps=2, size=16, batch=2),
+    "hunyuan-dit": Workload(steps=3, guidance=4.0, size=64, batch=2),
+    "sana": Workload(steps=3, guidance=4.0, size=32, batch=2),
+    "modelscope": Workload(steps=2, guidance=4.0, frames=3, batch=1),
+    "animatediff": Workload(steps=2, guidance=4.0, frames=3, batch=1),
+    "ltx": Workload(steps=2, guidance=4.0, size=32, frames=9, batch=1),
+    "wan": Workload(steps=2, guidance=4.0, size=32, frames=5, batch=1),
+    "stable-video-diffusion": Workload(steps=2, guidance=3.0, frames=3, batch=1),
 }
 GUIDED = Workload(steps=3, guidance=4.0, batch=2)
 
