@@ -242,7 +242,7 @@ class Ours(_Planned):
     change is some loads ago.
     """
 
-    name, title = "ours", "ours: least loss, light picture where heavy would be late"
+    name, title = "ours", "ours: least loss, light picture when late"
     fallback = True
     interval: float | None = 1.0
 

@@ -16,17 +16,21 @@ from PySide6.QtWidgets import (
     QSplitter,
     QTableWidget,
     QTableWidgetItem,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from studio.plan.cascade import Cascade
 from studio.plan.deferral import Operation, nearest
+from studio.plan.measured import Speed, measured_tables
+from studio.plan.tables import Tables
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.models.run import Changes
+from studio.ui.pages.cascade_planner import CascadePlanner
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
 from studio.ui.widgets.curves import DeferralCurves
@@ -98,7 +102,13 @@ class CascadePage(Page):
         lower.setStretchFactor(1, 2)
         desk.sitting.follow("cascade", lower)
         body.addWidget(lower, 2)
-        self.column.addWidget(self._body, 1)
+        self.planner = CascadePlanner(theme, desk.sitting)
+        self._tabs = QTabWidget()
+        self._tabs.setAccessibleName("Parts of the cascade")
+        self._tabs.tabBar().setAccessibleName("Parts of the cascade")
+        self._tabs.addTab(self._body, "Threshold")
+        self._tabs.addTab(self.planner, "Plan and traffic")
+        self.column.addWidget(self._tabs, 1)
         desk.run.changed.connect(self._on_changed)
         theme.changed.connect(lambda: self._show_operation(self.slider.value()))
         self._on_changed(Changes(everything=True, front=True))
@@ -275,6 +285,7 @@ class CascadePage(Page):
     def _show_cascade(self) -> None:
         found = self.cascade
         self.slider.setEnabled(found is not None)
+        self.planner.show_tables(self._measured(found) if found is not None else None)
         if found is None:
             self.slider.setRange(0, 0)
             self.curves.show_curve((), text.number)
@@ -322,6 +333,19 @@ class CascadePage(Page):
             self._bins,
             [(text.percent(one.said), text.percent(one.found), str(one.count)) for one in found.reliability],
         )
+
+    def _measured(self, found: Cascade) -> Tables:
+        """The pair as the planner takes it."""
+
+        def speed(name: str) -> Speed:
+            candidate = self.desk.run.state.candidates.get(name)
+            verdict = candidate.verdict if candidate is not None else None
+            if verdict is None:
+                return Speed(name, {})
+            latency = verdict.latency.value if verdict.latency is not None else None
+            return Speed(name, verdict.throughput, latency, verdict.latency_p90)
+
+        return measured_tables(found, speed(found.light), speed(found.heavy))
 
     def _fill(self, table: QTableWidget, rows: list[tuple[str, ...]]) -> None:
         table.setRowCount(len(rows))
@@ -394,7 +418,7 @@ class CascadePage(Page):
             self._recall()
         ready = len(names) > 1
         self._empty.setVisible(not ready)
-        self._body.setVisible(ready)
+        self._tabs.setVisible(ready)
         self.train.setEnabled(ready and self._progress.text() == "")
 
     def _on_chosen(self) -> None:
