@@ -56,6 +56,26 @@ class Settings(BaseModel):
         default=None, gt=0, description="Seconds for a search; none: until the generations are done."
     )
     seed: int = Field(default=0, ge=0, description="Seed of the search.")
+    agent: Literal["built-in", "llm"] = Field(
+        default="built-in",
+        description="Who plans, writes and repairs: the built-in agent or a language model.",
+    )
+    llm_url: str = Field(
+        default="", max_length=500, description="Address of the language model; empty: the service's own."
+    )
+    llm_model: str = Field(
+        default="", max_length=200, description="The language model; empty: the list's first."
+    )
+    llm_preset: Literal["hybrid", "paper"] = Field(
+        default="hybrid", description="How a language model evolves candidates."
+    )
+    llm_budget: str = Field(
+        default="", max_length=60, description="What the language model may cost in a run: 2.50, 300k tokens."
+    )
+    llm_approve: bool = Field(default=False, description="Ask before each of its candidates runs.")
+    llm_agreed: str = Field(
+        default="", max_length=500, description="Address for which what leaves the machine was agreed to."
+    )
     last_run: str = Field(default="", description="The run that was open last.")
     export_folder: str = Field(default="", description="Where packages were written last.")
     reduced_motion: bool = Field(default=False, description="Show changes without animation.")

@@ -53,6 +53,7 @@ class Worker(QObject):
     Signals:
         events(list[Event]): events of runs, in order, at most every 33 ms.
         vitals(Vitals): load of the machine.
+        heard(LlmDelta): a piece of the language model's answer as it streams in.
         ready(WorkerReady): it can be asked now.
         lost(str): it ended by itself; the sentence says how.
         said(str): a line of its stderr, for the log.
@@ -60,6 +61,7 @@ class Worker(QObject):
 
     events = Signal(list)
     vitals = Signal(object)
+    heard = Signal(object)
     ready = Signal(object)
     lost = Signal(str)
     said = Signal(str)
@@ -215,6 +217,8 @@ class Worker(QObject):
                 self._on_ready(data)
             case ev.Vitals():
                 self.vitals.emit(data)
+            case ev.LlmDelta():
+                self.heard.emit(data)
             case ev.JobProgress():
                 if job := self._jobs.get(data.job):
                     job.progress.emit(data.done, data.total, data.doing)

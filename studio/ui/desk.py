@@ -20,6 +20,8 @@ from studio.ui.pictures import Pictures
 from studio.ui.sitting import Sitting
 
 BUNDLED = "tiny-scenes"
+OWN_ADDRESS = "the service's own address"
+"""Stands for the language model's default address."""
 Level = Literal["info", "warning", "error"]
 
 
@@ -42,6 +44,7 @@ class Desk(QObject):
         problem(Problem): a step has something to say in place.
         logged(list[LogLine])
         step_wanted(str): open a step of the rail.
+        consent_wanted(): a run would tell a language model things, and nobody has agreed to that yet.
     """
 
     card_changed = Signal()
@@ -52,6 +55,7 @@ class Desk(QObject):
     problem = Signal(object)
     logged = Signal(list)
     step_wanted = Signal(str)
+    consent_wanted = Signal()
 
     def __init__(self, sitting: Sitting, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -113,9 +117,23 @@ class Desk(QObject):
 
     # -- a run ----------------------------------------------------------------------------------
 
-    def start_run(self) -> Job:
-        """Evolve the open model with the settings in force."""
+    def start_run(self) -> Job | None:
+        """Evolve the open model with the settings in force; None: first somebody has to agree."""
         now = self.sitting.settings
+        language: dict[str, Any] = {}
+        if now.agent == "llm":
+            if now.llm_agreed != (now.llm_url or OWN_ADDRESS):
+                # The step holds the one who asks.
+                self.step_wanted.emit("evolve")
+                self.consent_wanted.emit()
+                return None
+            language = {
+                "agent": now.agent,
+                "llm_model": now.llm_model,
+                "llm_url": now.llm_url,
+                "llm_budget": now.llm_budget,
+                "approve": now.llm_approve,
+            }
         job = self._ask(
             "evolve",
             "start",
@@ -123,11 +141,12 @@ class Desk(QObject):
             model=now.model if self.card is None else self.source,
             target=now.target,
             workload=now.workload.model_dump(mode="json"),
-            preset=now.preset,
+            preset=now.llm_preset if language else now.preset,
             generations=now.generations,
             population=now.population,
             budget=now.budget,
             seed=now.seed,
+            **language,
         )
         self.busy_changed.emit()
         return job
@@ -153,6 +172,18 @@ class Desk(QObject):
     def stop_run(self) -> None:
         if self.run.phase in {"running", "paused"}:
             self._ask("evolve", "stop")
+
+    def agree(self) -> None:
+        """What leaves the machine for the language model in force is agreed to."""
+        self.sitting.change(llm_agreed=self.sitting.settings.llm_url or OWN_ADDRESS)
+
+    def steer(self, words: str) -> Job:
+        """A sentence to the agent, heard before its next plan."""
+        return self._ask("evolve", "steer", text=words)
+
+    def decide(self, name: str, *, run: bool) -> Job:
+        """Let a waiting candidate run, or not."""
+        return self._ask("evolve", "decide", candidate=name, run=run)
 
     def certify(self, name: str) -> Job:
         return self._ask(

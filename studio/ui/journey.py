@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 from PySide6.QtCore import QObject, Signal
 
 from studio.record.events import RunFinished
-from studio.ui.bridge import Job
 from studio.ui.desk import Desk, Problem
 
 LegState = Literal["waiting", "running", "done", "failed"]
@@ -101,7 +100,10 @@ class Journey(QObject):
     def _on_devices(self, *_: object) -> None:
         self._enter("evolve")
         self._desk.step_wanted.emit("evolve")
-        job: Job = self._desk.start_run()
+        job = self._desk.start_run()
+        if job is None:
+            self._fail()
+            return
         job.failed.connect(self._fail)
 
     def _on_run_ended(self, finished: RunFinished) -> None:

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "exportable": Command("studio.work.exportable:exportable"),
     "enlarge": Command("studio.work.enlarge:enlarge"),
     "verify": Command("studio.work.export:verify", heavy=True),
+    "llm_about": Command("studio.work.llm:about"),
     "llm_models": Command("studio.work.llm:models"),
     "llm_key": Command("studio.work.llm:store_key"),
     "llm_prompts": Command("studio.work.llm:prompts"),

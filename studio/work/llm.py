@@ -224,15 +224,13 @@ def forecast(
 def models(job: Job, url: str = "") -> dict[str, Any]:
     """Command `llm_models`: the service's own list.
 
-    `{"url", "local", "key": "sitting" | "environment" | "keyring" | "none", "prices": {"as_of", "source"},
-    "models": [{"id", "name", "thinking", "input", "output"}...], "leaves": [...], "stays": [...]}`;
-    `input` and `output` are US dollars for a million tokens, None where they are not known.
+    What `llm_about` says, and `"models": [{"id", "name", "thinking", "input", "output"}...]`; `input` and
+    `output` are US dollars for a million tokens, None where they are not known.
 
     Raises:
         LlmError: no key, or the service is out of reach.
     """
-    from agent.llm.briefing import LEAVES, STAYS
-    from agent.llm.key import address, find_key, is_local
+    from agent.llm.key import address, find_key
     from agent.llm.service import Service
     from agent.llm.spending import prices
 
@@ -252,12 +250,36 @@ def models(job: Job, url: str = "") -> dict[str, Any]:
                 "output": None if rates is None else rates.output,
             }
         )
+    return {**about(job, where), "models": shown}
+
+
+def about(job: Job, url: str = "") -> dict[str, Any]:
+    """Command `llm_about`: what can be said without asking the service.
+
+    `{"url", "local", "key": "sitting" | "environment" | "keyring" | "none", "needs_key",
+    "prices": {"as_of", "source"}, "leaves": [...], "stays": [...]}`
+
+    Raises:
+        LlmError: no address of a service.
+    """
+    del job
+    from agent.llm.briefing import LEAVES, STAYS
+    from agent.llm.errors import LlmKeyError
+    from agent.llm.key import address, find_key, is_local, is_official
+    from agent.llm.spending import prices
+
+    where = address(url)
+    try:
+        source = find_key(where).source
+    except LlmKeyError:
+        source = "none"
+    table = prices()
     return {
         "url": where,
         "local": is_local(where),
-        "key": key.source,
+        "key": source,
+        "needs_key": is_official(where),
         "prices": {"as_of": table.as_of, "source": table.source},
-        "models": shown,
         "leaves": list(LEAVES),
         "stays": list(STAYS),
     }

@@ -35,6 +35,8 @@ class Changes:
     progress: bool = False
     phase: bool = False
     certified: bool = False
+    talk: bool = False
+    """What was asked of the language model, or said to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class RunModel(QObject):
         for item in recorded:
             lines += self._take(item, Changes())
         self.logged.emit(lines)
-        self.changed.emit(Changes(everything=True, front=True, progress=True, phase=True, certified=True))
+        self.changed.emit(Changes(True, front=True, progress=True, phase=True, certified=True, talk=True))
 
     def feed(self, batch: list[Event]) -> None:
         """Take in live events; those of another run begin a new one or are ignored."""
@@ -88,7 +90,7 @@ class RunModel(QObject):
                     continue
                 self.state = RunState()
                 self.folder = None
-                changes = Changes(everything=True, front=True, progress=True, phase=True, certified=True)
+                changes = Changes(True, front=True, progress=True, phase=True, certified=True, talk=True)
             elif item.seq and item.seq <= self.state.seq:
                 continue
             lines += self._take(item, changes)
@@ -192,6 +194,18 @@ class RunModel(QObject):
                 changes.updated.add(data.id)
                 outcome = "holds" if data.held else "not proven"
                 words = f"{data.id} {data.claim}: {outcome} on {data.prompts} prompts"
+            case events.LlmAsked():
+                changes.talk = True
+                words = f"Asked for {' of '.join(filter(None, (data.purpose, data.candidate)))}."
+            case events.LlmAnswered():
+                changes.talk = True
+                level = "warning" if data.error else "info"
+                words = f"Answer {data.call}: {data.error or data.summary}"
+            case events.RunSteered():
+                changes.talk = True
+                words = f"You: {data.text}"
+            case events.CandidateWaiting() | events.CandidateDecided():
+                changes.talk = True
             case events.RunPaused():
                 changes.phase = True
                 words = f"Paused. {data.reason}".strip()

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QSplitter,
     QTableView,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -22,8 +23,11 @@ from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.models.candidates import ID, SORT, CandidateTable
 from studio.ui.models.run import Changes
+from studio.ui.pages.agent import AgentBar
 from studio.ui.pages.inspector import Inspector
+from studio.ui.pages.lineage import LineageView
 from studio.ui.pages.page import Page
+from studio.ui.pages.talk import TalkView
 from studio.ui.theme import Theme
 from studio.ui.widgets.fields import real, whole
 from studio.ui.widgets.hypervolume import HypervolumeLine
@@ -69,9 +73,16 @@ class EvolvePage(Page):
         row.addWidget(self._filter)
         below.addLayout(row)
         below.addWidget(self.table, 1)
+        self.talk = TalkView(desk, theme)
+        self.lineage = LineageView(desk, theme)
+        self.views = QTabWidget()
+        self.views.setAccessibleName("Candidates, conversation and lineage")
+        self.views.tabBar().setDrawBase(False)
+        for view, title in ((lower, "Candidates"), (self.talk, "Conversation"), (self.lineage, "Lineage")):
+            self.views.addTab(view, title)
         left = QSplitter(Qt.Orientation.Vertical)
         left.addWidget(upper)
-        left.addWidget(lower)
+        left.addWidget(self.views)
         left.setStretchFactor(0, 3)
         left.setStretchFactor(1, 2)
         left.setSizes([460, 220])
@@ -83,6 +94,8 @@ class EvolvePage(Page):
         for name, splitter in (("evolve/left", left), ("evolve/whole", whole)):
             splitter.setChildrenCollapsible(False)
             desk.sitting.follow(name, splitter)
+        self.agent = AgentBar(desk)
+        self.column.addWidget(self.agent)
         self.column.addWidget(whole, 1)
         self.plot.selected.connect(desk.select)
         self.plot.opened.connect(self._compare)
