@@ -14,6 +14,11 @@ EQUAL: Final = 100.0
 """dB that stand for equal pictures; differences of 8-bit pictures never reach it."""
 
 
+def sheet(picture: Pixels) -> Pixels:
+    """A video's frames, (F, H, W, 3), below each other as one picture; a picture as it is."""
+    return picture.reshape(-1, *picture.shape[2:]) if picture.ndim == 4 else picture
+
+
 def psnr(first: Pixels, second: Pixels) -> float:
     """Peak signal-to-noise ratio in dB over 0..255; `EQUAL` for equal pictures.
 

@@ -178,8 +178,11 @@ class Output(Part):
     channels: Literal[3] = 3
     dtype: Literal["uint8"] = "uint8"
     max_batch: int
-    latent_shape: tuple[int, int, int]
+    latent_shape: tuple[int, ...]
+    """(C, h, w), of video (C, F, h, w)"""
     prompt_tokens: int
+    frames: int | None = None
+    """Of a video; the golden picture then shows them below each other."""
 
 
 class Technique(Part):
@@ -357,11 +360,13 @@ class Facts(Part):
     created: datetime
     tool: Tool
     source_model: SourceModel
-    task: Literal["text-to-image"]
+    task: Literal["text-to-image", "text-to-video", "image-to-video", "upscaling", "super-resolution"]
     output: Output
     host_loop: HostLoop
-    tokenizer: PackagePath
-    """Folder-qualified path of `tokenizer.json`."""
+    tokenizer: PackagePath | None = None
+    """Folder-qualified path of `tokenizer.json`, where there is a text encoder."""
+    tokenizers: dict[str, PackagePath] = {}
+    """Those of further text encoders, by the names that the host loop gives them."""
     techniques: tuple[Technique, ...]
     """In the order in which they were applied."""
     title: str = ""

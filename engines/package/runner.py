@@ -68,10 +68,9 @@ class Package:
         raise reason
 
     @cached_property
-    def tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
-        return Tokenizer.from_file(str(self.folder / self.facts["tokenizer"]))
+    def tokenizers(self) -> dict[str, Any]:
+        """By the names that the host loop gives them."""
+        return tokenizers(self.folder, self.facts)
 
     def loop(
         self, *, steps: int | None = None, guidance: float | None = None, batch: int | None = None
@@ -86,13 +85,13 @@ class Package:
             settings = replace(settings, guidance=guidance)
         if batch is not None:
             settings = replace(settings, batch=batch)
-        return Loop(self.loaded, self.tokenizer, settings)
+        return Loop(self.loaded, self.tokenizers, settings)
 
     def self_test(self) -> dict[str, Any]:
         """Make the golden picture and compare it with the one that was shipped."""
         golden = self.facts["golden"]
         start = time.perf_counter()
-        picture = self.loop().generate([golden["prompt"]], [golden["seed"]]).images[0]
+        picture = likeness.sheet(self.loop().generate([golden["prompt"]], [golden["seed"]]).images[0])
         seconds = time.perf_counter() - start
         expected = read_picture(self.folder / golden["image"])
         alike = likeness.psnr(picture, expected)
@@ -107,6 +106,16 @@ class Package:
         }
 
 
+def tokenizers(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """A model's tokenizers by the names that the host loop gives them."""
+    from tokenizers import Tokenizer
+
+    paths = dict(facts.get("tokenizers", {}))
+    if facts.get("tokenizer"):
+        paths["tokenizer"] = facts["tokenizer"]
+    return {name: Tokenizer.from_file(str(folder / path)) for name, path in paths.items()}
+
+
 def read_picture(path: Path) -> Pixels:
     from PIL import Image
 
@@ -115,7 +124,7 @@ def read_picture(path: Path) -> Pixels:
 
 
 def write_picture(picture: Pixels, path: Path) -> None:
-    """Write a PNG under a temporary name, then rename it.
+    """Write a PNG under a temporary name, then rename it; of a video an animated one, eight frames a second.
 
     Raises:
         PackageError: it cannot be written there.
@@ -124,7 +133,9 @@ def write_picture(picture: Pixels, path: Path) -> None:
 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        Image.fromarray(picture).save(partial, format="PNG")
+        frames = [Image.fromarray(one) for one in (picture if picture.ndim == 4 else picture[np.newaxis])]
+        moving: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": 125, "loop": 0}
+        frames[0].save(partial, format="PNG", **(moving if len(frames) > 1 else {}))
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)

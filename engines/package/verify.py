@@ -139,9 +139,11 @@ def _verify(sizes: dict[str, int], open_file: Open) -> Verified:
         for variant in body.variants.values():
             _check_variant(component, variant, listed, sizes)
     facts = manifest.additional_metadata
-    needed = [facts.tokenizer, facts.golden.image, "run.py", "requirements.txt"]
+    needed = [facts.golden.image, "run.py", "requirements.txt", *facts.tokenizers.values()]
+    needed += [facts.tokenizer] if facts.tokenizer else []
     if facts.cascade is not None:
-        needed += [facts.cascade.light.tokenizer, facts.cascade.light.golden.image]
+        light = facts.cascade.light
+        needed += [light.golden.image, *light.tokenizers.values(), *filter(None, [light.tokenizer])]
         if "discriminator" not in manifest.components:
             raise PackageError(f"The manifest is of a cascade and names no discriminator; {AGAIN}.")
     for name in needed:

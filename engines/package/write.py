@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from engines.errors import PackageError
 from engines.package import sums
-from engines.package.likeness import Pixels
+from engines.package.likeness import Pixels, sheet
 from engines.package.manifest import (
     Component,
     ComponentContract,
@@ -60,9 +60,15 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(FOLDER))
 
 from engines.package.runner import main  # noqa: E402
-
-sys.exit(main(FOLDER))
+{imports}
+sys.exit(main(FOLDER{arguments}))
 '''
+
+
+def program(planner: str = "") -> str:
+    """The text of `run.py`; `planner` names a module whose `make_planner` plans while it serves."""
+    imports = f"from {planner} import make_planner  # noqa: E402\n" if planner else ""
+    return _RUN.format(imports=imports, arguments=", make_planner=make_planner" if planner else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,15 @@ class Contents:
     name: str
     description: str
     engines: tuple[EngineFiles, ...]
-    tokenizer: Path
+    tokenizer: Path | None
+    """Of the first text encoder; `None` where there is none."""
     facts: Callable[[str], Facts]
-    """The facts, given the package-relative path of the tokenizer."""
+    """The facts, given the package-relative path of the tokenizer (empty where there is none)."""
     golden: Pixels
     readme: str
     licence: str
+    tokenizers: Mapping[str, Path] = field(default_factory=dict)
+    """Those of further text encoders, by the names that the host loop gives them."""
     more: Mapping[str, bytes] = field(default_factory=dict)
     """Further files, by their path in the package; one that is there already is replaced."""
 
@@ -115,7 +124,8 @@ def write(
     """
     tell = on_progress or (lambda _share, _doing: None)
     check_place(folder, replace=replace)
-    sources = [contents.tokenizer, *(path for part in contents.engines for path in part.files.values())]
+    words = [*contents.tokenizers.values(), *([contents.tokenizer] if contents.tokenizer else [])]
+    sources = [*words, *(path for part in contents.engines for path in part.files.values())]
     if gone := [path for path in sources if not path.is_file()]:
         raise PackageError(
             f"The file {gone[0]}, which the package needs, is gone; export again to rebuild it."
@@ -182,7 +192,7 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
     for at, part in enumerate(contents.engines):
         tell(0.7 * at / len(contents.engines), f"Copying {part.component}")
         directory, files = _asset(part.files, partial)
-        facts = VariantFacts(
+        made = VariantFacts(
             files=files,
             built_for=part.built_for,
             parity=part.parity,
@@ -198,13 +208,20 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
             ep="CPUExecutionProvider" if ort else None,
             device="cpu",
             executor_info=ExecutorInfo.model_validate(info),
-            additional_metadata=facts,
+            additional_metadata=made,
         )
         body = components.setdefault(part.component, {"variants": {}, "part": part})
         if part.variant in body["variants"]:
             raise PackageError(f"{part.component} was given twice as {part.variant}; give each variant once.")
         body["variants"][part.variant] = variant
-    tokenizer, _ = _asset({"tokenizer.json": contents.tokenizer}, partial)
+    words = {"": contents.tokenizer} if contents.tokenizer else {}
+    places = {
+        name: f"{_asset({'tokenizer.json': path}, partial)[0]}/tokenizer.json"
+        for name, path in (words | dict(contents.tokenizers)).items()
+    }
+    facts = contents.facts(places.pop("", ""))
+    if places:
+        facts = facts.model_copy(update={"tokenizers": places})
     manifest = Manifest(
         package_name=contents.name,
         description=contents.description,
@@ -218,7 +235,7 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
             )
             for name, body in components.items()
         },
-        additional_metadata=contents.facts(f"{tokenizer}/tokenizer.json"),
+        additional_metadata=facts,
     )
     _write_runner(contents, manifest.additional_metadata, partial)
     return manifest
@@ -244,7 +261,7 @@ def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
     for source in sources:
         _copy(source, partial / "engines" / source.relative_to(_ROOT))
     texts = {
-        "run.py": _RUN,
+        "run.py": program(),
         "requirements.txt": requirements(facts.built_for.engine, facts.wheels),
         "README.md": contents.readme,
         "LICENSE": contents.licence,
@@ -255,7 +272,7 @@ def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
         target.write_bytes(content)
     from PIL import Image
 
-    Image.fromarray(contents.golden).save(partial / GOLDEN, format="PNG")
+    Image.fromarray(sheet(contents.golden)).save(partial / GOLDEN, format="PNG")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -97,7 +97,7 @@ def verify(_job: Job, package: str) -> dict[str, Any]:
             "text": f"The manifest fits schema {found.manifest.schema_version}.",
         },
         *({"name": "note", "ok": True, "text": note} for note in found.notes),
-        *({"name": "verified", "ok": True, "text": _verified_sentence(check)} for check in facts.verified_on),
+        *({"name": "verified", "ok": True, "text": verified_sentence(check)} for check in facts.verified_on),
     ]
     info = {
         "name": found.manifest.package_name,
@@ -141,11 +141,11 @@ def export_candidate(
     if (failed := examination.failed) is not None:
         raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
     chosen = examination.candidate
-    place = _place(out, folder / "package", package_name(state, chosen))
+    place = place_of(out, folder / "package", package_name(state, chosen))
     check_place(place, replace=replace)
     with sentences(place.parent, 0):
         place.parent.mkdir(parents=True, exist_ok=True)
-    plan, artifacts = _engines(state, chosen, tell)
+    plan, artifacts = build_engines(state, chosen, tell)
     tell(4, "Making the Studio's own picture")
     own = own_picture(folder, state, chosen)
     contents = make_contents(state, chosen, plan, artifacts, own.prompt, own.seed, own.picture)
@@ -156,7 +156,7 @@ def export_candidate(
         unchanged(partial, written.id)
         alike = compare(own.picture, proof)
         tell(8, "Recording the proof")
-        verified = amend(partial, lambda facts: _with(facts, _verification(proof, alike)))
+        verified = amend(partial, lambda facts: with_verification(facts, verification(proof, alike)))
         with sentences(place.parent, verified.bytes):
             move(partial, place)
     tell(9, "Packing the .zip")
@@ -165,14 +165,14 @@ def export_candidate(
     return _result(folder, examination, verified, place, archive, own, proof, alike)
 
 
-def _place(out: Path | None, usual: Path, name: str) -> Path:
+def place_of(out: Path | None, usual: Path, name: str) -> Path:
     """Where the package goes, as `cp` would have it; a package that lies there already is meant itself."""
     if out is None:
         return usual / name
     return out / name if out.is_dir() and not (out / sums.SUMS).is_file() else out
 
 
-def _engines(state: RunState, chosen: CandidateState, tell: Tell) -> tuple[Plan, tuple[Artifact, ...]]:
+def build_engines(state: RunState, chosen: CandidateState, tell: Tell) -> tuple[Plan, tuple[Artifact, ...]]:
     """Build, or take from the cache, every engine of the recipe.
 
     Raises:
@@ -260,7 +260,7 @@ def compare(own: Pixels, proof: Proof) -> Alike:
     return found
 
 
-def _verification(proof: Proof, alike: Alike) -> Verification:
+def verification(proof: Proof, alike: Alike) -> Verification:
     return Verification(
         time=datetime.now(UTC).replace(microsecond=0),
         target=target_of("", ""),
@@ -273,7 +273,7 @@ def _verification(proof: Proof, alike: Alike) -> Verification:
     )
 
 
-def _with(facts: Facts, check: Verification) -> Facts:
+def with_verification(facts: Facts, check: Verification) -> Facts:
     target = check.target.model_copy(
         update={
             "device": facts.built_for.device,
@@ -285,7 +285,7 @@ def _with(facts: Facts, check: Verification) -> Facts:
     return facts.model_copy(update={"verified_on": (*facts.verified_on, proved)})
 
 
-def _verified_sentence(check: Verification) -> str:
+def verified_sentence(check: Verification) -> str:
     where = check.target.processor or check.target.machine
     equal = "equal" if check.psnr >= EQUAL else f"alike ({check.psnr:.1f} dB)"
     how = "in a fresh environment" if check.fresh_environment else "not in a fresh environment"
@@ -317,7 +317,7 @@ def _result(
     checks = [
         *examination.checks,
         Check("integrity", "ok", f"All {verified.files} files have their digests."),
-        Check("proof", "ok" if check.fresh_environment else "warning", _verified_sentence(check)),
+        Check("proof", "ok" if check.fresh_environment else "warning", verified_sentence(check)),
         *fallbacks,
     ]
     return {
@@ -341,6 +341,6 @@ def _result(
             "fresh_environment": proof.environment.fresh,
             "note": proof.environment.note,
         },
-        "verified_on": _verified_sentence(check),
+        "verified_on": verified_sentence(check),
         "command": f'python run.py --prompt "{own.prompt}" --seed {own.seed} --out picture.png',
     }

@@ -72,10 +72,10 @@ def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = l
         out = room / "picture.png"
         command = [*environment.command, str(package / "run.py"), "--prompt", prompt, "--seed", str(seed)]
         start = time.perf_counter()
-        done = _call([*command, "--out", str(out), "--json"], RUN_SECONDS, room)
+        done = call([*command, "--out", str(out), "--json"], RUN_SECONDS, room)
         whole = time.perf_counter() - start
         if done is None or done.returncode != 0 or not out.is_file():
-            raise ExportError(f"The package cannot make a picture on its own ({_last(done)}).")
+            raise ExportError(f"The package cannot make a picture on its own ({last_words(done)}).")
         said = json.loads(done.stdout.splitlines()[-1])
         # Windows keeps files open that are being read; the picture is in memory before the room goes.
         return Proof(
@@ -96,9 +96,9 @@ def make_environment(requirements: Path, room: Path, tell: Callable[[str], None]
     for tool, steps in _recipes(requirements, room / "env", python):
         shutil.rmtree(room / "env", ignore_errors=True)
         for step in steps:
-            done = _call(step, INSTALL_SECONDS, room)
+            done = call(step, INSTALL_SECONDS, room)
             if done is None or done.returncode != 0:
-                reason = _last(done)
+                reason = last_words(done)
                 break
         else:
             return Environment(isolated, fresh=True, note=f"Fresh environment, made by {tool}.")
@@ -153,7 +153,7 @@ def _link(there: Path, here: Path) -> None:
             shutil.copyfile(there, here)
 
 
-def _call(command: list[str], seconds: float, room: Path) -> subprocess.CompletedProcess[str] | None:
+def call(command: list[str], seconds: float, room: Path) -> subprocess.CompletedProcess[str] | None:
     """Run to the end in a clean surrounding; `None` where it did not end in time or could not start."""
     kept = {
         name: value
@@ -176,7 +176,7 @@ def _call(command: list[str], seconds: float, room: Path) -> subprocess.Complete
         return None
 
 
-def _last(done: subprocess.CompletedProcess[str] | None) -> str:
+def last_words(done: subprocess.CompletedProcess[str] | None) -> str:
     if done is None:
         return "it did not end in time"
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]

@@ -91,7 +91,9 @@ def test_two_hundred_requests_survive_two_killed_processes_and_each_is_answered_
                 assert found.status == 200, found.body
                 return number, found.picture, found.said["decision"]
 
-            *answers, _ = await asyncio.gather(*(one(number) for number in range(200)), kill())
+            killing = asyncio.create_task(kill())
+            answers = await asyncio.gather(*(one(number) for number in range(200)))
+            await killing
             assert len(killed) == 2
             seeds = [int(picture.split()[2]) for _, picture, _ in answers]
             assert seeds == list(range(200))  # everyone got the picture that was asked for

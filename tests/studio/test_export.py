@@ -21,7 +21,7 @@ from engines.package.write import write
 from studio.errors import ExportError, RunError
 from studio.record.journal import Journal
 from studio.record.state import RunState
-from studio.work.export import _place, compare, export, export_candidate, verify
+from studio.work.export import compare, export, export_candidate, place_of, verify
 from studio.work.exportable import exportable, follows_recipe
 from studio.work.job import Job
 from studio.work.proof import make_environment, prove
@@ -238,10 +238,10 @@ def test_verify_answers_in_checks_for_good_and_bad_packages(package: Path, tmp_p
 
 def test_the_package_goes_where_a_copy_would_go(tmp_path: Path, package: Path) -> None:
     usual = tmp_path / "usual"
-    assert _place(None, usual, "p") == usual / "p"
-    assert _place(tmp_path, usual, "p") == tmp_path / "p"
-    assert _place(tmp_path / "new", usual, "p") == tmp_path / "new"
-    assert _place(package, usual, "p") == package
+    assert place_of(None, usual, "p") == usual / "p"
+    assert place_of(tmp_path, usual, "p") == tmp_path / "p"
+    assert place_of(tmp_path / "new", usual, "p") == tmp_path / "new"
+    assert place_of(package, usual, "p") == package
 
 
 def test_looking_at_a_candidate_needs_no_torch(run: Path) -> None:

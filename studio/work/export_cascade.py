@@ -1,0 +1,397 @@
+"""Export a cascade: light, heavy, discriminator and threshold as one package that has proved itself.
+
+As `studio.work.export`, for two candidates of a run and what was learned about them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from engines.package import sums
+from engines.package.cascade import LIGHT, encode
+from engines.package.likeness import EQUAL
+from engines.package.manifest import CascadeFacts, Discriminator, Facts, Interval, Operation
+from engines.package.verify import Verified
+from engines.package.write import Contents, amend, check_place, move, pack, program, sentences, write
+from studio.errors import ExportError
+from studio.plan.cascade import Cascade
+from studio.plan.deferral import Interval as Measured
+from studio.plan.deferral import deferred_share
+from studio.record.journal import Journal
+from studio.record.state import CandidateState, RunState
+from studio.work.cascade.engine import Judging, build, workshop
+from studio.work.cascade.network import SIDE, WORDS
+from studio.work.cascade.proof import Proofs, prove
+from studio.work.cascade.travel import PLANNER, planner_files
+from studio.work.discriminator import FOLDER, NETWORK, RESULT, train
+from studio.work.export import (
+    Alike,
+    Own,
+    build_engines,
+    compare,
+    own_picture,
+    place_of,
+    verification,
+    verified_sentence,
+    with_verification,
+)
+from studio.work.exportable import Check, examine
+from studio.work.job import Job
+from studio.work.package_contents import make_contents, package_name
+from studio.work.proof import unchanged, unproved
+
+STEPS: Final = 14
+GOLDEN_LIGHT: Final = "golden-light.png"
+SCORE_TOLERANCE: Final = 0.01
+"""How far a golden score may be off on another machine; fp32 rounding stays far below."""
+USUAL_SHARE: Final = 0.3
+"""Deferred where the user names no threshold and none is guarded."""
+
+OnProgress = Callable[[int, int, str], None]
+
+
+def export_cascade(
+    job: Job,
+    run: str,
+    light: str,
+    heavy: str,
+    threshold: float | None = None,
+    out: str = "",
+    replace: bool = True,
+) -> dict[str, Any]:
+    """Command `export_cascade`.
+
+    Args:
+        run: id or folder of a run.
+        light: candidate that answers first; `heavy`: candidate that the rest is deferred to.
+        threshold: light pictures with a lower score are deferred; left out: the guarded threshold, else the
+            one that defers nearest to `USUAL_SHARE`.
+        out: as for `export`.
+        replace: put it in the place of an older package of the same cascade.
+
+    Returns:
+        `package`, `zip`, `id`, `bytes`, `zip_bytes`, `files`, `light`, `heavy`, `threshold`, `share`,
+        `checks`, `contents`, `proof` (`light` and `heavy`: `psnr`, `max_abs`, `seconds`; `score`, `decision`,
+        `fresh_environment`, `note`), `verified_on`, `command`, `serve`.
+
+    Raises:
+        ExportError: one of the candidates is explore only, or the package did not prove itself.
+        CascadeError: nothing can be learned from the pair.
+        RunError, JournalError: no such run or candidate.
+        PackageError: it cannot be written there.
+    """
+    folder = job.run_folder(run)
+    return export_pair(
+        folder,
+        light,
+        heavy,
+        threshold,
+        Path(out).expanduser() if out else None,
+        replace=replace,
+        on_progress=job.progress,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One model of the pair: its package's contents and the Studio's own picture."""
+
+    candidate: CandidateState
+    contents: Contents
+    own: Own
+    backend: str
+
+
+def export_pair(
+    folder: Path,
+    light: str,
+    heavy: str,
+    threshold: float | None = None,
+    out: Path | None = None,
+    *,
+    replace: bool = True,
+    on_progress: OnProgress = lambda _done, _total, _doing: None,
+) -> dict[str, Any]:
+    """See `export_cascade`; `folder` is the run's."""
+
+    def tell(done: int, doing: str) -> None:
+        on_progress(done, STEPS, doing)
+
+    tell(0, "Checking")
+    if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
+        raise ExportError(f"The threshold {threshold} makes no sense; give a number from 0 to 1.")
+    state = RunState.replay(Journal.read(folder))
+    checks = _examined(folder, state, light, heavy)
+    name = f"{package_name(state, state.candidate(light))}-{state.candidate(heavy).id}"
+    place = place_of(out, folder / "package", name)
+    check_place(place, replace=replace)
+    with sentences(place.parent, 0):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    cascade = _trained(folder, state, light, heavy, lambda doing: tell(1, doing))
+    at = _threshold(cascade, threshold)
+    sides = (_side(folder, state, cascade.light, 1, tell), _side(folder, state, cascade.heavy, 4, tell))
+    with workshop() as bench:
+        tell(7, "Building the discriminator")
+        judging = build(
+            folder / cascade.folder / NETWORK,
+            sides[1].backend,
+            Path(bench),
+            sides[0].own.picture[None],
+            [sides[0].own.prompt],
+        )
+        contents = _together(name, cascade, at, sides[0], sides[1], judging)
+        with unproved(place) as partial:
+            tell(8, "Writing the package")
+            written = write(contents, partial)
+            asked = {role: (side.own.prompt, side.own.seed) for role, side in zip(_ROLES, sides, strict=True)}
+            proofs = prove(partial, asked, lambda doing: tell(10, doing))
+            unchanged(partial, written.id)
+            alike = _compared(proofs, sides[0].own, sides[1].own, float(judging.scores[0]), at)
+            tell(12, "Recording the proof")
+            verified = amend(partial, lambda facts: _recorded(facts, proofs, alike))
+            with sentences(place.parent, verified.bytes):
+                move(partial, place)
+    tell(13, "Packing the .zip")
+    archive = pack(place)
+    tell(STEPS, "Done")
+    return _result(place, archive, verified, cascade, at, checks, proofs, alike, sides[0].own)
+
+
+_ROLES: Final = ("light", "heavy")
+
+
+def _examined(folder: Path, state: RunState, light: str, heavy: str) -> list[Check]:
+    """What is to be said about both candidates before anything is built.
+
+    Raises:
+        ExportError: one of them cannot be exported.
+    """
+    found = []
+    if state.candidate(light).id == state.candidate(heavy).id:
+        raise ExportError("Light and heavy are the same candidate; choose two.")
+    for role, name in zip(_ROLES, (light, heavy), strict=True):
+        examination = examine(folder, state, name)
+        if (failed := examination.failed) is not None:
+            raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
+        found += [replace(check, name=f"{role}: {check.name}") for check in examination.checks]
+    return found
+
+
+def _trained(folder: Path, state: RunState, light: str, heavy: str, tell: Callable[[str], None]) -> Cascade:
+    """What was learned about the pair; where there is nothing yet, it is learned now."""
+    place = folder / FOLDER / f"{state.candidate(light).id}-{state.candidate(heavy).id}"
+    try:
+        kept = Cascade.from_json(json.loads((place / RESULT).read_text(encoding="utf-8"))["cascade"])
+        if (place / NETWORK).is_file():
+            return kept
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return train(folder, light, heavy, on_progress=lambda done, total, doing: tell(f"{doing} {done}/{total}"))
+
+
+def _threshold(cascade: Cascade, wanted: float | None) -> float:
+    if wanted is not None:
+        return float(wanted)
+    if cascade.guarded is not None:
+        return cascade.guarded
+    return min(cascade.curve, key=lambda one: abs(one.share - USUAL_SHARE)).threshold
+
+
+def _side(folder: Path, state: RunState, name: str, step: int, tell: Callable[[int, str], None]) -> _Side:
+    candidate = state.candidate(name)
+    plan, artifacts = build_engines(state, candidate, lambda _, doing: tell(step, f"{name}: {doing}"))
+    tell(step + 2, f"{name}: Making the Studio's own picture")
+    own = own_picture(folder, state, candidate)
+    contents = make_contents(state, candidate, plan, artifacts, own.prompt, own.seed, own.picture)
+    return _Side(candidate, contents, own, plan.backend)
+
+
+def _together(
+    name: str, cascade: Cascade, threshold: float, light: _Side, heavy: _Side, judging: Judging
+) -> Contents:
+    """Both sides' contents as one; components of the light one get their prefix."""
+    engines = (
+        *(replace(part, component=LIGHT + part.component) for part in light.contents.engines),
+        *heavy.contents.engines,
+        judging.engine,
+    )
+
+    def facts(tokenizer: str) -> Facts:
+        first, second = light.contents.facts(tokenizer), heavy.contents.facts(tokenizer)
+        golden = first.golden.model_copy(update={"image": GOLDEN_LIGHT})
+        known = {wheel.name for wheel in second.wheels}
+        both = (*second.wheels, *(wheel for wheel in first.wheels if wheel.name not in known))
+        together = CascadeFacts(
+            light=first.model_copy(update={"golden": golden}),
+            discriminator=_discriminator(cascade, float(judging.scores[0])),
+            threshold=threshold,
+            share=float(deferred_share(cascade.pairs.scores, [threshold])[0]),
+            curve=tuple(
+                Operation(
+                    threshold=one.threshold,
+                    share=one.share,
+                    seconds=_interval(one.seconds),
+                    quality=_interval(one.quality),
+                )
+                for one in cascade.curve
+            ),
+            guarded=cascade.guarded,
+            guarded_rate=cascade.guarded_rate,
+        )
+        return second.model_copy(update={"cascade": together, "wheels": both})
+
+    return replace(
+        heavy.contents,
+        name=name,
+        description=f"{cascade.light_title} before {cascade.heavy_title}",
+        engines=engines,
+        facts=facts,
+        readme=_readme(name, cascade, threshold, light),
+        more={
+            "run.py": program(PLANNER).encode(),
+            GOLDEN_LIGHT: encode(light.own.picture),
+            **planner_files(),
+        },
+    )
+
+
+def _interval(found: Measured) -> Interval:
+    return Interval(value=found.value, low=found.low, high=found.high)
+
+
+def _discriminator(cascade: Cascade, golden: float) -> Discriminator:
+    auc = cascade.scorers[0].auc
+    return Discriminator(
+        side=SIDE,
+        words=WORDS,
+        target=f"the heavy picture is not better by more than {cascade.margin:g}",
+        metric=cascade.metric,
+        margin=cascade.margin,
+        samples=len(cascade.samples),
+        auc=None if auc is None else _interval(auc),
+        brier=cascade.brier,
+        seconds=cascade.discriminator_seconds,
+        golden_score=golden,
+        score_tolerance=SCORE_TOLERANCE,
+    )
+
+
+def _compared(proofs: Proofs, light: Own, heavy: Own, score: float, threshold: float) -> dict[str, Alike]:
+    """Raises `ExportError` where the package draws or decides otherwise than the Studio."""
+    found = {"light": compare(light.picture, proofs.light), "heavy": compare(heavy.picture, proofs.heavy)}
+    if not np.isfinite(proofs.score) or abs(proofs.score - score) > SCORE_TOLERANCE:
+        raise ExportError(
+            f"The package's discriminator says {proofs.score:.3f} where the Studio's says {score:.3f}; "
+            "nothing was exported, train the discriminator again."
+        )
+    if proofs.decision != ("light" if proofs.score >= threshold else "heavy"):
+        raise ExportError("The package does not decide by its threshold; nothing was exported, report this.")
+    return found
+
+
+def _recorded(facts: Facts, proofs: Proofs, alike: dict[str, Alike]) -> Facts:
+    cascade = facts.cascade
+    assert cascade is not None
+    light = with_verification(cascade.light, verification(proofs.light, alike["light"]))
+    proved = with_verification(facts, verification(proofs.heavy, alike["heavy"]))
+    return proved.model_copy(update={"cascade": cascade.model_copy(update={"light": light})})
+
+
+def _readme(name: str, cascade: Cascade, threshold: float, light: _Side) -> str:
+    share = float(deferred_share(cascade.pairs.scores, [threshold])[0])
+    prompt = light.own.prompt
+    return "\n".join(
+        [
+            f"# {name}: a light and a heavy model",
+            "",
+            f"{cascade.light_title} answers first; a discriminator scores its picture; below {threshold:.4g}",
+            f"{cascade.heavy_title} draws it anew ({share:.0%} of {len(cascade.samples)} measured prompts).",
+            "",
+            "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
+            "",
+            "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
+            f'    env/bin/python run.py --prompt "{prompt}" --out picture.png   # says which, and the score',
+            "    env/bin/python run.py --serve --port 8000                # one process per model",
+            "    env/bin/python run.py --serve --objective 2              # plans itself for 2 s",
+            "    env/bin/python run.py --self-test",
+            "",
+            "    curl localhost:8000/v1/images/generations -H 'Content-Type: application/json' \\",
+            f"      -d '{json.dumps({'prompt': prompt, 'deadline_ms': 5000})}'",
+            "",
+            "The answer says light or heavy, the score and the times. `/metrics` is for Prometheus,",
+            "`/health` for whoever restarts it, `PUT /v1/threshold` moves the threshold while it serves.",
+            "Every byte is checked against `SHA256SUMS` before anything is loaded.",
+            "",
+        ]
+    )
+
+
+def _result(
+    place: Path,
+    archive: Path,
+    verified: Verified,
+    cascade: Cascade,
+    threshold: float,
+    checks: list[Check],
+    proofs: Proofs,
+    alike: dict[str, Alike],
+    own: Own,
+) -> dict[str, Any]:
+    facts = verified.manifest.additional_metadata
+    assert facts.cascade is not None
+    share = facts.cascade.share
+    check = facts.verified_on[-1]
+    said = f"{share:.0%} of the measured prompts are deferred at {threshold:.4g}."
+    if share in (0.0, 1.0):
+        said += " One of the models alone would do; choose another threshold."
+    light_psnr = alike["light"].psnr
+    sentence = (
+        f"{verified_sentence(check)} So are those of the light model"
+        f"{'' if light_psnr >= EQUAL else f' ({light_psnr:.1f} dB)'}, "
+        f"and the score is {proofs.score:.3f}."
+    )
+    shown = [
+        *checks,
+        Check("threshold", "warning" if share in (0.0, 1.0) else "ok", said),
+        Check("integrity", "ok", f"All {verified.files} files have their digests."),
+        Check("proof", "ok" if check.fresh_environment else "warning", sentence),
+        *(Check("fallback", "warning", text) for text in (*proofs.light.fallbacks, *proofs.heavy.fallbacks)),
+    ]
+    return {
+        "package": str(place),
+        "zip": str(archive),
+        "id": verified.id,
+        "light": cascade.light,
+        "heavy": cascade.heavy,
+        "threshold": threshold,
+        "share": share,
+        "bytes": verified.bytes,
+        "zip_bytes": archive.stat().st_size,
+        "files": verified.files,
+        "checks": [asdict(one) for one in shown],
+        "contents": [{"path": name, "bytes": (place / name).stat().st_size} for name in sums.walk(place)],
+        "proof": {
+            **{
+                role: {
+                    "psnr": alike[role].psnr,
+                    "max_abs": alike[role].max_abs,
+                    "seconds": getattr(proofs, role).seconds,
+                }
+                for role in _ROLES
+            },
+            "score": proofs.score,
+            "decision": proofs.decision,
+            "fresh_environment": proofs.light.environment.fresh,
+            "note": proofs.light.environment.note,
+        },
+        "verified_on": sentence,
+        "command": f'python run.py --prompt "{own.prompt}" --seed {own.seed} --out picture.png',
+        "serve": f"pareto-studio serve {place}",
+    }

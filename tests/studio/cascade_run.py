@@ -1,0 +1,70 @@
+"""A run on the bundled model with a light and a heavy candidate, and a discriminator trained a little."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from agent.candidate import Step
+from studio.plan.cascade import Cascade, Sample, Scorer
+from studio.plan.deferral import Pairs, curve
+from studio.plan.discrimination import brier, reliability, roc_auc
+from studio.work.cascade.network import save, train
+from studio.work.discriminator import FOLDER, NETWORK, RESULT
+from tests.studio.recorded_run import add, begin
+
+LIGHT = (Step("fewer-steps", {"steps": 4}), Step("engine", {"backend": "openvino"}))
+HEAVY = (Step("fewer-steps", {"steps": 8}), Step("engine", {"backend": "openvino"}))
+COLOURS = ("red", "blue", "green", "white")
+PROMPTS = [f"a {colour} {thing}" for colour in COLOURS for thing in ("house", "tree", "boat")] * 4
+
+
+def run_with_pair(folder: Path) -> Path:
+    with begin(folder) as journal:
+        add(journal, folder, "c001", LIGHT, seconds=0.02)
+        add(journal, folder, "c002", HEAVY, seconds=0.06)
+    return folder
+
+
+def trained(folder: Path) -> Cascade:
+    """A real network, trained for one epoch on noise: what it knows is not the point here."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (len(PROMPTS), 64, 64, 3), dtype=np.uint8)
+    defer = np.array(["red" in prompt for prompt in PROMPTS])
+    found = train(images, PROMPTS, defer, seed=0, epochs=1)
+    place = folder / FOLDER / "c001-c002"
+    place.mkdir(parents=True)
+    save(found, place / NETWORK)
+    light = np.where(defer, 0.6, 0.95)
+    samples = tuple(
+        Sample(prompt, at, float(score), bool(bad), float(quality), 0.97, "none.png", "none.png", 0.02, 0.06)
+        for at, (prompt, score, bad, quality) in enumerate(
+            zip(PROMPTS, found.scores, defer, light, strict=True)
+        )
+    )
+    pairs = Pairs(
+        found.scores, light, np.full(len(defer), 0.97), np.full(len(defer), 0.02), np.full(len(defer), 0.06)
+    )
+    cascade = Cascade(
+        light="c001",
+        heavy="c002",
+        light_title="four steps",
+        heavy_title="eight steps",
+        metric="adherence",
+        margin=0.05,
+        samples=samples,
+        curve=curve(pairs, resamples=50),
+        scorers=(Scorer("discriminator", roc_auc(~defer, found.scores, resamples=50)),),
+        reliability=reliability(~defer, found.scores),
+        brier=brier(~defer, found.scores),
+        discriminator_seconds=found.seconds,
+        guarded=None,
+        guarded_rate=0.1,
+        seed=0,
+        trained_seconds=1.0,
+        folder=f"{FOLDER}/c001-c002",
+    )
+    (place / RESULT).write_text(json.dumps({"key": "made by a test", "cascade": cascade.to_json()}))
+    return cascade
