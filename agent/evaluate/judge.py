@@ -83,6 +83,8 @@ class Judge:
         )
         self._metric = metric
         self._quality: quality.Quality | None = None
+        self.tell: OnProgress = lambda _done, _total, _doing: None
+        """Told how far the baseline is: nothing else that takes long is done unasked."""
         self._reference: references.Reference | None = None
         self._built: set[Any] = set()
         self._certifier = Certifier(self._bench, self._prompts, lambda: self.quality, self._make_ready)
@@ -132,12 +134,14 @@ class Judge:
         started = time.monotonic()
         try:
             found = self._find_reference()
+            self.tell(0, 0, "loading the unchanged model")
             process = self._bench.baseline()
             self._warming.join()
             self._bench.draw_baseline(self._asked.part(0, 1))  # the first picture pays for lazy set-up
             if found is None:
                 found = self._draw_reference()
             size = self.workload.batch
+            self.tell(0, 0, "timing the unchanged model")
             throughput = {1: 1 / float(np.median(found.seconds))}
             for batch in (2, 4):
                 throughput[batch] = batch / self._bench.draw_baseline(self._asked.part(0, batch)).seconds
@@ -187,6 +191,7 @@ class Judge:
         pictures, seconds = list[Pixels](), list[float]()
         for start in range(0, len(self._asked), size):
             part = self._asked.part(start, start + size)
+            self.tell(start, len(self._asked), "drawing the baseline's pictures,")
             answer = self._bench.draw_baseline(part)
             pictures.append(answer.images)
             seconds.append(answer.seconds / len(part))

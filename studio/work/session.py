@@ -158,6 +158,7 @@ class Session:
         assert begun is not None
         ending: Literal["done", "budget", "stopped"] = "stopped"
         with open_judge(self._ready, self._run.folder) as judge:
+            judge.tell = lambda done, total, doing: self._recorder.progress(done, total, doing, None)
             self._control.on_abort = judge.abort
 
             def walls() -> str:
@@ -201,6 +202,7 @@ class Session:
         """Baseline and one given script; a failed verdict is the result, not an error."""
         recorder, control = self._recorder, self._control
         with open_judge(self._ready, self._run.folder) as judge:
+            judge.tell = lambda done, total, doing: recorder.progress(done, total, doing, None)
             control.on_abort = judge.abort
             try:
                 first = judge.baseline()
