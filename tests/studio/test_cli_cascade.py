@@ -136,9 +136,10 @@ def test_help_of_the_cascade_needs_the_standard_library_only() -> None:
 
 
 def test_planning_and_simulating_never_load_torch_or_scipy(files: list[str]) -> None:
+    line = ["cascade", "simulate", *files, "--slo", "4000", "--trace", "poisson:4:20", "--policy", "ours"]
     code = (
         "import sys\nfrom studio.cli import main\n"
-        f"main({['cascade', 'simulate', *files, '--slo', '4000', '--trace', 'poisson:4:20', '--policy', 'ours']!r})\n"
+        f"main({line!r})\n"
         "assert not {'torch', 'scipy', 'engines', 'PySide6'} & set(sys.modules)\n"
     )
     subprocess.run(
