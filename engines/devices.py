@@ -1,25 +1,29 @@
 """What this machine can run, what it can only build for, and why; and how fast its CPU is.
 
-`targets` looks for packages and drivers without importing or starting them.
+`targets` asks every engine that serves a device, which look for packages and
+drivers without importing or starting them.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from engines.backends import backend
+from engines.backends.serves import SERVES
 from engines.paths import cache_folder, digest, locked, read_json, write_json
 from engines.plan import Precision
+
+if TYPE_CHECKING:
+    from engines.backends.base import Availability, Backend
 
 State = Literal["ready", "build_only", "missing"]
 
@@ -40,12 +44,59 @@ class TargetInfo:
     """Memory bandwidth in GB/s, likewise."""
 
 
-_ENGINES: Final = (("OpenVINO", "openvino"), ("ONNX Runtime", "onnxruntime"), ("torch", "torch"))
+NAMES: Final[Mapping[str, str]] = {
+    "cuda": "NVIDIA GPU",
+    "intel-gpu": "Intel GPU",
+    "intel-npu": "Intel NPU",
+    "directml": "Any DirectX 12 GPU",
+    "windowsml": "Windows ML",
+    "mps": "Apple GPU (torch)",
+    "mlx": "Apple GPU (MLX)",
+    "coreml": "Apple Neural Engine (Core ML)",
+}
+FIRST: Final[Mapping[str, str]] = {"cpu": "openvino", "cuda": "tensorrt"}
+"""Engine named for a device where several serve it and it is ready; else the first one that can be used."""
 
 
 def targets() -> list[TargetInfo]:
     """Every device the Studio knows of, in the order of the Device step; under two seconds."""
-    return [_cpu(), _cuda(), _directml(), _mlx(), _coreml()]
+    return [_target(device) for device in SERVES]
+
+
+def _target(device: str) -> TargetInfo:
+    """The best that any engine of a device can do here, with its reason."""
+    found = [(backend(name), backend(name).probe(device)) for name in SERVES[device]]
+    for state in ("ready", "build_only"):
+        able = [(engine, one) for engine, one in found if one.state == state]
+        if able:
+            best = next((pair for pair in able if pair[0].name == FIRST.get(device)), able[0])
+            return _described(device, best[0].title, state, _reason(device, able, best[1]), "")
+    best = next((pair for pair in found if pair[0].name == FIRST.get(device)), found[0])
+    # A missing device is said before a missing package: installing the package would not help.
+    absent = best[0].absent(device)
+    install = next((one.install for _, one in found if one.install), "") if not absent else best[1].install
+    reason = f"{absent}; {best[1].reason}" if absent and best[1].reason != absent else best[1].reason
+    return _described(device, best[0].title, "missing", reason, install)
+
+
+def _reason(device: str, able: Sequence[tuple[Backend, Availability]], best: Availability) -> str:
+    if best.state == "build_only":
+        return best.reason
+    engines = ", ".join(one.reason for _, one in able)
+    return f"{engines} on {cores()} cores" if device == "cpu" else engines
+
+
+def _described(device: str, engine: str, state: State, reason: str, install: str) -> TargetInfo:
+    name = processor_name() if device == "cpu" else NAMES[device]
+    if device != "cpu":
+        return TargetInfo(device, name, engine, state, reason, install)
+    known = read_json(_rates_path()) or {}
+    rates = known.get("flops", {})
+    return TargetInfo(
+        device, name, engine, state, reason, install,
+        gflops=round(rates["fp32"] / 1e9, 1) if "fp32" in rates else None,
+        gbytes=round(known["bandwidth"] / 1e9, 1) if "bandwidth" in known else None,
+    )  # fmt: skip
 
 
 def _version(package: str) -> str | None:
@@ -57,92 +108,6 @@ def _version(package: str) -> str | None:
 
 def _installed(package: str) -> bool:
     return find_spec(package) is not None
-
-
-def _cpu() -> TargetInfo:
-    name = processor_name()
-    found = {title: version for title, package in _ENGINES if (version := _version(package))}
-    if "torch" not in found:
-        return TargetInfo(
-            "cpu", name, "torch", "missing", "torch is not installed; every engine is built from it",
-            "pip install torch",
-        )  # fmt: skip
-    known = read_json(_rates_path()) or {}
-    engines = ", ".join(f"{title} {version}" for title, version in found.items())
-    rates = known.get("flops", {})
-    return TargetInfo(
-        "cpu", name, "OpenVINO" if "OpenVINO" in found else "torch", "ready", f"{engines} on {cores()} cores",
-        gflops=round(rates["fp32"] / 1e9, 1) if "fp32" in rates else None,
-        gbytes=round(known["bandwidth"] / 1e9, 1) if "bandwidth" in known else None,
-    )  # fmt: skip
-
-
-def _cuda() -> TargetInfo:
-    name, engine = "NVIDIA GPU", "TensorRT-RTX"
-    tensorrt = _version("tensorrt-rtx") or _version("tensorrt_rtx")
-    if sys.platform == "darwin":
-        return TargetInfo("cuda", name, engine, "missing", "macOS has no NVIDIA driver")
-    driver = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/version").exists()
-    if driver:
-        return TargetInfo(
-            "cuda",
-            name,
-            engine,
-            "missing",
-            "an NVIDIA driver is here, but this version has no engine for it yet",
-        )
-    if tensorrt:
-        return TargetInfo(
-            "cuda", name, engine, "missing",
-            f"TensorRT-RTX {tensorrt} could build without a GPU, but this version has no engine for it yet",
-        )  # fmt: skip
-    return TargetInfo(
-        "cuda", name, engine, "missing", "there is no NVIDIA driver (nvidia-smi was not found)",
-        "install the NVIDIA driver, then pip install pareto-studio[tensorrt]",
-    )  # fmt: skip
-
-
-def _directml() -> TargetInfo:
-    name, engine = "Any DirectX 12 GPU", "ONNX Runtime DirectML"
-    if sys.platform != "win32":
-        return TargetInfo("directml", name, engine, "missing", "DirectML exists on Windows only")
-    if _version("onnxruntime-directml") is None:
-        return TargetInfo(
-            "directml", name, engine, "missing", "onnxruntime-directml is not installed",
-            "pip install pareto-studio[directml]",
-        )  # fmt: skip
-    return TargetInfo(
-        "directml", name, engine, "missing", "the runtime is here, but this version has no engine for it yet"
-    )
-
-
-def _mlx() -> TargetInfo:
-    name, engine = "Apple GPU (MLX)", "MLX"
-    if not _installed("mlx"):
-        where = "on a Mac with Apple silicon" if sys.platform != "darwin" else "here"
-        return TargetInfo(
-            "mlx", name, engine, "missing", f"mlx is not installed; it runs at full speed {where}",
-            "pip install pareto-studio[mlx]",
-        )  # fmt: skip
-    return TargetInfo(
-        "mlx", name, engine, "missing", "mlx is here, but this version has no engine for it yet"
-    )
-
-
-def _coreml() -> TargetInfo:
-    name, engine = "Apple Neural Engine (Core ML)", "Core ML"
-    if not _installed("coremltools"):
-        return TargetInfo(
-            "coreml",
-            name,
-            engine,
-            "missing",
-            "coremltools is not installed",
-            "pip install pareto-studio[coreml]",
-        )
-    return TargetInfo(
-        "coreml", name, engine, "missing", "coremltools is here, but this version has no engine for it yet"
-    )
 
 
 def cores() -> int:

@@ -10,8 +10,11 @@ from typing import Literal
 
 from engines.hostloop.settings import LoopSettings
 
-Backend = Literal["torch", "compile", "onnxruntime", "openvino"]
-Precision = Literal["fp32", "bf16", "int8"]
+Backend = Literal["torch", "compile", "onnxruntime", "openvino", "tensorrt", "mlx", "coreml"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]
+"""`w8`, `w6`, `w4`: weights in so many bits, arithmetic in fp16."""
+Units = Literal["all", "gpu", "neural-engine", "cpu"]
+"""The parts of an Apple chip that Core ML may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,4 @@ class Plan:
     precision: Precision = "fp32"
     """Of the denoiser and the decoder; text encoders stay in fp32."""
     channels_last: bool = False
+    units: Units = "all"

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
 from engines.plan import Backend as BackendName
 
 if TYPE_CHECKING:
     from engines.backends.base import Backend
 
-NAMES: tuple[BackendName, ...] = ("torch", "compile", "onnxruntime", "openvino")
+NAMES: tuple[BackendName, ...] = get_args(BackendName)
+
+_CLASSES: Final[dict[BackendName, tuple[str, str]]] = {
+    "torch": ("torch_eager", "TorchEager"),
+    "compile": ("torch_compile", "TorchCompile"),
+    "onnxruntime": ("onnx_runtime", "OnnxRuntime"),
+    "openvino": ("open_vino", "OpenVino"),
+    "tensorrt": ("tensor_rt", "TensorRt"),
+    "mlx": ("apple_mlx", "AppleMlx"),
+    "coreml": ("core_ml", "CoreMl"),
+}
 
 
 @cache
@@ -20,22 +31,10 @@ def backend(name: BackendName) -> Backend:
     Raises:
         BuildError: there is none.
     """
-    if name == "torch":
-        from engines.backends.torch_eager import TorchEager
+    if name not in _CLASSES:
+        from engines.errors import BuildError
 
-        return TorchEager()
-    if name == "compile":
-        from engines.backends.torch_compile import TorchCompile
-
-        return TorchCompile()
-    if name == "onnxruntime":
-        from engines.backends.onnx_runtime import OnnxRuntime
-
-        return OnnxRuntime()
-    if name == "openvino":
-        from engines.backends.open_vino import OpenVino
-
-        return OpenVino()
-    from engines.errors import BuildError
-
-    raise BuildError(f"There is no engine {name!r}; use one of {', '.join(NAMES)}.")
+        raise BuildError(f"There is no engine {name!r}; use one of {', '.join(NAMES)}.")
+    module, kind = _CLASSES[name]
+    found: Backend = getattr(importlib.import_module(f"engines.backends.{module}"), kind)()
+    return found

@@ -1,9 +1,13 @@
 """The contract of every engine, and the part of it that is the same for all.
 
-    probe()                    can it run here, and if not, why and what to install
+    probe(device)              does it run there, can it only build for it, or is something missing, and what
     build(capture, options)    -> Artifact: built, compared with eager and kept by content; where that
                                fails, the next lower demand is built instead and the reason kept
     load(artifact)             -> Loaded(component, fallbacks): a function from arrays to arrays
+
+What was built for a device and what was verified on it are two facts: an artifact
+made where its device is absent says so, and is loaded only where another runtime
+can stand in for the device, which is then named among the fallbacks.
 
 Precision is always explicit.  Building the same thing twice costs a look into
 the cache; two processes never build the same thing at once.
@@ -11,12 +15,14 @@ the cache; two processes never build the same thing at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,11 +33,13 @@ from numpy.typing import NDArray
 
 from engines.backends import parity
 from engines.backends.calibration import Calibration
+from engines.backends.serves import TITLES, devices_of
 from engines.capture.capture import Capture
-from engines.errors import BuildError, CaptureError, ModelError
+from engines.capture.structure import TensorSpec
+from engines.errors import BuildError, CaptureError, ModelError, WorkloadError
 from engines.paths import cache_folder, digest, locked, new_folder, read_json, write_json
 from engines.plan import Backend as BackendName
-from engines.plan import Precision
+from engines.plan import Precision, Units
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
@@ -40,7 +48,12 @@ State = Literal["ready", "build_only", "missing"]
 FORMAT: Final = 1
 METADATA: Final = "artifact.json"
 LOWER: Final[Mapping[Precision, tuple[Precision, ...]]] = {
-    "int8": ("bf16", "fp32"),
+    "w4": ("w6", "w8", "fp16", "fp32"),
+    "w6": ("w8", "fp16", "fp32"),
+    "w8": ("fp16", "fp32"),
+    "fp8": ("bf16", "fp16", "fp32"),
+    "int8": ("bf16", "fp16", "fp32"),
+    "fp16": ("bf16", "fp32"),
     "bf16": ("fp32",),
     "fp32": (),
 }
@@ -64,6 +77,9 @@ class Options:
     channels_last: bool = False
     calibration: Calibration | None = None
     """Wanted for int8."""
+    device: str = "cpu"
+    units: Units = "all"
+    """Of Core ML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +94,17 @@ class Artifact:
     key: str
     folder: Path
     metadata: Mapping[str, Any]
-    """`engine`, `version`, `precision`, `component`, `files`, `parity` (max_abs, psnr), `calibration`,
-    `options` (runtime properties), `seconds`, `machine`."""
+    """`engine`, `version`, `precision`, `component`, `files`, `parity` (max_abs, psnr; `None` where nothing
+    here can compute it), `calibration`, `options` (runtime properties), `seconds`, `machine`, `built_for`
+    (device), `verified_on` (what it was compared on; empty: nowhere yet), `stand_in` (what took the device's
+    place in the comparison)."""
     fallbacks: tuple[str, ...] = ()
+    device: str = "cpu"
+
+    @property
+    def verified_on(self) -> str:
+        """The device that it was compared with eager on; empty where it was only built for one."""
+        return str(self.metadata.get("verified_on", ""))
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -112,20 +136,39 @@ class Backend(ABC):
     name: ClassVar[BackendName]
     title: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
-    """Distributions it needs; the first one's version is the engine's version."""
+    """Modules it needs; the version of the first one's distribution is the engine's."""
+    extra: ClassVar[str] = ""
+    """The extra of pareto-studio that installs them."""
     precisions: ClassVar[Mapping[Precision, str]]
     """Precision to reason why not; an empty reason means that it can."""
+    builds_anywhere: ClassVar[bool] = False
+    """Whether artifacts for a device can be made where it is absent."""
+    version_bound: ClassVar[bool] = False
+    """Whether its files open in the very version only that made them."""
 
     # -- the contract
 
-    def probe(self) -> Availability:
-        """Look for the packages without importing them."""
-        missing = [package for package in self.packages if find_spec(package) is None]
-        if missing:
-            return Availability(
-                "missing", f"{missing[0]} is not installed", f"pip install {' '.join(missing)}"
-            )
-        return Availability("ready", f"{self.title} {self.version()}")
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return devices_of(self.name)
+
+    def probe(self, device: str = "") -> Availability:
+        """Look for the packages and the device without importing the runtime."""
+        wanted = device or self.devices[0]
+        if wanted not in self.devices:
+            return Availability("missing", f"{self.title} does not serve {TITLES.get(wanted, wanted)}")
+        if missing := self.missing():
+            line = f"pareto-studio[{self.extra}]" if self.extra else " ".join(missing)
+            install = f"pip install '{line}'" if self.extra else f"pip install {line}"
+            return Availability("missing", f"{missing[0]} is not installed", install)
+        if (unfit := self.unfit()) is not None:
+            return unfit
+        version = f"{self.title} {self.version()}"
+        if absent := self.absent(wanted):
+            if not self.builds_anywhere:
+                return Availability("missing", absent)
+            return Availability("build_only", f"{version} can build for it, not run on it: {absent}")
+        return Availability("ready", version)
 
     def build(self, capture: Capture, options: Options) -> Artifact:
         """The artifact, from the cache or built now; never one that has not been compared with eager.
@@ -136,7 +179,7 @@ class Backend(ABC):
         """
         reasons: list[str] = []
         for backend, attempt in self._ladder(options):
-            why = backend.precisions.get(attempt.precision, "unknown precision")
+            why = backend.objection(attempt.precision, attempt.device)
             if not why:
                 try:
                     found = backend.kept(capture, attempt)
@@ -152,32 +195,78 @@ class Backend(ABC):
         from engines.backends import backend
 
         owner = backend(artifact.backend)
+        what = f"{artifact.capture.component}: {owner.title} {artifact.precision}"
+        place = TITLES.get(artifact.device, artifact.device)
+        fallbacks = artifact.fallbacks
+        if reason := owner.absent(artifact.device):
+            stand_in = owner.stand_in(artifact.device)
+            if not stand_in:
+                raise BuildError(f"{what} is built, not verified on device: {reason}.")
+            fallbacks = (*fallbacks, f"{what} runs by {stand_in} here, in place of {place}: {reason}.")
         try:
+            owner.check_version(artifact)
             component = owner.component_of(artifact)
         except Exception as error:
             if artifact.backend == "torch" and artifact.precision == "fp32":
                 raise
-            what = f"{artifact.capture.component}: {owner.title} {artifact.precision}"
             reason = f"{what} could not be opened: {first_line(error)}."
             eager = backend("torch")
-            spare = eager.build(artifact.capture, Options("fp32"))
-            return Loaded(
-                eager.component_of(spare), (*artifact.fallbacks, reason, *spare.fallbacks), "torch", "fp32"
-            )
-        return Loaded(component, artifact.fallbacks, artifact.backend, artifact.precision)
+            spare = eager.build(artifact.capture, Options("fp32", device=_spare_device(artifact.device)))
+            component = eager.component_of(spare)
+            fallbacks = (*artifact.fallbacks, reason, *spare.fallbacks)
+            return Loaded(fitting(component, artifact.capture), fallbacks, "torch", "fp32")
+        return Loaded(fitting(component, artifact.capture), fallbacks, artifact.backend, artifact.precision)
 
     def key(self, capture: Capture, options: Options) -> str:
         """The artifact's name: everything that decides its content."""
         calibration = options.calibration.key if options.calibration and options.precision == "int8" else None
-        facts = (
+        facts: tuple[object, ...] = (
             options.precision,
             options.channels_last and self.uses_channels_last(),
             calibration,
             *self.machine(),
         )
+        if options.device != "cpu":
+            facts = (*facts, options.device, *self.settings(options))
         return digest(FORMAT, capture.key, self.name, self.version(), facts)
 
     # -- for subclasses
+
+    def missing(self) -> list[str]:
+        """Modules that are not installed."""
+        return [package for package in self.packages if find_spec(package) is None]
+
+    def absent(self, device: str) -> str:  # noqa: ARG002 - by device where an engine serves several
+        """Why the device cannot be used from here, for example a missing driver; empty where it can."""
+        return ""
+
+    def stand_in(self, device: str) -> str:  # noqa: ARG002
+        """What here computes the same files in an absent device's place; empty where nothing does."""
+        return ""
+
+    def unfit(self) -> Availability | None:
+        """Another reason why the engine cannot be used; `None` where there is none."""
+        return None
+
+    def objection(self, precision: Precision, device: str) -> str:  # noqa: ARG002
+        """Why a precision is not to be had on a device, as the end of a sentence; empty where it is."""
+        return self.precisions.get(precision, f"{self.title} has no {precision}")
+
+    def settings(self, options: Options) -> tuple[str, ...]:  # noqa: ARG002
+        """What else in the options decides an artifact's content."""
+        return ()
+
+    def check_version(self, artifact: Artifact) -> None:
+        """Raises `BuildError` for files that only another version of the engine opens."""
+        made = artifact.metadata.get("version")
+        if self.version_bound and made != self.version():
+            raise BuildError(
+                f"it was built by version {made} and {self.version()} is installed; build it again"
+            )
+
+    def examine(self, artifact: Artifact) -> Mapping[str, Any]:  # noqa: ARG002
+        """Facts read off the files where nothing here can run them; raise anything where they are wrong."""
+        return {}
 
     def version(self) -> str:
         """The engine's version."""
@@ -206,12 +295,12 @@ class Backend(ABC):
 
         steps: list[tuple[Backend, Options]] = [(self, options)]
         steps += [
-            (self, Options(precision, options.channels_last))
+            (self, replace(options, precision=precision, calibration=None))
             for precision in LOWER[options.precision]
-            if not self.precisions.get(precision, "unknown")
+            if not self.objection(precision, options.device)
         ]
         if self.name != "torch":
-            steps.append((backend("torch"), Options("fp32")))
+            steps.append((backend("torch"), Options("fp32", device=_spare_device(options.device))))
         return steps
 
     def kept(self, capture: Capture, options: Options) -> Artifact:
@@ -226,11 +315,14 @@ class Backend(ABC):
                     facts = self._make(capture, options, key, folder)
         if facts.get("failed"):
             raise BuildError(facts["failed"])
-        return Artifact(capture, self.name, options.precision, options.channels_last, key, folder, facts)
+        return Artifact(
+            capture, self.name, options.precision, options.channels_last, key, folder, facts,
+            device=options.device,
+        )  # fmt: skip
 
     def _make(self, capture: Capture, options: Options, key: str, folder: Path) -> dict[str, Any]:
-        availability = self.probe()
-        if availability.state != "ready":
+        availability = self.probe(options.device)
+        if availability.state == "missing":
             raise BuildError(availability.reason)
         start = time.monotonic()
         facts: dict[str, Any] = {
@@ -246,31 +338,57 @@ class Backend(ABC):
             "inputs": [[spec.name, spec.dtype, list(spec.shape)] for spec in capture.inputs],
             "outputs": [[spec.name, spec.dtype, list(spec.shape)] for spec in capture.outputs],
             "machine": {"system": platform.system(), "machine": platform.machine()},
+            "built_for": options.device,
+            "verified_on": "",
+            "stand_in": "",
         }
         with new_folder(folder) as fresh:
             try:
                 built = self._build(capture, options, fresh)
                 facts |= {"files": list(built.files), **built.facts}
                 artifact = Artifact(
-                    capture, self.name, options.precision, options.channels_last, key, fresh, facts
-                )
-                facts["parity"] = self._parity(artifact, options)
+                    capture, self.name, options.precision, options.channels_last, key, fresh, facts,
+                    device=options.device,
+                )  # fmt: skip
+                facts |= self._evidence(artifact, options)
                 facts["bytes"] = sum((fresh / name).stat().st_size for name in built.files)
-            except (CaptureError, ModelError, MemoryError, OSError):
-                # The model's own limits, a full disk and the like say nothing of this engine: not kept.
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise BuildError(
+                        f"the disk of the cache {folder.parent} is full; empty the cache or set"
+                        " PARETO_STUDIO_CACHE to a folder on another disk"
+                    ) from error
                 raise
-            except Exception as error:  # noqa: BLE001 - engines raise what they like; the reason is kept
+            except (CaptureError, ModelError, MemoryError):
+                # The model's own limits say nothing of this engine: not kept.
+                raise
+            except Exception as error:
+                if out_of_memory(error):
+                    raise BuildError(
+                        f"{TITLES.get(options.device, options.device)} has too little memory"
+                    ) from error
                 for path in fresh.iterdir():
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
                 facts = {"failed": first_line(error), "engine": self.name, "files": []}
             facts["seconds"] = round(time.monotonic() - start, 2)
             write_json(fresh / METADATA, facts)
         return facts
 
+    def _evidence(self, artifact: Artifact, options: Options) -> dict[str, Any]:
+        """What is known of an artifact's correctness, and where it was found out."""
+        if not self.absent(options.device):
+            parity_here = self._parity(artifact, options)
+            return {"parity": parity_here, "verified_on": TITLES.get(options.device, options.device)}
+        stand_in = self.stand_in(options.device)
+        facts = dict(self.examine(artifact))
+        measured = self._parity(artifact, options) if stand_in else None
+        return facts | {"parity": measured, "stand_in": stand_in}
+
     def _parity(self, artifact: Artifact, options: Options) -> dict[str, Any]:
         """Compare on two batches of other sizes; int8 on inputs like those it was calibrated on."""
         capture = artifact.capture
-        if self.name == "torch" and artifact.precision == "fp32" and not artifact.channels_last:
+        plain = self.name == "torch" and artifact.precision == "fp32" and not artifact.channels_last
+        if plain and artifact.device == "cpu":
             return {"max_abs": 0.0, "psnr": 200.0, "least_psnr": 0.0, "cases": 0}  # the reference itself
         component = self.component_of(artifact)
         cases = [capture.example(batch=2, seed=1), capture.example(batch=1, seed=2)]
@@ -290,9 +408,51 @@ class Backend(ABC):
         }
 
 
-def _with(artifact: Artifact, reasons: Sequence[str]) -> Artifact:
-    from dataclasses import replace
+def fitting(component: Component, capture: Capture) -> Component:
+    """The component, refusing arrays that its engine was not built for.
 
+    Raises:
+        WorkloadError: an array is missing or has another shape, the batch apart.
+    """
+    specs: tuple[TensorSpec, ...] = tuple(capture.inputs)
+
+    def checked(inputs: Arrays) -> Arrays:
+        for spec in specs:
+            given = inputs.get(spec.name)
+            if given is None or given.shape[1:] != spec.shape:
+                found = "none" if given is None else f"{given.shape[1:]}"
+                raise WorkloadError(
+                    f"The {capture.component} takes {spec.name} of shape {spec.shape}, not {found}:"
+                    " its engine was built for one size; make a plan for the other one."
+                )
+        try:
+            return component(inputs)
+        except Exception as error:
+            if out_of_memory(error):
+                raise WorkloadError(
+                    f"The device ran out of memory in the {capture.component} at a batch of"
+                    f" {len(next(iter(inputs.values())))}; use a smaller batch or a lower precision."
+                ) from error
+            raise
+
+    return checked
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device's memory is full; each runtime has its own words for it."""
+    kind, text = type(error).__name__, str(error).lower()
+    return kind == "OutOfMemoryError" or "out of memory" in text or "failed to allocate memory" in text
+
+
+def _spare_device(device: str) -> str:
+    """Where eager takes over: on the same device where torch runs there."""
+    from engines.backends import backend
+
+    eager = backend("torch")
+    return device if device in eager.devices and eager.probe(device).state == "ready" else "cpu"
+
+
+def _with(artifact: Artifact, reasons: Sequence[str]) -> Artifact:
     return replace(artifact, fallbacks=tuple(reasons)) if reasons else artifact
 
 

@@ -1,8 +1,10 @@
-"""OpenVINO on the CPU: fp32 and bf16 by explicit hint, int8 by NNCF post-training quantisation.
+"""OpenVINO on CPU, Intel GPU and NPU: precision by explicit hint, int8 by NNCF post-training quantisation.
 
 On a CPU with bf16 OpenVINO turns to bf16 by itself, so the precision hint is
 always given.  Models are compiled with static shapes, one for each batch
-size that occurs: dynamic ones run at half the speed.
+size that occurs: dynamic ones run at half the speed, and an NPU takes no others.
+The files are the same for every device: where a GPU is absent, the CPU plugin
+can take its place in checks.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from engines import drivers
 from engines.backends.base import Arrays, Artifact, Backend, Built, Component, Options, ordered
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -20,7 +23,8 @@ from engines.plan import Precision
 
 MODEL: Final = "model.xml"
 WEIGHTS: Final = "model.bin"
-HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16"}
+PLUGINS: Final = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
 LARGE: Final = 2**30
 """Bytes of weights above which one dynamic model serves all batch sizes, to spare memory."""
 
@@ -29,7 +33,23 @@ class OpenVino(Backend):
     name = "openvino"
     title = "OpenVINO"
     packages = ("openvino",)
-    precisions: ClassVar = {"fp32": "", "bf16": "", "int8": ""}
+    builds_anywhere = True
+    precisions: ClassVar = {"fp32": "", "fp16": "", "bf16": "", "int8": ""}
+
+    def absent(self, device: str) -> str:
+        return {"intel-gpu": drivers.intel_gpu, "intel-npu": drivers.intel_npu}.get(device, str)()
+
+    def stand_in(self, device: str) -> str:
+        return "OpenVINO on the CPU" if device != "cpu" else ""
+
+    def objection(self, precision: Precision, device: str) -> str:
+        if device == "cpu" and precision == "fp16":
+            return "OpenVINO's CPU plugin computes in f32 or bf16; use bf16"
+        if device == "intel-npu" and precision in ("fp32", "bf16"):
+            return "an NPU computes in fp16 and int8"
+        if device == "intel-gpu" and precision == "bf16":
+            return "OpenVINO's GPU plugin computes in f32 or f16; use fp16"
+        return super().objection(precision, device)
 
     def machine(self) -> tuple[str, ...]:
         # The IR is portable; whether it may run in bf16 depends on the CPU.
@@ -38,10 +58,10 @@ class OpenVino(Backend):
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
         import openvino
 
-        if options.precision == "bf16" and not has_bf16():
+        if options.precision == "bf16" and options.device == "cpu" and not has_bf16():
             raise BuildError("this CPU has no bf16 instructions")
         source = converted(capture, self.version())
-        facts: dict[str, Any] = {"options": properties(options.precision)}
+        facts: dict[str, Any] = {"options": properties(options.precision, options.device)}
         if options.precision == "int8":
             if options.calibration is None:
                 raise BuildError("int8 needs calibration data")
@@ -60,8 +80,14 @@ class OpenVino(Backend):
             artifact.folder / MODEL,
             {spec.name: spec.shape for spec in capture.inputs},
             [spec.name for spec in capture.outputs],
-            artifact.metadata["options"],
+            *self._place(artifact),
         )
+
+    def _place(self, artifact: Artifact) -> tuple[dict[str, str], str]:
+        """Properties and plugin; where the device is absent, the CPU in fp32."""
+        if self.absent(artifact.device):
+            return properties("fp32"), "CPU"
+        return artifact.metadata["options"], PLUGINS[artifact.device]
 
 
 def converted(capture: Capture, version: str) -> Path:
@@ -82,10 +108,12 @@ def has_bf16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def properties(precision: Precision) -> dict[str, str]:
+def properties(precision: Precision, device: str = "cpu") -> dict[str, str]:
     """Runtime properties; the same go into a package."""
     hint = HINTS[precision]
-    if precision == "int8" and not has_bf16():
+    if precision == "int8" and device != "cpu":
+        hint = "f16"
+    elif precision == "int8" and not has_bf16():
         hint = "f32"
     return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
 
@@ -122,6 +150,9 @@ def quantise(model: Any, capture: Capture, samples: Sequence[Arrays]) -> Any:
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,
         fast_bias_correction=True,
+        # Quantised scores and values cost 17 dB on a small U-Net (19.8 against 36.2 dB at worst) and save
+        # nothing: attention is one kernel, and little of the work.
+        ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
     )
 
 
@@ -129,14 +160,19 @@ class OpenVinoComponent:
     """Compiles for a batch size when it first occurs."""
 
     def __init__(
-        self, path: Path, shapes: dict[str, tuple[int, ...]], outputs: Sequence[str], options: dict[str, str]
+        self,
+        path: Path,
+        shapes: dict[str, tuple[int, ...]],
+        outputs: Sequence[str],
+        options: dict[str, str],
+        plugin: str = "CPU",
     ) -> None:
         import openvino
 
         self._core = openvino.Core()
         self._path, self._shapes, self._options = path, shapes, dict(options)
-        self._outputs = tuple(outputs)
-        self._static = path.with_suffix(".bin").stat().st_size < LARGE
+        self._outputs, self._plugin = tuple(outputs), plugin
+        self._static = plugin == "NPU" or path.with_suffix(".bin").stat().st_size < LARGE
         self._requests: dict[int, Any] = {}
         self._model = self._core.read_model(path)
 
@@ -144,7 +180,7 @@ class OpenVinoComponent:
         size = batch if self._static else -1
         if size not in self._requests:
             self._model.reshape({name: [size, *shape] for name, shape in self._shapes.items()})
-            compiled = self._core.compile_model(self._model, "CPU", self._options)
+            compiled = self._core.compile_model(self._model, self._plugin, self._options)
             self._requests[size] = compiled.create_infer_request()
         return self._requests[size]
 

@@ -1,7 +1,9 @@
-"""torch.compile's inductor, ahead of time: one native package for each component (AOTInductor).
+"""torch.compile: ahead of time for the CPU (AOTInductor), in the process with CUDA graphs for a GPU.
 
 Ahead of time, because a candidate's process must not trace and compile again:
-opening the package takes a moment, compiling minutes.
+opening the package takes a moment, compiling minutes.  AOTInductor captures no
+CUDA graphs, which on a GPU are worth more; there the compiler's own cache
+spares the second process most of the work.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
+from engines import drivers
 from engines.backends.base import (
     Arrays,
     Artifact,
@@ -27,28 +31,43 @@ from engines.backends.base import (
     Options,
     first_line,
 )
+from engines.backends.lowered import program_of
+from engines.backends.torch_graphs import GraphedComponent, quantising_objection
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest
-
-if TYPE_CHECKING:
-    import torch
-    from torch.export import ExportedProgram
+from engines.plan import Precision
 
 MODEL: Final = "model.pt2"
 COMPILERS: Final = ("g++", "clang++", "c++", "cl")
+INSTALL: Final = {
+    "linux": "apt install g++",
+    "darwin": "xcode-select --install",
+    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
+}
 
 
 class TorchCompile(Backend):
     name = "compile"
     title = "torch.compile"
     packages = ("torch",)
-    precisions: ClassVar = {"fp32": "", "bf16": "", "int8": "quantised programs are not made for it yet"}
+    version_bound = True
+    precisions: ClassVar = {"fp32": "", "fp16": "", "bf16": "", "int8": "", "fp8": ""}
 
-    def probe(self) -> Availability:
+    def unfit(self) -> Availability | None:
         if not any(shutil.which(name) for name in COMPILERS):
-            return Availability("missing", "there is no C++ compiler", "apt install g++")
-        return super().probe()
+            return Availability("missing", "there is no C++ compiler", INSTALL.get(sys.platform, ""))
+        return None
+
+    def absent(self, device: str) -> str:
+        return drivers.torch_on(device)
+
+    def objection(self, precision: Precision, device: str) -> str:
+        if device == "cpu" and precision == "int8":
+            return "quantised programs are not made for it yet"
+        if device == "cpu" and precision in ("fp16", "fp8"):
+            return f"a CPU computes {precision} slower than fp32; use bf16"
+        return super().objection(precision, device) or quantising_objection(precision)
 
     def uses_channels_last(self) -> bool:
         return True
@@ -59,7 +78,10 @@ class TorchCompile(Backend):
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
         from torch._inductor import aoti_compile_and_package
 
-        program = capture.program if options.precision == "fp32" else _lowered(capture)
+        if options.device != "cpu":
+            # Nothing to keep: it is compiled when opened.
+            return Built((), {"options": {}, "graphs": True})
+        program = program_of(capture, options.precision)
         settings: dict[str, Any] = {"layout_optimization": True} if options.channels_last else {}
         with _inductor_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -69,13 +91,26 @@ class TorchCompile(Backend):
                 raise BuildError(f"inductor cannot compile it ({first_line(error)})") from error
         return Built((MODEL,), {"options": {}})
 
+    def _in_process(self, artifact: Artifact) -> Component:
+        capture = artifact.capture
+        with _inductor_cache():
+            return GraphedComponent(
+                Capture(capture.model, capture.structure).module,
+                [spec.name for spec in capture.inputs],
+                [spec.name for spec in capture.outputs],
+                artifact.precision,
+                artifact.device,
+                channels_last=artifact.channels_last,
+            )
+
     def component_of(self, artifact: Artifact) -> Component:
-        import torch._inductor.config
-        from torch._inductor import aoti_load_package
+        if artifact.device != "cpu":
+            return self._in_process(artifact)
+        from torch._inductor import aoti_load_package, config
 
         # Without the setting, loading compiles test programs to see which vector instructions work:
         # seconds, and a candidate's process may not write where they go.
-        with warnings.catch_warnings(), torch._inductor.config.patch({"cpp.vec_isa_ok": True}):
+        with warnings.catch_warnings(), config.patch({"cpp.vec_isa_ok": True}):
             warnings.simplefilter("ignore")
             package = aoti_load_package(str(artifact.folder / MODEL))
         capture = artifact.capture
@@ -99,30 +134,6 @@ class CompiledComponent:
         values = found if isinstance(found, tuple | list) else (found,)
         named = zip(self._outputs, values, strict=True)
         return {name: value.float().contiguous().numpy() for name, value in named}
-
-
-def _lowered(capture: Capture) -> ExportedProgram:
-    """Captured again in bf16, float32 outside: casts cannot be written into a finished program."""
-    import torch
-
-    class Lowered(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = Capture(capture.model, capture.structure).module.to(torch.bfloat16)
-
-        def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            lowered = [
-                tensor.to(torch.bfloat16) if spec.dtype == "float32" and spec.name != "timestep" else tensor
-                for tensor, spec in zip(given, capture.inputs, strict=True)
-            ]
-            found = self.inner(*lowered)
-            return tuple(value.float() for value in (found if isinstance(found, tuple) else (found,)))
-
-    example = tuple(torch.from_numpy(capture.example()[spec.name]) for spec in capture.inputs)
-    shapes = (tuple({0: torch.export.Dim.DYNAMIC} for _ in capture.inputs),)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.export.export(Lowered(), example, dynamic_shapes=shapes, strict=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""torch eager: the reference (fp32), and bf16; the modules themselves, no export needed."""
+"""torch eager: the reference (fp32), and half precision; the modules themselves, no export needed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from engines import drivers
 from engines.backends.base import Arrays, Artifact, Backend, Built, Component, Options
 from engines.capture.capture import Capture
+from engines.plan import Precision
 
 if TYPE_CHECKING:
     import torch
@@ -21,9 +23,19 @@ class TorchEager(Backend):
     packages = ("torch",)
     precisions: ClassVar = {
         "fp32": "",
+        "fp16": "",
         "bf16": "",
+        "fp8": "torch eager computes float8 slower than bf16; use compile",
         "int8": "torch eager has no fast int8 kernels for convolutions",
     }
+
+    def absent(self, device: str) -> str:
+        return drivers.torch_on(device)
+
+    def objection(self, precision: Precision, device: str) -> str:
+        if precision == "fp16" and device == "cpu":
+            return "a CPU computes fp16 slower than fp32; use bf16"
+        return super().objection(precision, device)
 
     def uses_channels_last(self) -> bool:
         return True
@@ -35,20 +47,21 @@ class TorchEager(Backend):
         import torch
 
         capture = artifact.capture
-        plain = artifact.precision == "fp32" and not artifact.channels_last
+        plain = artifact.precision == "fp32" and not artifact.channels_last and artifact.device == "cpu"
         # A changed module must not become the reference that others are compared with.
         module = capture.module if plain else Capture(capture.model, capture.structure).module
         return TorchComponent(
             module,
             [spec.name for spec in capture.inputs],
             [spec.name for spec in capture.outputs],
-            torch.bfloat16 if artifact.precision == "bf16" else torch.float32,
+            {"bf16": torch.bfloat16, "fp16": torch.float16}.get(artifact.precision, torch.float32),
             channels_last=artifact.channels_last,
+            device=artifact.device,
         )
 
 
 class TorchComponent:
-    """A module as a function from arrays to arrays; timesteps and token ids keep their type."""
+    """A module as a function from arrays to arrays; timesteps (a number a row) and tokens keep their type."""
 
     def __init__(
         self,
@@ -58,10 +71,12 @@ class TorchComponent:
         dtype: torch.dtype,
         *,
         channels_last: bool = False,
+        device: str = "cpu",
     ) -> None:
         import torch
 
-        self._module: Any = module.to(dtype)
+        self._module: Any = module.to(device=device, dtype=dtype)
+        self._device = device
         if channels_last:
             self._module = self._module.to(memory_format=torch.channels_last)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
@@ -72,8 +87,8 @@ class TorchComponent:
 
         tensors = []
         for name in self._inputs:
-            tensor = torch.from_numpy(np.ascontiguousarray(inputs[name]))
-            if tensor.is_floating_point() and name != "timestep":
+            tensor = torch.from_numpy(np.ascontiguousarray(inputs[name])).to(self._device)
+            if tensor.is_floating_point() and tensor.ndim > 1:
                 tensor = tensor.to(self._dtype)
             if self._channels_last and tensor.ndim == 4:
                 tensor = tensor.contiguous(memory_format=torch.channels_last)
@@ -82,6 +97,6 @@ class TorchComponent:
             found = self._module(*tensors)
         values = found if isinstance(found, tuple) else (found,)
         return {
-            name: value.float().contiguous().numpy()
+            name: value.float().contiguous().cpu().numpy()
             for name, value in zip(self._outputs, values, strict=True)
         }

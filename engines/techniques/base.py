@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from engines.errors import TechniqueError
-from engines.plan import Plan
+from engines.plan import Plan, Precision
 from engines.techniques.facts import knowledge
 
 Export = Literal["weights", "graph", "host-loop", "kernel"]
@@ -163,6 +163,14 @@ class Technique(ABC):
             if kind == "backend" and plan.backend not in allowed.split("|"):
                 return reasons[need]
         return None
+
+
+def precision_objection(precision: Precision, plan: Plan) -> str | None:
+    """Why a plan's engine does not compute in a precision on the plan's device; its own words."""
+    from engines.backends import backend
+
+    reason = backend(plan.backend).objection(precision, plan.device)
+    return f"{precision} is not to be had on {plan.device}: {reason}." if reason else None
 
 
 def device_of(target: Target) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, get_args
 
+from engines.backends.serves import SERVES, devices_of
 from engines.plan import Backend, Plan
 from engines.techniques.base import Card, Parameter, Target, Technique, device_of, register
 
@@ -13,14 +14,12 @@ TITLES: Final[dict[str, str]] = {
     "compile": "torch.compile",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
+    "tensorrt": "TensorRT",
+    "mlx": "MLX",
+    "coreml": "Core ML",
 }
-DEVICES: Final[dict[str, tuple[str, ...]]] = {
-    "torch": ("cpu", "cuda", "mps"),
-    "compile": ("cpu", "cuda"),
-    "onnxruntime": ("cpu",),
-    "openvino": ("cpu",),
-}
-"""Devices that this version runs each engine on."""
+DEVICES: Final[dict[str, tuple[str, ...]]] = {name: devices_of(name) for name in get_args(Backend)}
+"""Devices that this version runs each engine on, or builds for."""
 
 
 @register
@@ -50,8 +49,9 @@ class Engine(Technique):
         return replace(plan, backend=self.backend)
 
     def applies(self, card: Card, target: Target) -> str | None:
-        if device_of(target) not in DEVICES[self.backend]:
-            others = " or ".join(name for name, devices in DEVICES.items() if device_of(target) in devices)
+        device = device_of(target)
+        if device not in DEVICES[self.backend]:
+            others = " or ".join(SERVES.get(device, ()))
             advice = f"use {others}" if others else "choose another device"
-            return f"{TITLES[self.backend]} does not run on {device_of(target)} in this version; {advice}."
+            return f"{TITLES[self.backend]} does not serve {device} in this version; {advice}."
         return super().applies(card, target)

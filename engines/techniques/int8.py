@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from engines.plan import Plan
-from engines.techniques.base import Technique, register
+from engines.techniques.base import Technique, precision_objection, register
 
 
 @register
@@ -27,3 +27,7 @@ class Int8(Technique):
 
     def apply(self, plan: Plan) -> Plan:
         return replace(plan, precision="int8")
+
+    def objection(self, plan: Plan) -> str | None:
+        """The knowledge file's sentence for the CPU; for another device, its engine's own."""
+        return super().objection(plan) if plan.device == "cpu" else precision_objection("int8", plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from engines.backends.calibration import calibration_for
 from engines.backends.open_vino import has_bf16
 from engines.capture.capture import Capture
 from engines.capture.structure import Structure
-from engines.errors import BuildError
+from engines.errors import BuildError, WorkloadError
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.pipeline import loop_settings
@@ -42,55 +43,93 @@ def decoder(model: Model) -> Capture:
     return Capture(model, Structure("decoder", LATENT, decoder="tiny"))
 
 
-def options(model: Model, precision: Precision) -> Options:
+def options(model: Model, precision: Precision, device: str = "cpu") -> Options:
     loop = loop_settings(model, Workload())
     found = calibration_for(model, DenoiserStructure(), loop) if precision == "int8" else None
-    return Options(precision, calibration=found)
+    return Options(precision, calibration=found, device=device)
+
+
+def needs(*modules: str) -> pytest.MarkDecorator:
+    """Skips where an optional engine is not installed; which one is said."""
+    missing = [name for name in modules if find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed")
 
 
 class Contract:
-    """Inherit, and name the engine and what it can do here."""
+    """Inherit, and name the engine, its device, and what it can do there and here."""
 
     name: ClassVar[BackendName]
+    device: ClassVar[str] = "cpu"
     able: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    tried: ClassVar[tuple[Precision, ...]] = ("fp16", "bf16", "int8", "fp8", "w8", "w6", "w4")
+    plain: ClassVar[Precision] = "fp32"
     ships: ClassVar[bool] = True
+    state: ClassVar[str] = "ready"
+    stand_in: ClassVar[str] = ""
+    """What runs its files here in the device's place."""
 
     @property
     def engine(self) -> Backend:
         return backend(self.name)
 
-    def built(self, model: Model, precision: Precision = "fp32") -> Artifact:
-        return self.engine.build(decoder(model), options(model, precision))
+    @property
+    def runs(self) -> bool:
+        return self.state == "ready" or bool(self.stand_in)
 
-    def test_it_says_that_it_is_ready(self) -> None:
-        found = self.engine.probe()
-        assert found.state == "ready"
+    def built(self, model: Model, precision: Precision | None = None) -> Artifact:
+        return self.engine.build(decoder(model), options(model, precision or self.plain, self.device))
+
+    def test_it_says_what_it_can_do_here(self) -> None:
+        found = self.engine.probe(self.device)
+        assert found.state == self.state
         assert found.reason
+        assert self.engine.stand_in(self.device) == self.stand_in
 
     def test_a_missing_package_is_named_with_its_install_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(type(self.engine), "packages", ("no_such_package",))
-        found = self.engine.probe()
+        found = self.engine.probe(self.device)
         assert found.state == "missing"
         assert "no_such_package" in found.reason
-        assert "no_such_package" in found.install
+        assert "pip install" in found.install
+
+    def test_a_device_that_it_does_not_serve_is_refused(self) -> None:
+        found = self.engine.probe("toaster")
+        assert (found.state, found.reason) == ("missing", f"{self.engine.title} does not serve toaster")
 
     def test_what_it_loads_equals_eager_at_other_batches(self, model: Model) -> None:
         artifact = self.built(model)
-        assert (artifact.backend, artifact.precision, artifact.fallbacks) == (self.name, "fp32", ())
+        assert (artifact.backend, artifact.precision, artifact.fallbacks) == (self.name, self.plain, ())
+        if not self.runs:
+            with pytest.raises(BuildError, match="is built, not verified on device"):
+                self.engine.load(artifact)
+            return
         loaded = self.engine.load(artifact)
-        assert loaded.fallbacks == ()
+        said = [f"runs by {self.stand_in} here, in place of"] if self.stand_in else []
+        assert len(loaded.fallbacks) == len(said)
+        assert all(part in reason for part, reason in zip(said, loaded.fallbacks, strict=True))
         for batch in (1, 3):
             inputs = artifact.capture.example(batch, seed=8)
             found = loaded.component(inputs)
             assert found["image"].dtype == np.float32
-            assert parity.compare(found, artifact.capture.reference(inputs))["psnr"] > 60
+            least = parity.LEAST_PSNR[self.plain]
+            assert parity.compare(found, artifact.capture.reference(inputs))["psnr"] > least
 
     def test_an_answer_is_not_overwritten_by_the_next(self, model: Model) -> None:
+        if not self.runs:
+            pytest.skip("nothing here runs it")
         component = self.engine.load(self.built(model)).component
         first = component(decoder(model).example(1, seed=1))["image"]
         kept = first.copy()
         component(decoder(model).example(1, seed=2))
         np.testing.assert_array_equal(first, kept)
+
+    def test_an_array_of_another_size_is_refused_in_one_sentence(self, model: Model) -> None:
+        if not self.runs:
+            pytest.skip("nothing here runs it")
+        component = self.engine.load(self.built(model)).component
+        channels, height, width = LATENT
+        with pytest.raises(WorkloadError, match=r"takes latent of shape .* was built for one size"):
+            component({"latent": np.zeros((1, channels, height * 2, width), np.float32)})
 
     def test_building_again_reads_the_cache(self, model: Model) -> None:
         first = self.built(model)
@@ -102,26 +141,33 @@ class Contract:
     def test_metadata_holds_precision_version_and_evidence(self, model: Model) -> None:
         artifact = self.built(model)
         facts = json.loads((artifact.folder / METADATA).read_text())
-        assert facts["precision"] == "fp32"
+        assert facts["precision"] == self.plain
         assert facts["version"] == self.engine.version()
-        assert facts["parity"]["psnr"] > 60
+        assert facts["built_for"] == artifact.device == self.device
+        assert bool(artifact.verified_on) == (self.state == "ready")
+        assert facts["stand_in"] == self.stand_in
+        if self.runs:
+            assert facts["parity"]["psnr"] > parity.LEAST_PSNR[self.plain]
+        else:
+            assert facts["parity"] is None
         assert all(path.is_file() for path in artifact.files)
         assert bool(artifact.files) == self.ships
 
     def test_every_precision_it_claims_is_built_and_one_it_lacks_says_why(self, model: Model) -> None:
-        for precision in ("bf16", "int8"):
+        for precision in self.tried:
             artifact = self.built(model, precision)
             if precision in self.able:
                 assert (artifact.backend, artifact.precision) == (self.name, precision), artifact.fallbacks
-                assert artifact.metadata["parity"]["psnr"] >= parity.LEAST_PSNR[artifact.precision]
+                if self.runs:
+                    assert artifact.metadata["parity"]["psnr"] >= parity.LEAST_PSNR[artifact.precision]
                 assert ("calibration" in artifact.metadata) == (precision == "int8")
             else:
                 assert artifact.precision != precision
                 assert f"{self.engine.title} {precision} was not used" in artifact.fallbacks[0]
 
     def test_a_damaged_file_falls_back_to_eager_with_a_reason(self, model: Model) -> None:
-        if not self.ships:
-            pytest.skip("this engine has no files")
+        if not self.ships or not self.runs:
+            pytest.skip("this engine has no files, or nothing here runs them")
         artifact = self.built(model)
         contents = [path.read_bytes() for path in artifact.files]
         for path in artifact.files:
@@ -169,6 +215,61 @@ class TestOpenVino(Contract):
 class TestOnnxRuntime(Contract):
     name = "onnxruntime"
     able = ("fp32", "int8")
+
+
+class TestOnnxRuntimeForDirectMl(Contract):
+    name, device = "onnxruntime", "directml"
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
+    state, stand_in = "build_only", "ONNX Runtime's CPU provider"
+
+
+class TestOnnxRuntimeForWindowsMl(TestOnnxRuntimeForDirectMl):
+    device = "windowsml"
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
+
+
+class TestOnnxRuntimeForCuda(TestOnnxRuntimeForDirectMl):
+    device = "cuda"
+
+
+class TestOpenVinoForIntelGpu(Contract):
+    name, device = "openvino", "intel-gpu"
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
+    state, stand_in = "build_only", "OpenVINO on the CPU"
+
+
+class TestOpenVinoForIntelNpu(TestOpenVinoForIntelGpu):
+    device = "intel-npu"
+    plain: ClassVar[Precision] = "fp16"
+    able: ClassVar[tuple[Precision, ...]] = ("fp16", "int8")
+
+
+@needs("mlx")
+class TestMlx(Contract):
+    name, device = "mlx", "mlx"
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "bf16", "w8", "w4")
+    state, stand_in = "build_only", "MLX on this machine's CPU"
+
+
+@needs("coremltools")
+class TestCoreMl(Contract):
+    name, device = "coreml", "coreml"
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "w8", "w6", "w4")
+    tried: ClassVar[tuple[Precision, ...]] = ("bf16", "w8")
+    state = "build_only"
+
+
+@pytest.mark.slow
+@needs("coremltools")
+class TestCoreMlInEveryPrecision(TestCoreMl):
+    tried = Contract.tried
+
+
+@needs("tensorrt_rtx")
+class TestTensorRt(Contract):
+    name, device = "tensorrt", "cuda"
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "bf16", "int8")
+    state = "build_only"
 
 
 @pytest.mark.slow

@@ -8,24 +8,76 @@ from pathlib import Path
 
 import pytest
 
-from engines import devices
+from engines import devices, drivers
+from engines.backends.serves import SERVES
+
+RUNTIMES = ("torch", "openvino", "onnxruntime", "onnx", "mlx", "coremltools", "tensorrt_rtx", "transformers")
 
 
 def test_every_device_is_listed_with_a_reason() -> None:
     found = {target.id: target for target in devices.targets()}
-    assert list(found) == ["cpu", "cuda", "directml", "mlx", "coreml"]
+    assert list(found) == list(SERVES)
     assert found["cpu"].state == "ready"
-    assert all(target.reason for target in found.values())
-    assert all(target.state != "ready" for name, target in found.items() if name != "cpu")
+    assert all(target.reason and target.name and target.engine for target in found.values())
 
 
-def test_looking_for_devices_imports_no_runtime() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="what Linux can do")
+def test_linux_only_builds_for_windows_and_apple() -> None:
+    found = {target.id: target for target in devices.targets()}
+    for name, why in (("directml", "Windows only"), ("coreml", "macOS and iOS only"), ("mlx", "Apple")):
+        assert found[name].state in ("build_only", "missing"), name
+        if found[name].state == "build_only":
+            assert "can build for it, not run on it" in found[name].reason
+        assert why in found[name].reason
+    assert found["mps"].state == "missing"
+
+
+def test_without_its_package_a_device_is_missing_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from engines.backends import backend
+
+    monkeypatch.setattr(type(backend("coreml")), "packages", ("no_such_package",))
+    found = {target.id: target for target in devices.targets()}["coreml"]
+    assert found.state == "missing"
+    assert "no_such_package is not installed" in found.reason
+    assert found.install == "pip install 'pareto-studio[coreml]'"
+
+
+def test_a_present_driver_makes_cuda_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "nvidia", str)
+    monkeypatch.setattr(drivers, "torch_built_for", lambda: "cuda 13.2")
+    found = {target.id: target for target in devices.targets()}["cuda"]
+    assert found.state == "ready"
+    monkeypatch.setattr(drivers, "torch_built_for", lambda: "cpu")
+    assert "install its CUDA build" in drivers.torch_on("cuda")
+
+
+def test_two_wheels_of_one_module_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines.backends import backend
+
+    two = ["onnxruntime", "onnxruntime-directml"]
+    monkeypatch.setattr(drivers, "installed", lambda *names: [one for one in two if one in names])
+    found = backend("onnxruntime").probe("directml")
+    assert found.state == "missing"
+    assert "onnxruntime and onnxruntime-directml are both installed" in found.reason
+    assert found.install.endswith("pip install onnxruntime-directml")
+
+
+def test_torch_says_what_it_is_built_for_without_being_imported() -> None:
+    import torch
+
+    kind = drivers.torch_built_for()
+    assert kind.startswith("cuda") == bool(torch.version.cuda)
+
+
+def test_looking_for_devices_imports_no_runtime_and_is_quick() -> None:
     code = (
-        "import sys; from engines.devices import targets; targets();"
-        "print([name for name in ('torch', 'openvino', 'onnxruntime', 'mlx') if name in sys.modules])"
+        "import sys, time; start = time.perf_counter(); from engines.devices import targets; targets();"
+        f"print([name for name in {RUNTIMES!r} if name in sys.modules], time.perf_counter() - start < 2)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "[] True"
 
 
 def test_rates_are_measured_kept_and_only_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 import engines.techniques
+from engines.backends.serves import SERVES
 from engines.errors import EngineError, TechniqueError
 from engines.hostloop import LoopSettings
 from engines.models.card import Card, Component
@@ -190,7 +191,7 @@ class TechniqueContract:
                 case "denoiser":
                     found = [self.kind().applies(card(without=["unet"]), "cpu")]
                 case "backend":
-                    wrong = set(Engine.parameters[0].choices) - set(value.split("|"))
+                    wrong = set(SERVES["cpu"]) - set(value.split("|"))
                     engines = [Step("engine", {"backend": name}) for name in wrong]
                     found = [reason for engine in engines for reason in check([self.kind(), engine], card())]
                     assert len(found) == len(wrong)
@@ -261,8 +262,22 @@ class TestEngine(TechniqueContract):
 
     def test_an_engine_for_another_device_is_refused(self) -> None:
         (reason,) = check([Engine("openvino")], card(), "cuda")
-        assert reason == "OpenVINO does not run on cuda in this version; use torch or compile."
+        assert reason.startswith("OpenVINO does not serve cuda in this version; use torch or compile")
         assert check([Engine("compile")], card(), "cuda") == []
+
+    @pytest.mark.parametrize("device", sorted(SERVES))
+    def test_a_device_offers_the_engines_that_serve_it(self, device: str) -> None:
+        (backends,) = (one.parameters for one in search_space(card(), device) if one.name == "engine")
+        assert set(backends[0].choices) == set(SERVES[device])
+        assert backends[0].default in SERVES[device]
+
+    def test_precision_is_what_the_engine_has_on_that_device(self) -> None:
+        assert check([Engine("tensorrt"), BFloat16()], card(), "cuda") == []
+        assert check([Engine("compile"), BFloat16()], card(), "cuda") == []
+        (reason,) = check([Engine("coreml"), BFloat16()], card(), "coreml")
+        assert reason == "bf16 is not to be had on coreml: Apple's units compute in fp16; use fp16."
+        (reason,) = check([Engine("onnxruntime"), Int8()], card(), "directml")
+        assert "DirectML leaves quantised operators to the CPU" in reason
 
 
 class TestBFloat16(TechniqueContract):
@@ -369,7 +384,7 @@ def test_the_space_is_narrowed_to_the_model_and_the_device() -> None:
     assert (axes["fewer-steps"].parameters[0].high, axes["fewer-steps"].parameters[0].default) == (11, 11)
     assert axes["scheduler"].parameters[0].choices == ("dpm++2m", "unipc", "euler")
     engine = axes["engine"].parameters[0]
-    assert engine.choices == ("torch", "compile")
+    assert engine.choices == ("torch", "compile", "onnxruntime", "tensorrt")
     assert engine.default in engine.choices
 
 

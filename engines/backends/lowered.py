@@ -1,0 +1,63 @@
+"""A capture in half precision: every cast written into the program, float32 outside.
+
+Engines that take precision from the graph (ONNX for DirectML and CUDA, strongly
+typed TensorRT, MLX, AOTInductor) are all built from these.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Final, Literal
+
+from engines.capture.capture import Capture
+from engines.errors import CaptureError
+from engines.plan import Precision
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+Half = Literal["fp16", "bf16"]
+HALVES: Final[tuple[Precision, ...]] = ("fp16", "bf16")
+
+
+def program_of(capture: Capture, precision: Precision) -> ExportedProgram:
+    """The captured program itself for fp32, or the component captured again in fp16 or bf16.
+
+    Casts cannot be written into a finished program.  Timesteps (one number a row) stay in float32,
+    whose whole numbers half precision cannot hold, and token ids are no floats.
+
+    Raises:
+        CaptureError: torch.export refuses the component in this precision.
+    """
+    if precision not in HALVES:
+        return capture.program
+    import torch
+
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+
+    class Lowered(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Capture(capture.model, capture.structure).module.to(dtype)
+
+        def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            lowered = [
+                tensor.to(dtype) if spec.dtype == "float32" and spec.shape else tensor
+                for tensor, spec in zip(given, capture.inputs, strict=True)
+            ]
+            found = self.inner(*lowered)
+            return tuple(value.float() for value in (found if isinstance(found, tuple) else (found,)))
+
+    example = tuple(torch.from_numpy(capture.example()[spec.name]) for spec in capture.inputs)
+    shapes = (tuple({0: torch.export.Dim.DYNAMIC} for _ in capture.inputs),)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(Lowered(), example, dynamic_shapes=shapes, strict=False)
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CaptureError(
+            f"torch.export cannot capture {capture.component} of {capture.model.name} in {precision}:"
+            f" {first[:300]}"
+        ) from error

@@ -1,0 +1,139 @@
+"""ONNX files from captured programs: fp32, fp16 and bf16 with every cast in the graph, int8 as QDQ.
+
+They come from the captured program by torch's exporter, without its own
+optimiser (runtimes optimise when they open the file, and the exporter's passes
+take longer than the export).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from engines.backends.lowered import HALVES, program_of
+from engines.capture.capture import Arrays, Capture
+from engines.errors import BuildError
+from engines.paths import cache_folder, digest, locked, new_folder
+from engines.plan import Precision
+
+MODEL: Final = "model.onnx"
+LARGEST: Final = 2**31 - 2**20
+"""Bytes that fit into one ONNX file; beyond it weights would lie in a second file."""
+
+
+def converted(
+    capture: Capture, version: str, precision: Precision = "fp32", opset: int | None = None
+) -> Path:
+    """The folder of a capture's ONNX file: what is shipped, and what int8 and other engines start from.
+
+    Args:
+        version: of the runtime that it is for.
+        precision: fp32, fp16 or bf16.
+        opset: of the operators; the exporter's own if not given.
+
+    Raises:
+        BuildError: the exporter refuses the program, or the file would be too large.
+    """
+    import torch
+
+    parts: tuple[object, ...] = (capture.key, version, torch.__version__)
+    if precision in HALVES or opset:
+        parts = (*parts, precision if precision in HALVES else "fp32", opset)
+    folder = cache_folder("onnx") / digest(*parts)
+    with locked(folder):
+        if not folder.is_dir():
+            with new_folder(folder) as fresh, quiet():
+                _export(capture, precision, opset, fresh / MODEL)
+    return folder
+
+
+def _export(capture: Capture, precision: Precision, opset: int | None, path: Path) -> None:
+    import torch
+
+    chosen: dict[str, Any] = {} if opset is None else {"opset_version": opset}
+    program = torch.onnx.export(
+        program_of(capture, precision),
+        dynamo=True,
+        optimize=False,
+        verbose=False,
+        input_names=[spec.name for spec in capture.inputs],
+        output_names=[spec.name for spec in capture.outputs],
+        **chosen,
+    )
+    if program is None:
+        raise BuildError("torch.onnx.export returned nothing")
+    program.save(str(path))
+    if path.stat().st_size > LARGEST:
+        raise BuildError("its weights do not fit into one ONNX file")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The exporter and the quantiser print and log their progress; an engine's output is its files."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+
+
+def quantise(source: Path, target: Path, samples: Sequence[Arrays], *, signed: bool = False) -> None:
+    """Static QDQ of convolutions and matrix products: int8 weights by channel, 8-bit activations.
+
+    Args:
+        signed: activations symmetric in int8, which TensorRT asks for; else uint8 with a zero point.
+    """
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._rest = iter(samples)
+
+        def get_next(self) -> Arrays | None:
+            return next(self._rest, None)
+
+    extra = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False} if signed else {}
+    with quiet():
+        quantize_static(
+            str(source),
+            str(target),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+            per_channel=True,
+            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options=extra,
+        )
+
+
+def precision_facts(path: Path) -> dict[str, Any]:
+    """What an ONNX file computes in: its opset, operators, and how many weights are of which type."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    operators: dict[str, int] = {}
+    weights: dict[str, int] = {}
+    for node in model.graph.node:
+        operators[node.op_type] = operators.get(node.op_type, 0) + 1
+    for initializer in model.graph.initializer:
+        name = onnx.TensorProto.DataType.Name(initializer.data_type).lower()
+        weights[name] = weights.get(name, 0) + 1
+    opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
+    return {"opset": int(opset), "operators": operators, "weights": weights}

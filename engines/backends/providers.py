@@ -1,0 +1,140 @@
+"""ONNX Runtime's execution providers: a session on a device, or one sentence why there is none.
+
+ONNX Runtime turns to the CPU without a word where a provider does not load;
+here that is an error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import BuildError
+
+Arrays = dict[str, NDArray[Any]]
+
+CPU: Final = "CPUExecutionProvider"
+PROVIDERS: Final[Mapping[str, str]] = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+CUDA_OPTIONS: Final[Mapping[str, str]] = {
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",
+    "use_tf32": "0",
+}
+"""An exhaustive search costs minutes for each new shape; fp32 means fp32."""
+
+_TURN: Final = threading.Lock()
+"""DirectML's allocator is one for the process and not safe between threads (onnxruntime issue 20713)."""
+
+
+def settings_for(device: str, entries: Mapping[str, str]) -> Any:
+    """Session options of a device.
+
+    DirectML takes neither memory patterns nor parallel execution
+    (onnxruntime.ai, DirectML execution provider, configuration options).
+    """
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    for name, value in entries.items():
+        settings.add_session_config_entry(name, value)
+    if device in ("directml", "windowsml"):
+        settings.enable_mem_pattern = False
+        settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    return settings
+
+
+def open_session(path: Path, device: str, entries: Mapping[str, str]) -> Any:
+    """A session whose first provider is the device's.
+
+    Raises:
+        BuildError: this build of ONNX Runtime lacks the provider, or it did not load.
+    """
+    import onnxruntime
+
+    settings = settings_for(device, entries)
+    if device == "windowsml":
+        _choose_windows_device(settings)
+        return onnxruntime.InferenceSession(str(path), settings)
+    wanted = PROVIDERS[device]
+    able = onnxruntime.get_available_providers()
+    if wanted not in able:
+        raise BuildError(f"this ONNX Runtime has {' and '.join(able)}, not {wanted}")
+    providers: list[Any] = [(wanted, dict(CUDA_OPTIONS)) if device == "cuda" else wanted]
+    session = onnxruntime.InferenceSession(
+        str(path), settings, providers=providers if wanted == CPU else [*providers, CPU]
+    )
+    used = session.get_providers()
+    if used[0] != wanted:
+        raise BuildError(f"ONNX Runtime turned to {used[0]} because {wanted} did not load")
+    return session
+
+
+def _choose_windows_device(settings: Any) -> None:
+    """Register what Windows ML's catalogue holds for this machine, then prefer its GPU, then its NPU.
+
+    Raises:
+        BuildError: the catalogue has nothing but the CPU.
+    """
+    import onnxruntime
+
+    names = register_catalogue()
+    devices = [one for one in onnxruntime.get_ep_devices() if one.ep_name in names]
+    rank = {"GPU": 0, "NPU": 1}
+    devices.sort(key=lambda one: rank.get(one.device.type.name, 2))
+    devices = [one for one in devices if one.device.type.name in rank]
+    if not devices:
+        raise BuildError("Windows ML's catalogue has no execution provider for a GPU or NPU of this machine")
+    settings.add_provider_for_devices([devices[0]], {})
+
+
+def register_catalogue() -> list[str]:
+    """Make the catalogue's ready providers known to ONNX Runtime; their names.
+
+    Downloads what Windows has not got yet, which is why it happens when an
+    engine is opened and never when devices are listed.
+    """
+    import importlib
+
+    import onnxruntime
+
+    catalogue = importlib.import_module("windowsml")
+    names = []
+    with catalogue.EpCatalog() as found:
+        for provider in found.find_all_providers():
+            provider.ensure_ready()
+            if provider.library_path:
+                onnxruntime.register_execution_provider_library(provider.name, provider.library_path)
+                names.append(str(provider.name))
+    return names
+
+
+class OnnxComponent:
+    """A session as a function from arrays to arrays; the batch is dynamic."""
+
+    def __init__(self, path: Path, options: Mapping[str, str], device: str = "cpu") -> None:
+        self._session = open_session(path, device, options)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._alone = device in ("directml", "windowsml")
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        if not self._alone:
+            return self._run(inputs)
+        with _TURN:
+            return self._run(inputs)
+
+    def _run(self, inputs: Arrays) -> Arrays:
+        found = self._session.run(self._outputs, inputs)
+        return {
+            name: value.astype(np.float32, copy=False)
+            for name, value in zip(self._outputs, found, strict=True)
+        }

@@ -1,0 +1,60 @@
+"""Which engines serve which device, and what a model runs as there before any technique.  Light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from engines.plan import Backend, Precision
+
+SERVES: Final[Mapping[str, tuple[Backend, ...]]] = {
+    "cpu": ("torch", "compile", "onnxruntime", "openvino"),
+    "cuda": ("torch", "compile", "onnxruntime", "tensorrt"),
+    "directml": ("onnxruntime",),
+    "windowsml": ("onnxruntime",),
+    "mps": ("torch",),
+    "mlx": ("mlx",),
+    "coreml": ("coreml",),
+    "intel-gpu": ("openvino",),
+    "intel-npu": ("openvino",),
+}
+"""By device id; the first engine is the device's plain one, without an `engine` in the recipe."""
+
+PLAIN: Final[Mapping[str, Precision]] = {
+    "cuda": "fp16",
+    "directml": "fp16",
+    "windowsml": "fp16",
+    "mps": "fp16",
+    "mlx": "fp16",
+    "coreml": "fp16",
+    "intel-gpu": "fp16",
+    "intel-npu": "fp16",
+}
+"""What a model runs as on a device that computes halves at twice the rate; fp32 elsewhere."""
+
+TITLES: Final[Mapping[str, str]] = {
+    "cpu": "the CPU",
+    "cuda": "an NVIDIA GPU",
+    "directml": "a DirectX 12 GPU",
+    "windowsml": "Windows ML",
+    "mps": "an Apple GPU",
+    "mlx": "an Apple GPU",
+    "coreml": "an Apple device",
+    "intel-gpu": "an Intel GPU",
+    "intel-npu": "an Intel NPU",
+}
+
+
+def plain_engine(device: str) -> Backend:
+    """What runs a model on a device where the recipe names no engine."""
+    return SERVES.get(device, ("torch",))[0]
+
+
+def plain_precision(device: str) -> Precision:
+    """What a model is computed in where the recipe names no precision."""
+    return PLAIN.get(device, "fp32")
+
+
+def devices_of(backend: Backend) -> tuple[str, ...]:
+    """The devices that an engine serves."""
+    return tuple(device for device, engines in SERVES.items() if backend in engines)
