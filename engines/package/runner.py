@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from engines.errors import EngineError, PackageError
 from engines.package import components, likeness, sums
-from engines.package.serving.options import add_arguments, run_engine, run_server
+from engines.package.serving.options import add_arguments, add_engine_arguments, run_engine, run_server
 
 if TYPE_CHECKING:
     from engines.package.serving.controller import MakePlanner
@@ -222,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
         "--route", choices=("auto", "light", "heavy"), default="auto", help="of a cascade: who shall draw"
     )
     add_arguments(parser)
+    add_engine_arguments(parser)
     return parser
 
 

@@ -97,6 +97,7 @@ def _language_model(parser: argparse.ArgumentParser) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
+    from engines.package.serving.options import add_arguments
     from studio import __version__
 
     common = argparse.ArgumentParser(add_help=False)
@@ -179,8 +180,18 @@ def parser() -> argparse.ArgumentParser:
 
     export = add("export", "write a candidate as a package that runs without the Studio")
     export.add_argument("run", help=RUN)
-    export.add_argument("candidate", help="a candidate, or winner, knee")
+    export.add_argument("candidate", nargs="?", help="a candidate, or winner, knee")
+    export.add_argument(
+        "--cascade", nargs=2, metavar=("LIGHT", "HEAVY"), help="instead: two candidates with a discriminator"
+    )
+    export.add_argument(
+        "--threshold", type=float, help="of the cascade: light pictures with a lower score are deferred"
+    )
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    serve = add("serve", "answer requests with a package over HTTP, until Ctrl-C")
+    serve.add_argument("package", type=Path, help="a package's folder")
+    add_arguments(serve)
 
     verify = add("verify", "check every byte of a package, without running anything in it")
     verify.add_argument("package", type=Path, help="a package's folder or .zip")

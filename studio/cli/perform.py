@@ -184,8 +184,17 @@ def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 
 
 def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.errors import ExportError
     from studio.work.export import export
 
+    if given.cascade:
+        if given.candidate:
+            raise ExportError("Give one candidate, or two with --cascade; not both.")
+        return _export_cascade(given, home, terminal)
+    if not given.candidate:
+        raise ExportError("Say what to export: a candidate, or two with --cascade LIGHT HEAVY.")
+    if given.threshold is not None:
+        raise ExportError("Only a cascade has a threshold; give --cascade LIGHT HEAVY, or leave it out.")
     with show.progress(terminal) as job_of:
         result = export(
             job_of(home), run=given.run, candidate=given.candidate, out=str(given.out.expanduser())
@@ -193,6 +202,28 @@ def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     terminal.document(result)
     show.package(terminal, result)
     return 0
+
+
+def _export_cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.export_cascade import export_cascade
+
+    light, heavy = given.cascade
+    with show.progress(terminal) as job_of:
+        result = export_cascade(
+            job_of(home), given.run, light, heavy, given.threshold, str(given.out.expanduser())
+        )
+    terminal.document(result)
+    show.package(terminal, result)
+    terminal.say(f"serve it  {show.escape(result['serve'])}")
+    return 0
+
+
+def _serve(given: argparse.Namespace, _home: Path, _terminal: Terminal) -> int:
+    from engines.package.serving.options import command_line
+    from studio.work.serve import serve
+
+    arguments = command_line(given)
+    return serve(given.package.expanduser(), [*arguments, "--json"] if given.json else arguments)
 
 
 def _verify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
@@ -254,6 +285,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "evaluate": _evaluate,
     "compare": _compare,
     "export": _export,
+    "serve": _serve,
     "verify": _verify,
     "report": _report,
     "runs": _runs,

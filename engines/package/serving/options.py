@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `--serve`; the engine processes' own are not shown."""
+    """Options of `--serve`."""
     group = parser.add_argument_group("server (--serve)")
     group.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
@@ -47,8 +47,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--grace", type=_real(0.0, 3600.0), default=30.0, metavar="SECONDS", help="for answers when stopping"
     )
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the server starts its engine processes; not for people."""
     parser.add_argument("--engine", choices=("light", "heavy"), help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=_whole(1, 1024), default=1, help=argparse.SUPPRESS)
+
+
+def command_line(options: argparse.Namespace) -> list[str]:
+    """The options as they would be typed: for whoever starts a package's own server."""
+    names = ["host", "port", "threshold", "objective", "deadline", "wait_ms", "queue", "grace"]
+    names += [f"{role}_{what}" for role in ("light", "heavy") for what in ("workers", "batch")]
+    found = []
+    for name in names:
+        if (value := getattr(options, name)) is not None:
+            found += ["--" + name.replace("_", "-"), str(value)]
+    return found
 
 
 def run_engine(package: Package, options: argparse.Namespace, answers: Any) -> None:

@@ -89,6 +89,7 @@ class Pool:
         self._slots: list[_Slot] = []
         self._retired: set[asyncio.Task[None]] = set()
         self._number = 0
+        self._served: set[int] = set()
         self._open = True
         self._settled = asyncio.Event()
         metrics.gauge("queue_length", "Pictures that wait for a process", self._length, engine=name)
@@ -359,8 +360,13 @@ class Pool:
     def _note(self, size: int, seconds: float) -> None:
         self._metrics.observe("batch_size", size, engine=self.name)
         self._metrics.observe("batch_seconds", seconds, engine=self.name)
-        known = self.seconds.get(size)
-        self.seconds[size] = seconds if known is None else (1 - _WEIGHT) * known + _WEIGHT * seconds
+        known = self.seconds.get(size, seconds)
+        found = (1 - _WEIGHT) * known + _WEIGHT * seconds
+        self.seconds[size] = found
+        self._served.add(size)
+        # A machine that was busy while warming up was slow for every size: those not seen since move along.
+        for other in self.seconds.keys() - self._served:
+            self.seconds[other] *= found / known
 
     def _length(self) -> float:
         return float(len(self._queue))
