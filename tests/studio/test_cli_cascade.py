@@ -140,7 +140,7 @@ def test_planning_and_simulating_never_load_torch_or_scipy(files: list[str]) -> 
     code = (
         "import sys\nfrom studio.cli import main\n"
         f"main({line!r})\n"
-        "assert not {'torch', 'scipy', 'engines', 'PySide6'} & set(sys.modules)\n"
+        "assert not {'torch', 'scipy', 'onnxruntime', 'PySide6'} & set(sys.modules)\n"
     )
     subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT, env={**os.environ}
