@@ -127,7 +127,7 @@ def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
         "--load", type=_positive, default=1.0, metavar="F", help="times the load (default: 1)"
     )
     simulate.add_argument("--policy", default="all", help="names with commas between, or all (default)")
-    simulate.add_argument("--routing", choices=["shortest", "random"], default="shortest")
+    simulate.add_argument("--routing", choices=["shortest", "random", "shared"], default="shortest")
     simulate.add_argument(
         "--interval", type=_positive, default=5.0, help="seconds between plans (default: 5)"
     )

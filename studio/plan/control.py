@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 
 from studio.plan.situation import Allocation
 
-Routing = Literal["shortest", "random"]
+Routing = Literal["shortest", "random", "shared"]
+"""To the worker with the shortest queue, to any by chance, or one queue for all that hold a model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Service:
     drop_after: float | None = 1.0
     """Requests older than this many objectives are dropped when their batch would begin; `None`: never."""
     queue_limit: int | None = None
-    """Requests in one worker's queue; more are refused."""
+    """Requests in one queue (a worker's, or the shared one); more are refused."""
     interval: float = 5.0
     """Seconds between two plans."""
     headroom: float = HEADROOM
@@ -49,8 +49,8 @@ class Service:
                 raise PlanError(f"The {name} must be above 0 s, not {value:g}.")
         if not (math.isfinite(self.batch_wait) and self.batch_wait >= 0):
             raise PlanError(f"A batch cannot wait {self.batch_wait:g} s.")
-        if self.routing not in ("shortest", "random"):
-            raise PlanError(f"There is no routing {self.routing}; choose shortest or random.")
+        if self.routing not in ("shortest", "random", "shared"):
+            raise PlanError(f"There is no routing {self.routing}; choose shortest, random or shared.")
         if self.drop_after is not None and not self.drop_after > 0:
             raise PlanError("Requests cannot be dropped before they come; give an age above 0.")
         if self.queue_limit is not None and self.queue_limit < 1:

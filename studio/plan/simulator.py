@@ -86,7 +86,11 @@ class Simulation:
         self._next = 0
         self._open = count
         self._random = random.Random(seed)
-        self._shortest = (policy.routing or service.routing) == "shortest"
+        routing = policy.routing or service.routing
+        self._shortest = routing == "shortest"
+        self._shared: tuple[deque[int], deque[int]] | None = (
+            (deque(), deque()) if routing == "shared" else None
+        )
         self._fallback = policy.fallback
         self._drop = math.inf if service.drop_after is None else service.drop_after * service.latency
         self._heap: list[tuple[float, int, int, int, int]] = []
@@ -218,6 +222,8 @@ class Simulation:
             return None
         if len(pool) == 1:
             return pool[0]
+        if self._shared is not None:
+            return next((worker for worker in pool if worker.batch is None), pool[0])
         return min(pool, key=_load) if self._shortest else pool[int(self._random.random() * len(pool))]
 
     def _route(self, request: int, role: int) -> None:
@@ -261,6 +267,12 @@ class Simulation:
         seconds = self._seconds[worker.device][HEAVY]
         full, rest = divmod(len(worker.queue), limit)
         begin = max(worker.until, self.now) if worker.batch is not None else self.now
+        if self._shared is not None:
+            free = sorted(
+                max(one.until, self.now) if one.batch is not None else self.now for one in self._pools[HEAVY]
+            )
+            rounds, turn = divmod(full, len(free))
+            return free[turn] + rounds * seconds[limit] + seconds[rest + 1]
         return begin + full * seconds[limit] + seconds[rest + 1]
 
     # -- workers ------------------------------------------------------------------------------------
@@ -294,6 +306,8 @@ class Simulation:
                 self._settle(request, DROPPED)
                 continue
             batch.append(request)
+        if self._shared is not None:
+            worker.count = len(batch)
         worker.load = worker.count * worker.unit
         if not batch:
             return
@@ -353,6 +367,8 @@ class Simulation:
             self._reroute(request, worker.role if worker.pending is not None else 1 - role)
 
     def _emptied(self, worker: _Worker) -> list[int]:
+        if self._shared is not None and self._pools[worker.role]:
+            return []
         waiting = list(worker.queue)
         worker.queue.clear()
         worker.count -= len(waiting)
@@ -389,11 +405,18 @@ class Simulation:
             worker.role, worker.pending = worker.pending, None
         worker.cap = 1.0
         self._measure(worker)
-        self._pools[worker.role].append(worker)
+        self._enlist(worker)
         waiting = self._orphans[worker.role][:]
         self._orphans[worker.role].clear()
         for request in waiting:
             self._route(request, worker.role)
+        if worker.queue and worker.batch is None:
+            self._start(worker)
+
+    def _enlist(self, worker: _Worker) -> None:
+        self._pools[worker.role].append(worker)
+        if self._shared is not None:
+            worker.queue = self._shared[worker.role]
 
     def _measure(self, worker: _Worker) -> None:
         limit = self._limits[worker.device][worker.role]
@@ -440,6 +463,8 @@ class Simulation:
             self._heap.clear()
 
     def _queue_length(self, role: int) -> int:
+        if self._shared is not None:
+            return len(self._shared[role]) + len(self._orphans[role])
         return sum(len(worker.queue) for worker in self._pools[role]) + len(self._orphans[role])
 
     def _loaded(self) -> list[list[int]]:
@@ -499,7 +524,7 @@ class Simulation:
         for worker in self._workers:
             worker.role = LIGHT if left[worker.device] > 0 else HEAVY
             left[worker.device] -= 1
-            self._pools[worker.role].append(worker)
+            self._enlist(worker)
 
     def _reassign(self, decision: Decision) -> None:
         """As few swaps as give each role its workers, the idlest first."""
