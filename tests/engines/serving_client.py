@@ -103,8 +103,8 @@ async def raw(server: Server, data: bytes) -> Reply:
         await close(writer)
 
 
-async def read(reader: asyncio.StreamReader) -> Reply:
-    async with asyncio.timeout(30):
+async def read(reader: asyncio.StreamReader, seconds: float = 30) -> Reply:
+    async with asyncio.timeout(seconds):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {
             name.lower(): value.strip()

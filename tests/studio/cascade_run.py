@@ -1,4 +1,4 @@
-"""A run on the bundled model with a light and a heavy candidate, and a discriminator trained a little."""
+"""A run on the bundled model with a light and a heavy candidate, and a discriminator."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from agent.candidate import Step
 from studio.plan.cascade import Cascade, Sample, Scorer
 from studio.plan.deferral import Pairs, curve
 from studio.plan.discrimination import brier, reliability, roc_auc
-from studio.work.cascade.network import save, train
+from studio.work.cascade.network import WORDS, Network, Trained, save
 from studio.work.discriminator import FOLDER, NETWORK, RESULT
 from tests.studio.recorded_run import add, begin
 
@@ -29,11 +30,19 @@ def run_with_pair(folder: Path) -> Path:
 
 
 def trained(folder: Path) -> Cascade:
-    """A real network, trained for one epoch on noise: what it knows is not the point here."""
+    """A discriminator of the real shape that has learned nothing: what it knows is not the point here."""
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 255, (len(PROMPTS), 64, 64, 3), dtype=np.uint8)
     defer = np.array(["red" in prompt for prompt in PROMPTS])
-    found = train(images, PROMPTS, defer, seed=0, epochs=1)
+    torch.manual_seed(0)
+    found = Trained(
+        scores=generator.random(len(PROMPTS)),
+        words=generator.random(len(PROMPTS)),
+        network=Network().eval(),
+        regression=generator.normal(0, 2, WORDS + 1),
+        weights=np.array([1.0, 1.5]),
+        shift=-0.2,
+        seconds=0.004,
+    )
     place = folder / FOLDER / "c001-c002"
     place.mkdir(parents=True)
     save(found, place / NETWORK)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -158,6 +159,11 @@ class CascadePage(Page):
         row.addWidget(self._snap)
         column.addWidget(label("Latency budget", "small"))
         column.addLayout(row)
+        self.export = QPushButton("Export this cascade")
+        self.export.setToolTip("Light, heavy, discriminator and this threshold as one package that serves")
+        self.export.setEnabled(False)
+        self.export.clicked.connect(self.start_export)
+        column.addWidget(self.export)
         return column
 
     def _discriminator(self) -> QWidget:
@@ -247,6 +253,40 @@ class CascadePage(Page):
         self.train.setEnabled(True)
         self._progress.setText("")
 
+    # -- exporting ------------------------------------------------------------------------------
+
+    def start_export(self) -> None:
+        """Export the trained pair at the threshold where the slider stands."""
+        found, at = self.cascade, self.operation
+        if found is None or at is None:
+            return
+        job = self.desk.ask(
+            "cascade",
+            "export_cascade",
+            self.start_export,
+            run=self.desk.run.id,
+            light=found.light,
+            heavy=found.heavy,
+            threshold=at.threshold,
+        )
+        self.export.setEnabled(False)
+        job.progress.connect(lambda done, total, doing: self._progress.setText(f"{doing} {done}/{total}"))
+        job.done.connect(self._on_exported)
+        job.ended.connect(self._on_export_ended)
+
+    def _on_exported(self, result: dict[str, Any]) -> None:
+        serve = str(result.get("serve", ""))
+        self.message.say(
+            f"The cascade is in {result.get('package', '')}; it was proved there. Serve it with: {serve}",
+            "info",
+            ("Copy command", lambda: QGuiApplication.clipboard().setText(serve)),
+            lasting=True,
+        )
+
+    def _on_export_ended(self) -> None:
+        self.export.setEnabled(self.cascade is not None)
+        self._progress.setText("")
+
     # -- the threshold --------------------------------------------------------------------------
 
     @property
@@ -285,6 +325,7 @@ class CascadePage(Page):
     def _show_cascade(self) -> None:
         found = self.cascade
         self.slider.setEnabled(found is not None)
+        self.export.setEnabled(found is not None)
         self.planner.show_tables(self._measured(found) if found is not None else None)
         if found is None:
             self.slider.setRange(0, 0)
