@@ -11,7 +11,7 @@ from typing import Final
 
 from agent.errors import KnowledgeError
 
-NAMES: Final = ("system", "plan", "code", "repair")
+NAMES: Final = ("system", "plan", "code", "repair", "bench")
 _HEAD: Final = re.compile(r"^<!-- prompt (?P<name>[a-z]+), version (?P<version>\d+) -->\n")
 
 

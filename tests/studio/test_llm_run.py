@@ -242,7 +242,7 @@ def test_front_ends_are_told_models_prices_and_what_leaves(tmp_path: Path, key: 
     assert any("scripts" in line for line in found["leaves"])
     assert any("weights" in line for line in found["stays"])
     texts = prompts(Job(tmp_path))["prompts"]
-    assert [one["name"] for one in texts] == ["system", "plan", "code", "repair"]
+    assert [one["name"] for one in texts] == ["system", "plan", "code", "repair", "bench"]
 
 
 def test_an_estimate_comes_before_a_run_with_money_where_prices_are_known(tmp_path: Path) -> None:
@@ -298,3 +298,45 @@ def test_event_shapes_hold_no_place_for_a_key() -> None:
     assert not {name for name in fields if "key" in name}
     assert Status(401).code == 401
     assert Streamed([]).stop == ""
+
+
+@pytest.mark.slow
+def test_a_run_is_steered_and_each_candidate_waits_for_the_users_word(tmp_path: Path, key: str) -> None:
+    answers = Answers(
+        [
+            [plan(("fewer-steps", {"steps": 5})), plan(("fewer-steps", {"steps": 4}))],
+            [plan(("student", {"steps": 4})), plan(("prompt-cache", {}))],
+        ]
+    )
+    seen: list[Event] = []
+
+    def heard(item: Event) -> None:
+        seen.append(item)
+        if item.type == "candidate.waiting":
+            job.control.steer("try without int8")
+            job.control.decide(item.data["id"], run=item.data["id"] == "c002")
+
+    job = Job(tmp_path, emit=heard)
+    with MessagesService(answers, key=KEY) as running:
+        result = start(
+            job,
+            model="tiny-scenes",
+            workload={"steps": 6},
+            generations=2,
+            population=2,
+            certify=False,
+            out=str(tmp_path / "runs" / "asked"),
+            agent="llm",
+            llm_url=running.url,
+            approve=True,
+        )
+        second = running.bodies[1]["messages"][0]["content"]
+    state = RunState.replay(Journal.read(tmp_path / "runs" / "asked"))
+    decided = [(item.data["id"], item.data["run"]) for item in seen if item.type == "candidate.decided"]
+    assert decided[:2] == [("c001", False), ("c002", True)]
+    assert state.candidates["c001"].verdict is None
+    assert state.candidates["c002"].passed
+    assert result["winner"] == "c002"
+    assert "try without int8" in state.steered
+    assert "- try without int8" in second
+    assert "I did not want c001" in second

@@ -1,0 +1,63 @@
+"""What can be asked for: the best of a search that was measured, under bounds and without some techniques."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent.evolution.front import Judged, measured
+
+LOSSES: Final = (0.01, 0.02, 0.03, 0.05, 0.08)
+"""Bounds on the quality loss."""
+LEAST: Final = 1.2
+"""A smaller gain than this is no target."""
+COUNT: Final = 31
+"""Three difficulties of each make the published 93."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The best speed-up found within a loss and without some techniques."""
+
+    speedup: float
+    loss: float
+    without: tuple[str, ...]
+    baseline: float
+    """Seconds per image of the unchanged model."""
+    found: str
+    """The candidate that reached it."""
+
+
+def targets(history: Sequence[Judged], count: int = COUNT) -> list[Target]:
+    """From the verdicts of one search, bounds in turn; each combination of bound and exclusion once.
+
+    Two exclusions that leave the same best candidate say the same: the smaller one stays.
+    """
+    baseline = next((one for one in history if one.is_baseline and one.is_measured), None)
+    there = [one for one in measured(history) if not one.is_baseline and not one.candidate.proposal.code]
+    if baseline is None or not there:
+        return []
+    used = sorted({step.technique for one in there for step in one.candidate.proposal.recipe})
+    exclusions: list[tuple[str, ...]] = [(), *((name,) for name in used), *itertools.combinations(used, 2)]
+    seen: set[tuple[float, str]] = set()
+    found: list[Target] = []
+    for without in exclusions:
+        for loss in LOSSES:
+            able = [
+                one
+                for one in there
+                if one.loss <= loss
+                and not {step.technique for step in one.candidate.proposal.recipe} & set(without)
+            ]
+            if not able:
+                continue
+            best = min(able, key=lambda one: one.seconds)
+            times = best.verdict.speedup
+            ratio = times.value if times is not None else baseline.seconds / best.seconds
+            if ratio < LEAST or (loss, best.id) in seen:
+                continue
+            seen.add((loss, best.id))
+            found.append(Target(round(ratio, 3), loss, without, baseline.seconds, best.id))
+    return found[:count]

@@ -1,0 +1,188 @@
+"""The generator of tasks: the same seed gives the same tasks; a sample of any size keeps the levels' shares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from agent.bench.targets import Target
+from agent.candidate import Recipe, Step
+from agent.evolution.space import key
+from agent.llm.briefing import call_of
+from agent.planner.context import Context
+
+Level = Literal["L1", "L2", "L3", "L4", "L5"]
+Difficulty = Literal["", "easy", "medium", "hard"]
+
+LEVELS: Final[tuple[Level, ...]] = ("L1", "L2", "L3", "L4", "L5")
+COUNTS: Final[dict[Level, int]] = {"L1": 41, "L2": 116, "L3": 261, "L4": 93, "L5": 93}
+"""As published: 604 in all."""
+DIFFICULTIES: Final[tuple[tuple[Difficulty, float], ...]] = (("easy", 0.7), ("medium", 1.0), ("hard", 1.15))
+"""Share of the searched gain that is asked for: a search's best is `medium`."""
+_PLAIN: Final = frozenset({"scheduler", "fewer-steps"})
+"""Techniques that say how the pipeline is sampled, not how it is accelerated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What an agent is asked.  L1 to L3: a recipe; L4: a speed-up, L5: seconds per image, both bounded."""
+
+    level: Level
+    model: str
+    device: str
+    required: Recipe = ()
+    speedup: float | None = None
+    seconds: float | None = None
+    loss: float | None = None
+    """Largest quality loss, in the run's metric."""
+    without: tuple[str, ...] = ()
+    """Techniques that may not be used."""
+    difficulty: Difficulty = ""
+
+    @property
+    def id(self) -> str:
+        """The same for the same task, in any list."""
+        said = json.dumps(
+            [
+                self.level, self.model, self.device, key(self.required), self.speedup, self.seconds,
+                self.loss, self.without, self.difficulty,
+            ]
+        )  # fmt: skip
+        return f"{self.level}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
+
+    @property
+    def text(self) -> str:
+        """The task in words, as an agent reads it."""
+        head = f"Write the inference script of {self.model} on {self.device}"
+        if self.level in ("L1", "L2", "L3"):
+            plain = [call_of(step) for step in self.required if step.technique in _PLAIN]
+            fast = [call_of(step) for step in self.required if step.technique not in _PLAIN]
+            sampled = f" sampled with {' and '.join(plain)}" if plain else " with the model's own sampling"
+            speed = f", accelerated with {', '.join(fast)}" if fast else ", without any acceleration"
+            return f"{head}{sampled}{speed}."
+        but = f", without {' and '.join(self.without)}" if self.without else ""
+        bound = f"and a quality loss of at most {self.loss:g}{but}."
+        if self.level == "L4":
+            return f"{head} that is at least {self.speedup:.2f} times as fast as the unchanged model, {bound}"
+        return f"{head} that takes at most {self.seconds:.4g} seconds per image, {bound}"
+
+
+def generate(
+    context: Context, targets: Sequence[Target], seed: int = 0, counts: dict[Level, int] | None = None
+) -> list[Task]:
+    """All tasks for a model on a device; fewer than asked where the space or the targets give no more."""
+    wanted = counts or COUNTS
+    draw = random.Random(f"bench/{seed}")
+    found: list[Task] = []
+    made: dict[Level, Iterator[Recipe]] = {
+        "L1": _plain(context, draw),
+        "L2": _joined(context, draw, (1, 1)),
+        "L3": _joined(context, draw, (2, 4)),
+    }
+    for level, recipes in made.items():
+        seen: set[str] = set()
+        for recipe in recipes:
+            if len(seen) >= wanted.get(level, 0):
+                break
+            if key(recipe) not in seen:
+                seen.add(key(recipe))
+                found.append(Task(level, context.card.name, context.device, recipe))
+    found += _aimed("L4", context, targets, wanted.get("L4", 0))
+    found += _aimed("L5", context, targets, wanted.get("L5", 0))
+    return found
+
+
+def sample(tasks: Sequence[Task], count: int, seed: int = 0) -> list[Task]:
+    """`count` tasks, each level in its share (largest remainder), in the order of the list."""
+    if count >= len(tasks):
+        return list(tasks)
+    by_level = {level: [one for one in tasks if one.level == level] for level in LEVELS}
+    shares = {level: count * len(there) / len(tasks) for level, there in by_level.items()}
+    sizes = {level: int(share) for level, share in shares.items()}
+    rest = count - sum(sizes.values())
+    for level in sorted(LEVELS, key=lambda one: (sizes[one] - shares[one], one))[:rest]:
+        sizes[level] += 1
+    draw = random.Random(f"sample/{seed}")
+    chosen = {one.id for level, there in by_level.items() for one in draw.sample(there, sizes[level])}
+    return [one for one in tasks if one.id in chosen]
+
+
+def _legal(context: Context, recipe: Recipe) -> Recipe | None:
+    """The recipe as it is written, or None where it does not fit or changes nothing."""
+    settled = context.space.canonical(recipe)
+    return settled if len(settled) == len(recipe) and not context.check(settled) else None
+
+
+def _value(context: Context, step: Step, draw: random.Random) -> Step:
+    """A technique with its numbers drawn from what the search allows."""
+    values = dict(step.parameters)
+    for parameter in context.space.axis(step.technique).parameters:
+        if parameter.kind != "choice":
+            values[parameter.name] = draw.choice(context.space.values(parameter))
+    return Step(step.technique, values)
+
+
+def _samplings(context: Context, draw: random.Random) -> Iterator[Recipe]:
+    """Ways of sampling: a scheduler, a number of steps, both, or neither."""
+    space = context.space
+    schedulers = space.options("scheduler") if space.has("scheduler") else []
+    fewer = space.options("fewer-steps") if space.has("fewer-steps") else []
+    while schedulers or fewer:
+        steps: list[Step] = []
+        if schedulers and draw.random() < 0.7:
+            steps.append(draw.choice(schedulers))
+        if fewer and draw.random() < 0.7:
+            steps.append(_value(context, draw.choice(fewer), draw))
+        yield tuple(steps)
+    while True:
+        yield ()
+
+
+def _plain(context: Context, draw: random.Random, attempts: int = 4000) -> Iterator[Recipe]:
+    samplings = _samplings(context, draw)
+    for _ in range(attempts):
+        recipe = _legal(context, next(samplings))
+        if recipe:
+            yield recipe
+
+
+def _joined(
+    context: Context, draw: random.Random, sizes: tuple[int, int], attempts: int = 30_000
+) -> Iterator[Recipe]:
+    """Accelerations on top of a way of sampling."""
+    options = [one for one in context.space.all_options if one.technique not in _PLAIN]
+    samplings = _samplings(context, draw)
+    if not options:
+        return
+    for _ in range(attempts):
+        chosen = draw.sample(options, min(len(options), draw.randint(*sizes)))
+        if len({one.technique for one in chosen}) < len(chosen):
+            continue
+        recipe = _legal(context, (*next(samplings), *(_value(context, one, draw) for one in chosen)))
+        if recipe:
+            yield recipe
+
+
+def _aimed(level: Level, context: Context, targets: Sequence[Target], count: int) -> list[Task]:
+    """Each target at each difficulty; targets that are spread out come first."""
+    found = []
+    for one in targets:
+        for difficulty, share in DIFFICULTIES:
+            times = round(1 + share * (one.speedup - 1), 2)
+            found.append(
+                Task(
+                    level,
+                    context.card.name,
+                    context.device,
+                    speedup=times if level == "L4" else None,
+                    seconds=float(f"{one.baseline / times:.4g}") if level == "L5" else None,
+                    loss=one.loss,
+                    without=one.without,
+                    difficulty=difficulty,
+                )
+            )
+    return found[:count]
