@@ -21,7 +21,7 @@ from studio.record.events import RunStarted
 from studio.record.journal import Journal
 from studio.record.settings import write_atomically
 from studio.record.state import CandidateState, RunState
-from studio.work.cascade.pictures import Album, make_pictures
+from studio.work.cascade.pictures import Album, make_pictures, practise
 from studio.work.job import Job
 
 if TYPE_CHECKING:
@@ -32,7 +32,12 @@ Floats = NDArray[np.float64]
 FOLDER: Final = "cascade"
 RESULT: Final = "cascade.json"
 NETWORK: Final = "discriminator.safetensors"
+READER: Final = "reader.safetensors"
 COUNT: Final = 240
+PRACTICE: Final = 4
+"""Pictures of the light candidate alone, for each pair."""
+SPARED: Final = 4
+"""How many times as long heavy must take for light pictures to be cheap."""
 LEAST_PROMPTS: Final = 24
 LEAST_OF_A_LABEL: Final = 6
 MARGIN: Final = 0.05
@@ -40,6 +45,7 @@ MARGIN: Final = 0.05
 GUARDED_RATE: Final = 0.1
 SEEDS: Final = 1 << 41
 """Seeds and captions of their own: no prompt decides here that was judged on elsewhere with the same seed."""
+PRACTICE_SEEDS: Final = 1 << 43
 CAPTIONS: Final = 41_000
 
 OnProgress = Callable[[int, int, str], None]
@@ -133,12 +139,21 @@ def train(
         lambda done, doing: on_progress(done, total, doing),
     )
     on_progress(pictures, total, "Measuring adherence")
+    quality = _quality(model, asked, albums)
+    extra = _practice_prompts(asked, albums, quality, seed)
+    practice = None
+    if extra[0]:
+        images = practise(
+            run_folder, state, pair[0], *extra, lambda _done, doing: on_progress(pictures, total, doing)
+        )
+        practice = _practice(model, asked, quality, extra[0], images, margin)
     made = _learn(
         asked,
         albums,
-        _quality(model, asked, albums),
+        quality,
         margin,
         seed,
+        practice,
         lambda share, doing: on_progress(pictures + int(share * (total - pictures)), total, doing),
     )
     place.mkdir(parents=True, exist_ok=True)
@@ -180,6 +195,41 @@ def _ask(started: RunStarted, model: Model, prompts: Sequence[str] | None, count
     return _Asked(tuple(mixed), seeds, tuple(text in is_hard for text in mixed))
 
 
+def _practice_prompts(
+    asked: _Asked, albums: tuple[Album, Album], quality: _Quality, seed: int
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Captions for pictures of the light candidate alone; none where they are dear or cannot be judged."""
+    cheap = SPARED * float(np.median(albums[0].seconds)) < float(np.median(albums[1].seconds))
+    if not cheap or quality.metric != "adherence" or None in asked.hard:
+        return (), ()
+    from engines.scenes.grammar import captions
+
+    count = PRACTICE * len(asked.prompts)
+    drawn = captions(count // 2, CAPTIONS + seed + 500, hard=False)
+    drawn += captions(count - count // 2, CAPTIONS + seed + 500, hard=True)
+    known = set(asked.prompts)
+    prompts = tuple(text for text in dict.fromkeys(drawn) if text not in known)
+    return prompts, tuple(PRACTICE_SEEDS + seed * 100_000 + at for at in range(len(prompts)))
+
+
+def _practice(
+    model: Model, asked: _Asked, quality: _Quality, prompts: tuple[str, ...], images: Any, margin: float
+) -> Any:
+    """Light pictures with a guess of their label: heavy is as good as it is on the pairs' kind of caption."""
+    from engines.scenes.grammar import parse
+    from engines.scenes.reader import load_reader
+    from studio.work.cascade.network import Practice
+
+    own = load_reader(model.path / READER).adherence(images, prompts)
+    groups = [parse(prompt).groups for prompt in prompts]
+    many = np.array([len(each) > 1 or each[0].count > 1 for each in groups])
+    hard = np.array([bool(one) for one in asked.hard])
+    usual = [
+        float(quality.heavy[hard == kind].mean()) if (hard == kind).any() else 1.0 for kind in (False, True)
+    ]
+    return Practice(images, prompts, np.where(many, usual[1], usual[0]) - own > margin)
+
+
 def _key(
     folder: Path,
     started: RunStarted,
@@ -194,7 +244,7 @@ def _key(
             scripts.append(hashlib.sha256((folder / one.proposal.script).read_bytes()).hexdigest())
         except OSError:
             raise CascadeError(f"The script of {one.id} is gone from the run folder.") from None
-    facts = [1, started.model.hash, started.workload, scripts, asked.prompts, asked.seeds, margin, seed]
+    facts = [2, started.model.hash, started.workload, scripts, asked.prompts, asked.seeds, margin, seed]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -220,7 +270,7 @@ class _Quality:
 
 def _quality(model: Model, asked: _Asked, albums: tuple[Album, Album]) -> _Quality:
     """Adherence where the reader can say something of every prompt, else likeness to the heavy picture."""
-    path = model.path / "reader.safetensors"
+    path = model.path / READER
     if path.is_file():
         from engines.scenes.reader import load_reader
 
@@ -331,6 +381,7 @@ def _learn(
     quality: _Quality,
     margin: float,
     seed: int,
+    practice: Any,
     on_progress: Callable[[float, str], None],
 ) -> _Learned:
     if quality.metric == "likeness":
@@ -351,6 +402,7 @@ def _learn(
         asked.prompts,
         defer,
         seed=seed,
+        practice=practice,
         on_epoch=lambda done, total: on_progress(done / total, f"Training, epoch {done} of {total}"),
     )
     return _Learned(asked, albums, quality, defer, margin, seed, trained, time.perf_counter() - start)

@@ -35,6 +35,8 @@ SIDE: Final = 64
 WORDS: Final = 256
 FOLDS: Final = 4
 EPOCHS: Final = 14
+TUNED: Final = 5
+"""Epochs on the pairs after practice on light pictures."""
 BATCH: Final = 32
 RATE: Final = 2e-3
 SHIFT: Final = 3
@@ -63,6 +65,18 @@ class Network(nn.Module):
         seen, read = self.seen(self.eye(pixels)), self.read(words)
         logits: Tensor = self.judge(torch.cat([seen, read, seen * read], 1))[:, 0]
         return logits
+
+
+@dataclass(frozen=True, eq=False)
+class Practice:
+    """Light pictures without their heavy ones: cheap, and of prompts that no pair has.
+
+    `defer` (N,) is a guess: the light picture's own quality is known, of the heavy one only the mean.
+    """
+
+    images: Pixels
+    prompts: tuple[str, ...]
+    defer: Bools
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +134,13 @@ def train(
     defer: Bools,
     *,
     seed: int,
+    practice: Practice | None = None,
     epochs: int | None = None,
     on_epoch: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Trained:
     """Train by cross-fitting, calibrate, then train once more on all pairs; deterministic by seed.
+
+    With `practice` one network learns from it first, and each fold's goes on from there.
 
     Args:
         images: light pictures (N, H, W, 3).
@@ -133,8 +150,9 @@ def train(
     pixels, words = tensors(images), bag(prompts)
     target = torch.from_numpy(defer.astype(np.float32))
     fold = folds(prompts, defer, seed)
-    epochs = EPOCHS if epochs is None else epochs
-    total, done = epochs * (FOLDS + 1), 0
+    first = EPOCHS if epochs is None else epochs
+    epochs = first if practice is None else min(first, TUNED)
+    total, done = epochs * (FOLDS + 1) + (0 if practice is None else first), 0
 
     def tick() -> None:
         nonlocal done
@@ -148,17 +166,20 @@ def train(
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
+            torch.manual_seed(seed * (FOLDS + 1) - 1)
+            begun = None if practice is None else _practise(practice, first, tick)
             for which in range(FOLDS):
                 inside, outside = (
                     torch.from_numpy(np.flatnonzero(own)) for own in (fold != which, fold == which)
                 )
                 torch.manual_seed(seed * (FOLDS + 1) + which)
-                network = _fit(pixels[inside], words[inside], target[inside], epochs, tick)
+                network = _fit(pixels[inside], words[inside], target[inside], epochs, tick, begun)
                 logits[outside, 0] = _logits(network, pixels[outside], words[outside])
-                logits[outside, 1] = _read(_regress(words[inside], target[inside]), words[outside])
+                regression = _regress(*_with(practice, words[inside], target[inside]))
+                logits[outside, 1] = _read(regression, words[outside])
             weights, shift = calibrate(logits, defer)
             torch.manual_seed(seed * (FOLDS + 1) + FOLDS)
-            network = _fit(pixels, words, target, epochs, tick)
+            network = _fit(pixels, words, target, epochs, tick, begun)
             seconds = _seconds(network, pixels, words)
     finally:
         torch.set_num_threads(threads)
@@ -166,18 +187,43 @@ def train(
         scores=1 - _sigmoid(logits @ weights + shift),
         words=1 - _sigmoid(logits[:, 1]),
         network=network,
-        regression=_regress(words, target),
+        regression=_regress(*_with(practice, words, target)),
         weights=weights,
         shift=shift,
         seconds=seconds,
     )
 
 
-def _fit(pixels: Tensor, words: Tensor, target: Tensor, epochs: int, tick: Callable[[], None]) -> Network:
+def _practise(practice: Practice, epochs: int, tick: Callable[[], None]) -> Network:
+    target = torch.from_numpy(practice.defer.astype(np.float32))
+    return _fit(tensors(practice.images), bag(practice.prompts), target, epochs, tick)
+
+
+def _with(practice: Practice | None, words: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Words and targets of the pairs, after those of the practice."""
+    if practice is None:
+        return words, target
+    more = torch.from_numpy(practice.defer.astype(np.float32))
+    return torch.cat([bag(practice.prompts), words]), torch.cat([more, target])
+
+
+def _fit(
+    pixels: Tensor,
+    words: Tensor,
+    target: Tensor,
+    epochs: int,
+    tick: Callable[[], None],
+    begun: Network | None = None,
+) -> Network:
+    """A network trained from scratch, or from where `begun` is, at a fourth of the rate."""
     network = Network().train()
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.05)
+    rate = RATE
+    if begun is not None:
+        network.load_state_dict(begun.state_dict())
+        rate = RATE / 4
+    optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=0.05)
     batches = max(1, round(len(target) / BATCH))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=epochs * batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * batches)
     balance = (len(target) - target.sum()) / target.sum().clamp(min=1)
     loss_of = nn.BCEWithLogitsLoss(pos_weight=balance)
     for _ in range(epochs):

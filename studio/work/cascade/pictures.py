@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 
 PICTURES: Final = "cascade/pictures"
 _TIMES: Final = "times.jsonl"
+_TOGETHER: Final = 4
 _WARM: Final = 1 << 42
 """Seed of the picture that warms a process up and is thrown away."""
 
@@ -125,6 +126,36 @@ def make_pictures(
     if light.images.shape != heavy.images.shape:
         raise CascadeError("Light and heavy make pictures of different sizes; choose another pair.")
     return light, heavy
+
+
+def practise(
+    run: Path,
+    state: RunState,
+    light: CandidateState,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    on_progress: Callable[[int, str], None],
+) -> Pixels:
+    """Pictures (N, H, W, 3) of the light candidate alone, several at a call.
+
+    Raises:
+        CascadeError: it cannot draw any more.
+    """
+    assert state.started is not None
+    shelf = _Shelf(run, state.started, light)
+    missing = [one for one in zip(prompts, seeds, strict=True) if not shelf.has(*one)]
+    if missing:
+        try:
+            with Drawing(run, state) as drawing:
+                for at in range(0, len(missing), _TOGETHER):
+                    on_progress(len(prompts) - len(missing) + at, f"Practice pictures with {light.id}")
+                    part = missing[at : at + _TOGETHER]
+                    answer = drawing.draw(light.id, [one[0] for one in part], [one[1] for one in part])
+                    for (prompt, seed), picture in zip(part, answer.images, strict=True):
+                        shelf.keep(prompt, seed, picture, answer.seconds / len(part))
+        except RunError as error:
+            raise CascadeError(str(error)) from error
+    return shelf.album(prompts, seeds).images
 
 
 def _fill(
