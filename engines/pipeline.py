@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engines.backends import backend
 from engines.backends.base import Artifact, Loaded, Options
 from engines.backends.calibration import calibration_for
+from engines.backends.serves import SERVES, plain_engine, plain_precision
 from engines.capture.capture import Capture
 from engines.capture.structure import ComponentName, Structure
 from engines.errors import ModelError, TechniqueError, WorkloadError
@@ -26,15 +27,15 @@ from engines.hostloop.settings import LoopSettings, Picture
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import Backend as BackendName
-from engines.plan import Plan, Precision
+from engines.plan import Plan, Precision, Units
 from engines.workload import Workload
 
 if TYPE_CHECKING:
     from engines.hostloop.loop import Loop, Result
     from engines.techniques.base import Technique
 
-DEVICES = ("cpu",)
-"""Devices that engines here are opened on."""
+DEVICES = tuple(SERVES)
+"""Devices that plans are made for; which of them this machine runs, `engines.devices` says."""
 
 
 @lru_cache(maxsize=4)
@@ -49,15 +50,19 @@ def plan(
 
     Raises:
         ModelError: the model cannot be opened.
-        WorkloadError: a size that the model cannot draw, or a device that nothing here runs on.
+        WorkloadError: a size that the model cannot draw, or a device that no engine serves.
         TechniqueError: the recipe does not fit the model, the device or itself; all reasons in one text.
     """
     opened = model if isinstance(model, Model) else _opened(str(model))
     if device not in DEVICES:
-        raise WorkloadError(
-            f"This version runs on {', '.join(DEVICES)}, not on {device}; choose another device."
-        )
-    start = Plan(model=opened.source, device=device, loop=loop_settings(opened, workload))
+        raise WorkloadError(f"This version serves {', '.join(DEVICES)}, not {device}; choose another device.")
+    start = Plan(
+        model=opened.source,
+        device=device,
+        loop=loop_settings(opened, workload),
+        backend=plain_engine(device),
+        precision=plain_precision(device),
+    )
     chosen = sorted(techniques, key=lambda technique: technique.order)
     if not chosen:
         return start
@@ -146,6 +151,8 @@ class EngineRequest:
     backend: BackendName
     precision: Precision
     channels_last: bool = False
+    device: str = "cpu"
+    units: Units = "all"
 
     @property
     def title(self) -> str:
@@ -165,14 +172,29 @@ def engines(wanted: Plan) -> tuple[EngineRequest, ...]:
 def _request(wanted: Plan, name: ComponentName) -> EngineRequest:
     latent = wanted.loop.latent_shape
     if name.endswith("encoder") or name.startswith("text_encoder"):
-        return EngineRequest(wanted.model, Structure(name, latent), wanted.backend, "fp32")
+        return _on_device(wanted, Structure(name, latent), _encoders_precision(wanted))
     if name == "decoder":
         if wanted.loop.decode_frames:
             latent = (latent[0], *latent[2:])
         structure = Structure(name, latent, decoder=wanted.decoder)
     else:
         structure = Structure(name, latent, denoiser=wanted.denoiser)
-    return EngineRequest(wanted.model, structure, wanted.backend, wanted.precision, wanted.channels_last)
+    return _on_device(wanted, structure, wanted.precision, channels_last=wanted.channels_last)
+
+
+def _on_device(
+    wanted: Plan, structure: Structure, precision: Precision, *, channels_last: bool = False
+) -> EngineRequest:
+    units = wanted.units if wanted.backend == "coreml" else "all"
+    return EngineRequest(
+        wanted.model, structure, wanted.backend, precision, channels_last, wanted.device, units
+    )
+
+
+def _encoders_precision(wanted: Plan) -> Precision:
+    """fp32: encoding is little of the work; the device's own where it has no fp32."""
+    without = backend(wanted.backend).objection("fp32", wanted.device)
+    return plain_precision(wanted.device) if without else "fp32"
 
 
 def artifact(wanted: Plan, request: EngineRequest, model: Model | None = None) -> Artifact:
@@ -182,7 +204,7 @@ def artifact(wanted: Plan, request: EngineRequest, model: Model | None = None) -
         BuildError, CaptureError: nothing at all can be built for it.
     """
     opened = model or _opened(request.source)
-    options = Options(request.precision, request.channels_last)
+    options = Options(request.precision, request.channels_last, device=request.device, units=request.units)
     if request.precision == "int8":
         options = replace(options, calibration=calibration_for(opened, wanted.denoiser, wanted.loop))
     return backend(request.backend).build(Capture(opened, request.structure), options)

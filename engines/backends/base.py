@@ -31,7 +31,7 @@ from typing import Any, ClassVar, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends import parity
+from engines.backends import lowered, parity
 from engines.backends.calibration import Calibration
 from engines.backends.serves import TITLES, devices_of
 from engines.capture.capture import Capture
@@ -45,6 +45,7 @@ Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
 State = Literal["ready", "build_only", "missing"]
 
+COMPUTED_IN_FP16: Final[tuple[Precision, ...]] = ("fp16", "w8", "w6", "w4")
 FORMAT: Final = 1
 METADATA: Final = "artifact.json"
 LOWER: Final[Mapping[Precision, tuple[Precision, ...]]] = {
@@ -381,6 +382,8 @@ class Backend(ABC):
             return {"parity": parity_here, "verified_on": TITLES.get(options.device, options.device)}
         stand_in = self.stand_in(options.device)
         facts = dict(self.examine(artifact))
+        if options.precision in COMPUTED_IN_FP16:
+            lowered.check_range(artifact.capture)
         measured = self._parity(artifact, options) if stand_in else None
         return facts | {"parity": measured, "stand_in": stand_in}
 

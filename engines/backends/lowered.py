@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Final, Literal
 
 from engines.capture.capture import Capture
-from engines.errors import CaptureError
+from engines.errors import BuildError, CaptureError
 from engines.plan import Precision
 
 if TYPE_CHECKING:
@@ -61,3 +61,26 @@ def program_of(capture: Capture, precision: Precision) -> ExportedProgram:
             f"torch.export cannot capture {capture.component} of {capture.model.name} in {precision}:"
             f" {first[:300]}"
         ) from error
+
+
+def check_range(capture: Capture) -> None:
+    """Compute once in fp16, every intermediate value, where the engine's device cannot be asked.
+
+    Runtimes that stand in for a device widen halves between operators and would
+    hide it.
+
+    Raises:
+        BuildError: a value leaves the range of fp16 (65504), as the decoder of SDXL does.
+    """
+    import numpy as np
+    import torch
+
+    module = Capture(capture.model, capture.structure).module.to(torch.float16)
+    inputs = capture.example(batch=1, seed=1)
+    tensors = [torch.from_numpy(np.ascontiguousarray(inputs[spec.name])) for spec in capture.inputs]
+    halves = [one.half() if one.is_floating_point() and one.ndim > 1 else one for one in tensors]
+    with torch.inference_mode():
+        found = module(*halves)
+    for value, spec in zip(found if isinstance(found, tuple) else (found,), capture.outputs, strict=True):
+        if not bool(torch.isfinite(value).all()):
+            raise BuildError(f"its {spec.name} has values that are not finite in fp16, which ends at 65504")

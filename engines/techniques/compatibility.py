@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from engines.backends.serves import plain_engine, plain_precision
 from engines.errors import TechniqueError
 from engines.hostloop.settings import LoopSettings
 from engines.plan import Plan
@@ -68,7 +69,14 @@ def _plan(card: Card, target: Target) -> Plan:
     """A plan with the card's steps and guidance, to try a recipe on; it is never run."""
     side = max(1, card.size // 8)
     loop = LoopSettings("ddim", {}, card.steps, card.guidance, (4, side, side), 77, 0, 0, 0)
-    return Plan(model=card.source, device=device_of(target), loop=loop)
+    device = device_of(target)
+    return Plan(
+        model=card.source,
+        device=device,
+        loop=loop,
+        backend=plain_engine(device),
+        precision=plain_precision(device),
+    )
 
 
 @dataclass(frozen=True, slots=True)

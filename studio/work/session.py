@@ -126,6 +126,11 @@ def check_target(target: str) -> None:
     found = known.get(target)
     if found is None:
         raise WorkloadError(f"There is no target {target}; there are: {', '.join(known)}.")
+    if found.state == "build_only":
+        raise WorkloadError(
+            f"The target {target} can only be built for on this machine ({found.reason}), so nothing can be"
+            f" measured on it: optimise on cpu and export the recipe for {target}, or optimise where it runs."
+        )
     if found.state != "ready":
         raise WorkloadError(
             f"The target {target} cannot run here ({found.reason}); "
