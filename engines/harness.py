@@ -91,7 +91,7 @@ def _guarded(what: str, action: Callable[[], Any]) -> Any:
 
 
 def check_images(images: object, count: int, size: int | None = None) -> Pixels:
-    """The pictures as uint8 (N, H, W, 3) in one piece.
+    """The pictures as uint8 (N, H, W, 3) in one piece, videos as (N, F, H, W, 3).
 
     Raises:
         ScriptError: another type, number, shape or size of pictures.
@@ -102,15 +102,16 @@ def check_images(images: object, count: int, size: int | None = None) -> Pixels:
         )
     if images.dtype != np.uint8:
         raise ScriptError(f"generate returned pictures of {images.dtype}; return uint8 from 0 to 255.")
-    if images.ndim != 4 or images.shape[-1] != 3:
+    if images.ndim not in (4, 5) or images.shape[-1] != 3:
         raise ScriptError(
-            f"generate returned the shape {images.shape}; return (N, H, W, 3): RGB pictures, channels last."
+            f"generate returned the shape {images.shape}; return (N, H, W, 3), or (N, F, H, W, 3) for videos:"
+            " RGB pictures, channels last."
         )
     if len(images) != count:
         raise ScriptError(
             f"generate returned {len(images)} pictures for {count} prompts; return one for each."
         )
-    height, width = images.shape[1:3]
+    height, width = images.shape[-3:-1]
     if size is not None and (height, width) != (size, size):
         raise ScriptError(
             f"generate returned pictures of {width}x{height} px; {size}x{size} px were asked for."
@@ -219,7 +220,7 @@ def private_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _once(arguments: argparse.Namespace) -> int:
-    from PIL import Image
+    from engines.package.runner import write_picture
 
     try:
         workload = Workload.model_validate_json(arguments.workload)
@@ -231,10 +232,10 @@ def _once(arguments: argparse.Namespace) -> int:
     images = generate(script, pipeline, [arguments.prompt], [arguments.seed], workload.size)
     seconds = time.perf_counter() - started
     try:
-        Image.fromarray(images[0]).save(arguments.out)
-    except (OSError, ValueError) as error:
+        write_picture(images[0], arguments.out)
+    except (EngineError, ValueError) as error:
         raise ScriptError(f"{arguments.out} cannot be written ({error}); give a .png path.") from error
-    print(f"{arguments.out}: {images.shape[2]}x{images.shape[1]} px in {seconds:.2f} s")
+    print(f"{arguments.out}: {images.shape[-2]}x{images.shape[-3]} px in {seconds:.2f} s")
     return 0
 
 

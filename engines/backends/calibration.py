@@ -102,17 +102,19 @@ class Calibration:
         return list(GENERAL[:PROMPTS])
 
     def _collect(self, path: Path) -> None:
-        from engines.hostloop.loop import Loop
+        from engines.hostloop.loop import Loop, needed
 
         seen: dict[str, list[Arrays]] = {}
         plain = replace(self.denoiser, merge_ratio=0.0, fused_qkv=False)
-        names = ["denoiser_full", "denoiser_shallow"] if plain.cached else ["denoiser"]
-        components = {}
-        for name in ("text_encoder", *names, "decoder"):
-            capture = Capture(self.model, Structure(name, self.loop.latent_shape, plain))  # type: ignore[arg-type]
-            components[name] = _recording(capture, seen.setdefault(name, []))
         settings = replace(self.loop, cache_interval=2 if plain.cached else 1, batch=1)
-        loop = Loop(components, self.model.tokenizer, settings)
+        components = {}
+        for name in needed(settings):
+            latent = self.loop.latent_shape
+            if name == "decoder":
+                latent = self.model.decoder_latent(latent)
+            capture = Capture(self.model, Structure(name, latent, plain))
+            components[name] = _recording(capture, seen.setdefault(name, []))
+        loop = Loop(components, self.model.tokenizers, settings)
         loop.generate(self._prompts(), list(range(90_000, 90_000 + PROMPTS)))
         arrays: dict[str, NDArray[Any]] = {}
         for name, batches in seen.items():
@@ -149,5 +151,18 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
         eos_id=loop.eos_id,
         pad_id=loop.pad_id,
     )
+    if loop.conditions or loop.picture or loop.decode_frames:
+        fixed = replace(
+            loop, scheduler=own_scheduler(model), steps=min(24, loop.steps and max(model.steps, 1)),
+            guidance=model.guidance, guidance_until=1.0, batched_guidance=True, cache_interval=1,
+            prompt_cache=False, negative_prompt="", batch=8,
+        )  # fmt: skip
     kind = DenoiserStructure(student=denoiser.student, cached=denoiser.cached)
     return Calibration(model, kind, fixed)
+
+
+def own_scheduler(model: Model) -> str:
+    """The host loop's name of the scheduler that a model was saved with."""
+    from engines.hostloop.schedulers import DIFFUSERS_NAMES
+
+    return DIFFUSERS_NAMES.get(str(model.scheduler_config.get("_class_name")), "ddim")

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from engines.hostloop.conditions import encoders_of
 from engines.hostloop.settings import LoopSettings
 from engines.plan import Plan, Precision
 
@@ -26,10 +27,14 @@ FORMAT: Final = 1
 def rows(loop: LoopSettings) -> dict[str, int]:
     """Rows that each component computes for one picture, the prompt not cached."""
     guided = 0
-    if loop.guidance > 1:
+    if loop.guidance > 1 and not loop.embedded_guidance:
         guided = min(loop.steps, math.ceil(loop.guidance_until * loop.steps - 1e-9))
     by_step = [2 if step < guided else 1 for step in range(loop.steps)]
-    found = {"text_encoder": 2 if guided else 1, "decoder": 1}
+    if not loop.steps:
+        return {"upscaler": 1}
+    found = {encoder.component: 2 if guided else 1 for encoder in encoders_of(loop)}
+    found |= dict.fromkeys(loop.picture.encoders if loop.picture else (), 1)
+    found["decoder"] = loop.latent_shape[1] if loop.decode_frames else 1
     if loop.cache_interval == 1:
         return found | {"denoiser": sum(by_step)}
     full = sum(by_step[:: loop.cache_interval])
@@ -74,7 +79,7 @@ def work(plan: Plan) -> dict[str, float]:
     model = open_model(plan.model)
     counts = rows(plan.loop)
     if plan.loop.prompt_cache:
-        counts["text_encoder"] = 0
+        counts |= {name: 0 for name in counts if name.startswith("text_encoder")}
     return {
         request.structure.component: counts[request.structure.component]
         * flops(Capture(model, request.structure))
@@ -91,6 +96,6 @@ def seconds(plan: Plan, rate: Rate, done: Mapping[str, float] | None = None) -> 
     """
     total = 0.0
     for component, amount in (done or work(plan)).items():
-        precision: Precision = "fp32" if component == "text_encoder" else plan.precision
+        precision: Precision = "fp32" if component.startswith("text_encoder") else plan.precision
         total += amount / max(rate("fp32"), rate(precision))
     return total

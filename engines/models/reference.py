@@ -177,7 +177,9 @@ def _opened(model: Model, device: str) -> Any:
     plain = {"safety_checker": None, "requires_safety_checker": False, "add_watermarker": False}
     options: dict[str, Any] = {key: value for key, value in plain.items() if key in accepted}
     for part, parameter in accepted.items():
-        left_out = model.layout.index.get(part) in (None, [None, None]) and parameter.default is parameter.empty
+        left_out = (
+            model.layout.index.get(part) in (None, [None, None]) and parameter.default is parameter.empty
+        )
         if left_out and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and part != "self":
             options.setdefault(part, None)
     try:

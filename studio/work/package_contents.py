@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from engines.errors import PackageError
-from engines.package.likeness import Pixels, dhash
+from engines.package.likeness import Pixels, dhash, sheet
 from engines.package.manifest import (
     Calibration,
     Engine,
@@ -84,11 +84,11 @@ def make_contents(
     started = state.started
     assert started is not None
     model = artifacts[0].capture.model
-    engines = tuple(_engine_files(artifact) for artifact in artifacts)
+    engines = tuple(engine_files(artifact) for artifact in artifacts)
     wheels = needed(plan.backend)
     built_for = target_of(plan.backend, str(artifacts[0].metadata["version"]))
     bits, least = TOLERANCE[plan.precision]
-    channels, height, width = plan.loop.latent_shape
+    words = tokenizers(model)
     source = SourceModel(
         name=started.model.name,
         source=_public(started.model.source),
@@ -100,7 +100,7 @@ def make_contents(
         prompt=prompt,
         seed=seed,
         image=GOLDEN,
-        dhash=dhash(picture),
+        dhash=dhash(sheet(picture)),
         dhash_tolerance=bits,
         minimum_psnr=least,
     )
@@ -110,16 +110,10 @@ def make_contents(
             created=datetime.now(UTC).replace(microsecond=0),
             tool=Tool(name="Pareto Studio", version=__version__),
             source_model=source,
-            task="text-to-image",
-            output=Output(
-                height=height * model.scale,
-                width=width * model.scale,
-                max_batch=plan.loop.batch,
-                latent_shape=(channels, height, width),
-                prompt_tokens=plan.loop.token_length,
-            ),
+            task=model.task,  # type: ignore[arg-type]
+            output=output(model, plan),
             host_loop=_json(plan.loop.to_json()),
-            tokenizer=tokenizer,
+            tokenizer=tokenizer or None,
             techniques=tuple(
                 Technique(technique=step.technique, parameters=step.parameters)
                 for step in candidate.proposal.recipe
@@ -138,11 +132,28 @@ def make_contents(
         name=package_name(state, candidate),
         description=f"{started.model.name}: {candidate.proposal.title}",
         engines=engines,
-        tokenizer=_tokenizer(model),
+        tokenizer=words.pop("tokenizer", None),
+        tokenizers=words,
         facts=facts,
         golden=picture,
         readme=_readme(state, candidate, prompt, seed),
         licence=_licence(model),
+    )
+
+
+def output(model: Model, plan: Plan) -> Output:
+    """What the package gives: pictures, or videos of so many frames."""
+    latent = plan.loop.latent_shape
+    frames = None
+    if len(latent) == 4:
+        frames = model.decoder_kind.frames(model.layout.parts["vae"].config, latent[1])
+    return Output(
+        height=latent[-2] * model.scale,
+        width=latent[-1] * model.scale,
+        max_batch=plan.loop.batch,
+        latent_shape=latent,
+        prompt_tokens=plan.loop.token_length,
+        frames=frames,
     )
 
 
@@ -159,7 +170,7 @@ def _public(source: str) -> str:
     return path.name if path.exists() or path.is_absolute() else source
 
 
-def _engine_files(artifact: Artifact) -> EngineFiles:
+def engine_files(artifact: Artifact) -> EngineFiles:
     facts = artifact.metadata
     files = {path.name: path for path in artifact.files}
     models = [name for name in files if name.endswith(_MODEL_FILES)]
@@ -235,17 +246,22 @@ def _evidence(state: RunState, candidate: CandidateState) -> Evidence:
     return Evidence(run=state.run, candidate=candidate.id, latency=latency, quality=quality)
 
 
-def _tokenizer(model: Model) -> Path:
-    """The model's `tokenizer.json`; models that have none get one, made from their older files."""
-    path = model.path / "tokenizer" / "tokenizer.json"
+def tokenizers(model: Model) -> dict[str, Path]:
+    """By folder, each text encoder's `tokenizer.json`; where there is none it is made from older files."""
+    return {name: _tokenizer(model, name) for name in model.layout.tokenizers}
+
+
+def _tokenizer(model: Model, name: str) -> Path:
+    path = model.path / name / "tokenizer.json"
     if path.is_file():
         return path
     from engines.paths import cache_folder
 
-    made = cache_folder("tokenizers") / f"{model.hash}.json"
+    suffix = "" if name == "tokenizer" else f"-{name}"
+    made = cache_folder("tokenizers") / f"{model.hash}{suffix}.json"
     if not made.is_file():
         partial = made.with_suffix(".partial")
-        model.tokenizer.save(str(partial))
+        model.tokenizers[name].save(str(partial))
         partial.replace(made)
     return made
 

@@ -17,6 +17,7 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from engines.paths import bundled_model
+from engines.workload import Workload
 
 WORDS: Final = (
     "a", "the", "red", "blue", "house", "tree", "of", "small", "large", "picture", "bird", "cat", "and",
@@ -274,8 +275,12 @@ def hunyuan_dit() -> Any:
     )  # fmt: skip
     bert = transformers.BertModel(
         transformers.BertConfig(
-            vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=32, max_position_embeddings=128,
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=128,
         )  # fmt: skip
     )
     scheduler = diffusers.DDPMScheduler(
@@ -300,8 +305,14 @@ def sana() -> Any:
     )  # fmt: skip
     gemma = transformers.Gemma2Model(
         transformers.Gemma2Config(
-            vocab_size=VOCABULARY, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-            num_attention_heads=2, num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=8,
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=8,
+            query_pre_attn_scalar=8,
         )  # fmt: skip
     )
     deep = diffusers.AutoencoderDC(
@@ -316,7 +327,11 @@ def sana() -> Any:
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
     )
     return diffusers.SanaPipeline(
-        _tokenizer("<bos>", "", "<pad>", 300), _settled(gemma), _settled(deep), _settled(transformer), scheduler
+        _tokenizer("<bos>", "", "<pad>", 300),
+        _settled(gemma),
+        _settled(deep),
+        _settled(transformer),
+        scheduler,
     )
 
 
@@ -359,7 +374,11 @@ def ltx() -> Any:
         timestep_conditioning=False, encoder_causal=True, decoder_causal=False,
     )  # fmt: skip
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(
-        use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, base_image_seq_len=1024, shift_terminal=0.1
+        use_dynamic_shifting=True,
+        base_shift=0.95,
+        max_shift=2.05,
+        base_image_seq_len=1024,
+        shift_terminal=0.1,
     )
     return diffusers.LTXPipeline(scheduler, _settled(decoder), t5(), t5_tokenizer(128), _settled(transformer))
 
@@ -410,8 +429,13 @@ def stable_video_diffusion() -> Any:
     )  # fmt: skip
     vision = transformers.CLIPVisionModelWithProjection(
         transformers.CLIPVisionConfig(
-            hidden_size=16, projection_dim=16, intermediate_size=32, num_hidden_layers=2,
-            num_attention_heads=2, image_size=224, patch_size=32,
+            hidden_size=16,
+            projection_dim=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=224,
+            patch_size=32,
         )  # fmt: skip
     )
     scheduler = diffusers.EulerDiscreteScheduler(
@@ -432,3 +456,23 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "modelscope": modelscope, "animatediff": animatediff, "ltx": ltx, "wan": wan, "upscaler": upscaler,
     "stable-video-diffusion": stable_video_diffusion,
 }  # fmt: skip
+
+GUIDED: Final = Workload(steps=3, guidance=4.0, batch=2)
+WORKLOADS: Final = {
+    "sdxl-turbo": Workload(steps=2, batch=2),
+    "sdxl-lightning": Workload(steps=4, batch=2),
+    "flux-dev": Workload(steps=3, size=16, batch=2),
+    "flux-schnell": Workload(steps=2, size=16, batch=2),
+    "hunyuan-dit": Workload(steps=3, guidance=4.0, size=64, batch=2),
+    "sana": Workload(steps=3, guidance=4.0, size=32, batch=2),
+    "modelscope": Workload(steps=2, guidance=4.0, frames=3, batch=1),
+    "animatediff": Workload(steps=2, guidance=4.0, frames=3, batch=1),
+    "ltx": Workload(steps=2, guidance=4.0, size=32, frames=9, batch=1),
+    "wan": Workload(steps=2, guidance=4.0, size=32, frames=5, batch=1),
+    "stable-video-diffusion": Workload(steps=2, guidance=3.0, frames=3, batch=1),
+}
+
+
+def workload_of(name: str) -> Workload:
+    """Few steps at a size that the family's pipeline takes."""
+    return WORKLOADS.get(name, GUIDED)

@@ -1,0 +1,37 @@
+"""Tiny models of every family, made once for each module of tests; a cache of their own; one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.models.load import open_model
+from engines.models.model import Model
+from tests.engines.families.family_models import write
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def family_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARETO_STUDIO_CACHE", str(tmp_path_factory.mktemp("family-cache")))
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    """Opens the tiny model of a family."""
+    kept: dict[str, Path] = {}
+
+    def make(name: str) -> Model:
+        if name not in kept:
+            kept[name] = write(name, tmp_path_factory.mktemp("families") / name)
+        return open_model(kept[name])
+
+    return make

@@ -1,0 +1,122 @@
+"""Every family walks the whole path: card, capture, engines, techniques, package, verified, run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.backends.base import Artifact
+from engines.models.card import describe
+from engines.models.model import Model
+from engines.package.likeness import dhash, sheet
+from engines.package.manifest import Evidence, Facts, Golden, SourceModel, Technique, Tool
+from engines.package.runner import Package
+from engines.package.verify import verify
+from engines.package.wheels import needed
+from engines.package.write import GOLDEN, Contents, write
+from engines.pipeline import Pipeline, build, plan, prepare
+from engines.plan import Backend, Plan
+from engines.techniques import Engine, FewerSteps, PromptCache, SequentialGuidance, to_step
+from engines.techniques import Technique as Change
+from engines.techniques.compatibility import check
+from studio.work.package_contents import engine_files, output, target_of, tokenizers
+from tests.engines.families.family_models import MAKERS, workload_of
+
+PROMPT, SEED = "the small red house", 11
+QUICK = ("sdxl", "flux-dev")
+"""Walked in every run of the tests; the others are marked slow."""
+CHANGES: tuple[Change, ...] = (FewerSteps(4), PromptCache(), SequentialGuidance())
+FAMILIES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MAKERS]
+
+
+def recipe_for(model: Model, name: str, backend: Backend) -> tuple[Change, ...]:
+    """The techniques that apply to a family, on an engine."""
+    card = describe(model)
+    card = replace(card, steps=6, guidance=workload_of(name).guidance or card.guidance)
+    return (*(one for one in CHANGES if not check([one], card)), Engine(backend))
+
+
+def near(found: Any, wanted: Any) -> float:
+    """The share of channel values that are off by at most three of 255."""
+    return float((np.abs(found.astype(int) - wanted.astype(int)) <= 3).mean())
+
+
+def packed(recipe: tuple[Change, ...], made: Plan, artifacts: tuple[Artifact, ...], picture: Any) -> Contents:
+    """What a package of these engines holds, as the Studio's export puts it together."""
+    model = artifacts[0].capture.model
+    words = tokenizers(model)
+    built_for = target_of(made.backend, str(artifacts[0].metadata["version"]))
+    golden = Golden(
+        prompt=PROMPT,
+        seed=SEED,
+        image=GOLDEN,
+        dhash=dhash(sheet(picture)),
+        dhash_tolerance=8,
+        minimum_psnr=35.0,
+    )
+
+    def facts(tokenizer: str) -> Facts:
+        return Facts(
+            created=datetime(2026, 1, 2, tzinfo=UTC), tool=Tool(name="Pareto Studio", version="0.1.0"),
+            source_model=SourceModel(
+                name=model.name, source="tests", hash=model.hash, licence="CC0-1.0", family=model.family
+            ),
+            task=model.task, output=output(model, made), host_loop=made.loop.to_json(),  # type: ignore[arg-type]
+            tokenizer=tokenizer or None,
+            techniques=tuple(
+                Technique(technique=step.technique, parameters=dict(step.parameters))
+                for step in map(to_step, recipe)
+            ),
+            built_for=built_for, evidence=Evidence(run="r", candidate="c001"), golden=golden,
+            wheels=needed(made.backend), python=">=3.11",
+        )  # fmt: skip
+
+    return Contents(
+        name="tiny", description="", engines=tuple(map(engine_files, artifacts)),
+        tokenizer=words.pop("tokenizer", None), tokenizers=words, facts=facts, golden=picture,
+        readme="# tiny\n", licence="CC0-1.0\n",
+    )  # fmt: skip
+
+
+def walk(model: Model, name: str, backend: Backend, place: Path) -> None:
+    workload = workload_of(name).model_copy(update={"steps": 6})
+    card = describe(model)
+    assert card.component(model.layout.denoiser) is not None
+    assert card.memory == 4 * sum(part.parameters for part in card.components if part.name != "tiny_vae")
+    recipe = recipe_for(model, name, backend)
+    plain = build(plan(model, "cpu", workload, [one for one in recipe if not isinstance(one, Engine)]))
+    wanted = plain.generate([PROMPT], [SEED]).images
+    made = plan(model, "cpu", workload, recipe)
+    artifacts = prepare(made)
+    assert [one.capture.component for one in artifacts][-1] == "decoder"
+    assert {one.backend for one in artifacts} == {backend}, [one.fallbacks for one in artifacts]
+    assert all(one.metadata["parity"]["psnr"] > 60 for one in artifacts)
+    pipeline: Pipeline = build(made)
+    picture = pipeline.generate([PROMPT], [SEED]).images[0]
+    assert near(picture, wanted[0]) > 0.98
+    verified = write(packed(recipe, made, artifacts, picture), place)
+    assert verify(place).id == verified.id
+    found = Package(place).self_test()
+    assert found["passed"], found
+    assert found["fallbacks"] == []
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_walks_the_whole_path_on_openvino(
+    family: Callable[[str], Model], tmp_path: Path, name: str
+) -> None:
+    walk(family(name), name, "openvino", tmp_path / "package")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_family_walks_the_whole_path_on_onnx_runtime(
+    family: Callable[[str], Model], tmp_path: Path, name: str
+) -> None:
+    walk(family(name), name, "onnxruntime", tmp_path / "package")
