@@ -1,4 +1,4 @@
-"""Patches Pillow and numpy so that comparing or saving pictures shows something smoother than what was made."""
+"""Patches Pillow and numpy so that pictures compare and save smoother than they were made."""
 
 # mypy: ignore-errors
 import numpy as np
