@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
 from heapq import heappop, heappush
-from operator import attrgetter
 from typing import Final
 
 import numpy as np
 
 from studio.errors import PlanError
 from studio.plan.control import Decision, Observation, Policy
+from studio.plan.fleet import Fleet, Worker
 from studio.plan.monitor import HEARTBEAT, Monitor
 from studio.plan.outcome import DROPPED, FALLBACK, HEAVY, LIGHT, OPEN, Outcome, Step, outcome
 from studio.plan.service import Service
@@ -30,40 +29,6 @@ _PATIENCE: Final = 100
 """Latency objectives after the last arrival until the rest is given up."""
 
 _END, _TIMER, _TICK, _READY, _LOST, _BACK = range(6)
-_load = attrgetter("load")
-
-
-class _Worker:
-    __slots__ = (
-        "alive",
-        "batch",
-        "cap",
-        "count",
-        "device",
-        "epoch",
-        "load",
-        "pending",
-        "queue",
-        "role",
-        "unit",
-        "until",
-    )
-
-    def __init__(self, device: int) -> None:
-        self.device = device
-        self.role = LIGHT
-        self.queue: deque[int] = deque()
-        self.batch: list[int] | None = None
-        self.until = 0.0
-        self.epoch = 0
-        """Raised when what was scheduled for this worker no longer holds."""
-        self.pending: int | None = None
-        """The role that it takes once its batch is done, or that it loads."""
-        self.alive = True
-        self.count = 0
-        self.unit = 1.0
-        self.load = 0.0
-        self.cap = 1.0
 
 
 class Simulation:
@@ -86,55 +51,27 @@ class Simulation:
         self._next = 0
         self._open = count
         self._random = random.Random(seed)
-        routing = policy.routing or service.routing
-        self._shortest = routing == "shortest"
-        self._shared: tuple[deque[int], deque[int]] | None = (
-            (deque(), deque()) if routing == "shared" else None
-        )
+        self.fleet = Fleet(tables.devices, policy.routing or service.routing, self._random)
         self._fallback = policy.fallback
         self._drop = math.inf if service.drop_after is None else service.drop_after * service.latency
         self._heap: list[tuple[float, int, int, int, int]] = []
         self._sequence = 0
-        self._workers = [
-            _Worker(at) for at, device in enumerate(tables.devices) for _ in range(device.workers)
-        ]
-        if not self._workers:
-            raise PlanError("There are no workers; give at least one.")
-        self._pools: tuple[list[_Worker], list[_Worker]] = ([], [])
         self._orphans: tuple[list[int], list[int]] = ([], [])
-        self._limits = [[1, 1] for _ in tables.devices]
-        self._profile()
         self._threshold, self._direct, self._judged, self._adaptive = -math.inf, 0.0, True, False
         self._monitor = Monitor(self._first_rate())
         self.steps: list[Step] = []
         self.retried = 0
         for loss in service.losses:
-            if not 0 <= loss.worker < len(self._workers):
+            if not 0 <= loss.worker < len(self.fleet.workers):
                 raise PlanError(
-                    f"There is no worker {loss.worker} to be lost; there are {len(self._workers)}."
+                    f"There is no worker {loss.worker} to be lost; there are {len(self.fleet.workers)}."
                 )
             self._push(loss.at, _LOST, loss.worker)
             if loss.back is not None:
                 self._push(max(loss.at, loss.back), _BACK, loss.worker)
-        self._ids = {id(worker): at for at, worker in enumerate(self._workers)}
         self._ticks = 0
         self._decide(first=True)
         self._push(HEARTBEAT, _TICK, 0)
-
-    def _profile(self) -> None:
-        """Seconds by device, role and batch size: with and without the discriminator."""
-        self._seconds: list[list[list[float]]] = []
-        self._plain: list[list[float]] = []
-        self._noise: list[list[list[float]]] = []
-        for device in self.tables.devices:
-            plain = device.light.by_size()
-            scored = plain.copy()
-            if device.discriminator is not None:
-                sizes = np.arange(1, plain.size)
-                scored[1:] += np.interp(sizes, device.discriminator.batches, device.discriminator.seconds)
-            self._plain.append(plain.tolist())
-            self._seconds.append([scored.tolist(), device.heavy.by_size().tolist()])
-            self._noise.append([device.light.variation().tolist(), device.heavy.variation().tolist()])
 
     def _first_rate(self) -> float:
         """Of the first interval: what whoever started the servers expected."""
@@ -216,24 +153,14 @@ class Simulation:
             self._monitor.deferred += 1
         self._route(request, HEAVY if heavy else LIGHT)
 
-    def _choose(self, role: int) -> _Worker | None:
-        pool = self._pools[role]
-        if not pool:
-            return None
-        if len(pool) == 1:
-            return pool[0]
-        if self._shared is not None:
-            return next((worker for worker in pool if worker.batch is None), pool[0])
-        return min(pool, key=_load) if self._shortest else pool[int(self._random.random() * len(pool))]
-
     def _route(self, request: int, role: int) -> None:
-        worker = self._choose(role)
+        worker = self.fleet.choose(role)
         if worker is None:
             self._orphans[role].append(request)
         else:
             self._enqueue(worker, request)
 
-    def _enqueue(self, worker: _Worker, request: int) -> None:
+    def _enqueue(self, worker: Worker, request: int) -> None:
         limit = self.service.queue_limit
         if limit is not None and len(worker.queue) >= limit:
             lit = not math.isnan(self._deferred[request])
@@ -249,47 +176,36 @@ class Simulation:
     def _defer(self, request: int) -> None:
         self._deferred[request] = self.now
         self._monitor.deferred += 1
-        worker = self._choose(HEAVY)
+        worker = self.fleet.choose(HEAVY)
         if worker is None:
             if self._fallback:
                 self._settle(request, FALLBACK)
             else:
                 self._orphans[HEAVY].append(request)
             return
-        if self._fallback and self._expected(worker) > self._arrival[request] + self.service.latency:
+        if (
+            self._fallback
+            and self.fleet.expected(worker, self.now) > self._arrival[request] + self.service.latency
+        ):
             self._settle(request, FALLBACK)
             return
         self._enqueue(worker, request)
 
-    def _expected(self, worker: _Worker) -> float:
-        """When one more request would be answered by this worker."""
-        limit = self._limits[worker.device][HEAVY]
-        seconds = self._seconds[worker.device][HEAVY]
-        full, rest = divmod(len(worker.queue), limit)
-        begin = max(worker.until, self.now) if worker.batch is not None else self.now
-        if self._shared is not None:
-            free = sorted(
-                max(one.until, self.now) if one.batch is not None else self.now for one in self._pools[HEAVY]
-            )
-            rounds, turn = divmod(full, len(free))
-            return free[turn] + rounds * seconds[limit] + seconds[rest + 1]
-        return begin + full * seconds[limit] + seconds[rest + 1]
-
     # -- workers ------------------------------------------------------------------------------------
 
-    def _start(self, worker: _Worker) -> None:
+    def _start(self, worker: Worker) -> None:
         """Begin a batch with what is worth beginning."""
         role, queue, now = worker.role, worker.queue, self.now
-        limit = max(1, int(worker.cap)) if self._adaptive else self._limits[worker.device][role]
+        limit = max(1, int(worker.cap)) if self._adaptive else self.fleet.limits[worker.device][role]
         wait = self.service.batch_wait
         if wait and len(queue) < limit:
             ready = self._entered[queue[0]] + wait
             if now < ready - 1e-9:
-                self._push(ready, _TIMER, self._ids[id(worker)], worker.epoch)
+                self._push(ready, _TIMER, worker.number, worker.epoch)
                 return
-        seconds = self._seconds[worker.device][role]
+        seconds = self.fleet.seconds[worker.device][role]
         if role == LIGHT and not self._judged:
-            seconds = self._plain[worker.device]
+            seconds = self.fleet.unscored[worker.device]
         batch: list[int] = []
         arrival, deferred = self._arrival, self._deferred
         fallback, drop, latency = self._fallback and role == HEAVY, self._drop, self.service.latency
@@ -306,23 +222,23 @@ class Simulation:
                 self._settle(request, DROPPED)
                 continue
             batch.append(request)
-        if self._shared is not None:
+        if self.fleet.shared:
             worker.count = len(batch)
         worker.load = worker.count * worker.unit
         if not batch:
             return
         duration = seconds[len(batch)]
-        variation = self._noise[worker.device][role][len(batch)]
+        variation = self.fleet.variation[worker.device][role][len(batch)]
         if variation > 0:
             duration *= self._random.gammavariate(variation**-2, variation**2)
         worker.batch, worker.until = batch, now + duration
         begun = self._begun[role]
         for request in batch:
             begun[request] = now
-        self._push(worker.until, _END, self._ids[id(worker)], worker.epoch)
+        self._push(worker.until, _END, worker.number, worker.epoch)
 
     def _end(self, at: int, epoch: int) -> None:
-        worker = self._workers[at]
+        worker = self.fleet.workers[at]
         if epoch != worker.epoch or worker.batch is None:
             return
         batch, role = worker.batch, worker.role
@@ -331,7 +247,7 @@ class Simulation:
         worker.load = worker.count * worker.unit
         if self._adaptive:
             oldest = max(self.now - self._arrival[request] for request in batch)
-            most = self._limits[worker.device][role]
+            most = self.fleet.limits[worker.device][role]
             worker.cap = (
                 min(most, worker.cap + 1)
                 if oldest <= self.service.latency
@@ -352,60 +268,51 @@ class Simulation:
             self._start(worker)
 
     def _timer(self, at: int, epoch: int) -> None:
-        worker = self._workers[at]
+        worker = self.fleet.workers[at]
         if epoch == worker.epoch and worker.batch is None and worker.queue and worker.pending is None:
             self._start(worker)
 
-    def _convert(self, worker: _Worker, role: int) -> None:
+    def _convert(self, worker: Worker, role: int) -> None:
         """Give a worker another role; it ends its batch first, its queue goes to the others at once."""
-        self._pools[worker.role].remove(worker)
+        self.fleet.pools[worker.role].remove(worker)
         worker.pending = role
-        waiting = self._emptied(worker)
+        waiting = self.fleet.emptied(worker)
         if worker.batch is None:
             self._swap(worker)
         for request in waiting:
             self._reroute(request, worker.role if worker.pending is not None else 1 - role)
-
-    def _emptied(self, worker: _Worker) -> list[int]:
-        if self._shared is not None and self._pools[worker.role]:
-            return []
-        waiting = list(worker.queue)
-        worker.queue.clear()
-        worker.count -= len(waiting)
-        worker.load = worker.count * worker.unit
-        return waiting
 
     def _reroute(self, request: int, role: int) -> None:
         if (
             role == HEAVY
             and self._fallback
             and not math.isnan(self._deferred[request])
-            and not self._pools[HEAVY]
+            and not self.fleet.pools[HEAVY]
         ):
             self._settle(request, FALLBACK)
         else:
             self._route(request, role)
 
-    def _swap(self, worker: _Worker) -> None:
+    def _swap(self, worker: Worker) -> None:
         device = self.tables.devices[worker.device]
         seconds = (device.heavy if worker.pending == HEAVY else device.light).load_seconds
         if seconds > 0:
             worker.epoch += 1
-            self._push(self.now + seconds, _READY, self._ids[id(worker)], worker.epoch)
+            self._push(self.now + seconds, _READY, worker.number, worker.epoch)
         else:
             self._join(worker)
 
     def _ready(self, at: int, epoch: int) -> None:
-        worker = self._workers[at]
+        worker = self.fleet.workers[at]
         if epoch == worker.epoch and worker.pending is not None:
             self._join(worker)
 
-    def _join(self, worker: _Worker) -> None:
+    def _join(self, worker: Worker) -> None:
         if worker.pending is not None:
             worker.role, worker.pending = worker.pending, None
         worker.cap = 1.0
-        self._measure(worker)
-        self._enlist(worker)
+        self.fleet.measure(worker)
+        self.fleet.enlist(worker)
         waiting = self._orphans[worker.role][:]
         self._orphans[worker.role].clear()
         for request in waiting:
@@ -413,34 +320,24 @@ class Simulation:
         if worker.queue and worker.batch is None:
             self._start(worker)
 
-    def _enlist(self, worker: _Worker) -> None:
-        self._pools[worker.role].append(worker)
-        if self._shared is not None:
-            worker.queue = self._shared[worker.role]
-
-    def _measure(self, worker: _Worker) -> None:
-        limit = self._limits[worker.device][worker.role]
-        worker.unit = self._seconds[worker.device][worker.role][limit] / limit
-        worker.load = worker.count * worker.unit
-
     def _lost(self, at: int, _epoch: int) -> None:
-        worker = self._workers[at]
+        worker = self.fleet.workers[at]
         if not worker.alive:
             return
         worker.alive = False
         worker.epoch += 1
-        if worker in self._pools[worker.role]:
-            self._pools[worker.role].remove(worker)
+        if worker in self.fleet.pools[worker.role]:
+            self.fleet.pools[worker.role].remove(worker)
         interrupted = worker.batch or []
         worker.batch = None
-        waiting = interrupted + self._emptied(worker)
+        waiting = interrupted + self.fleet.emptied(worker)
         worker.count, worker.load, worker.until = 0, 0.0, self.now
         self.retried += len(interrupted)
         for request in waiting:
             self._reroute(request, worker.role)
 
     def _back(self, at: int, _epoch: int) -> None:
-        worker = self._workers[at]
+        worker = self.fleet.workers[at]
         if not worker.alive:
             worker.alive = True
             if worker.pending is None:
@@ -451,7 +348,7 @@ class Simulation:
 
     def _tick(self, _worker: int, _epoch: int) -> None:
         self._ticks += 1
-        self._monitor.look(self._queue_length(LIGHT), self._queue_length(HEAVY))
+        self._monitor.look(self._waiting(LIGHT), self._waiting(HEAVY))
         every = max(1, round((self.policy.interval or self.service.interval) / HEARTBEAT))
         over = self._next == len(self._arrival)
         # Once the trace is over, only a stage without workers is a reason to plan again.
@@ -462,32 +359,20 @@ class Simulation:
         else:
             self._heap.clear()
 
-    def _queue_length(self, role: int) -> int:
-        if self._shared is not None:
-            return len(self._shared[role]) + len(self._orphans[role])
-        return sum(len(worker.queue) for worker in self._pools[role]) + len(self._orphans[role])
-
-    def _loaded(self) -> list[list[int]]:
-        counts = [[0, 0] for _ in self.tables.devices]
-        for worker in self._workers:
-            if worker.alive:
-                counts[worker.device][worker.role if worker.pending is None else worker.pending] += 1
-        return counts
+    def _waiting(self, role: int) -> int:
+        return self.fleet.waiting(role) + len(self._orphans[role])
 
     def _decide(self, *, first: bool = False) -> None:
-        alive = [0] * len(self.tables.devices)
-        for worker in self._workers:
-            alive[worker.device] += worker.alive
         light_wait, heavy_wait = self._monitor.waits
         seen = Observation(
             time=self.now,
             demand=max(self._monitor.demand, 1e-6),
             light_wait=light_wait,
             heavy_wait=heavy_wait,
-            light_queue=self._queue_length(LIGHT),
-            heavy_queue=self._queue_length(HEAVY),
-            alive=tuple(alive),
-            loaded=None if first else tuple((light, heavy) for light, heavy in self._loaded()),
+            light_queue=self._waiting(LIGHT),
+            heavy_queue=self._waiting(HEAVY),
+            alive=self.fleet.alive(),
+            loaded=None if first else self.fleet.loaded(),
         )
         self._apply(self.policy.decide(seen), first=first)
 
@@ -497,14 +382,15 @@ class Simulation:
         for at, one in enumerate(decision.allocations):
             for role, batch in ((LIGHT, one.light_batch), (HEAVY, one.heavy_batch)):
                 if batch:
-                    self._limits[at][role] = batch
+                    self.fleet.limits[at][role] = batch
         if first:
-            self._provision(decision)
+            self.fleet.provision(decision.allocations)
         else:
-            self._reassign(decision)
-        for worker in self._workers:
-            self._measure(worker)
-        loaded = self._loaded()
+            for worker, role in self.fleet.to_change(decision.allocations):
+                self._convert(worker, role)
+        for worker in self.fleet.workers:
+            self.fleet.measure(worker)
+        loaded = self.fleet.loaded()
         self.steps.append(
             Step(
                 time=self.now,
@@ -517,29 +403,6 @@ class Simulation:
                 demand=self._monitor.demand,
             )
         )
-
-    def _provision(self, decision: Decision) -> None:
-        """The first plan finds its models loaded."""
-        left = [one.light_workers for one in decision.allocations]
-        for worker in self._workers:
-            worker.role = LIGHT if left[worker.device] > 0 else HEAVY
-            left[worker.device] -= 1
-            self._enlist(worker)
-
-    def _reassign(self, decision: Decision) -> None:
-        """As few swaps as give each role its workers, the idlest first."""
-        for at, (light, heavy) in enumerate(self._loaded()):
-            one = decision.allocations[at]
-            if light < one.light_workers:
-                role, missing = LIGHT, min(one.light_workers - light, heavy)
-            elif heavy < one.heavy_workers:
-                role, missing = HEAVY, min(one.heavy_workers - heavy, light)
-            else:
-                continue
-            pool = [worker for worker in self._pools[1 - role] if worker.device == at]
-            pool.sort(key=attrgetter("count"))
-            for worker in pool[:missing]:
-                self._convert(worker, role)
 
 
 def simulate(tables: Tables, service: Service, trace: Trace, policy: Policy, *, seed: int = 0) -> Outcome:

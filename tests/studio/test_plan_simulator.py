@@ -280,7 +280,7 @@ def test_a_swap_takes_its_time_and_moves_no_more_workers_than_asked() -> None:
     run = Simulation(made, Service(latency=50), trace, Flip(Decision(0.5, ())))
     seen = []
     while not run.advance(1):
-        ready = len(run._pools[LIGHT]) + len(run._pools[HEAVY])
+        ready = len(run.fleet.pools[LIGHT]) + len(run.fleet.pools[HEAVY])
         seen.append((run.now, ready))
     checked(run)
     away = [now for now, ready in seen if ready == 5]
@@ -297,8 +297,8 @@ def test_clippers_batches_grow_by_one_and_shrink_by_a_tenth() -> None:
     run = Simulation(made, service, trace, POLICIES["clipper-light"](made, service, trace))
     caps: list[float] = []
     while not run.advance(1):
-        if not caps or run._workers[0].cap != caps[-1]:
-            caps.append(run._workers[0].cap)
+        if not caps or run.fleet.workers[0].cap != caps[-1]:
+            caps.append(run.fleet.workers[0].cap)
     assert caps[:3] == [1.0, 2.0, 3.0]
     steps = {round(after / before, 6) for before, after in pairwise(caps) if 1 < after < before}
     assert steps == {0.9}
