@@ -33,7 +33,10 @@ class _Item:
     prompt: str
     seed: int
     arrived: float
+    deadline: float
     future: asyncio.Future[Drawing]
+    spare: bool = False
+    """There is something else to hand back: not begun where it would be late."""
     attempts: int = 0
     alone: bool = False
     """Its batch was refused: whose fault it was shows when each is asked alone."""
@@ -143,8 +146,10 @@ class Pool:
         share = (batch - below) / (above - below)
         return (1 - share) * self.seconds[below] + share * self.seconds[above]
 
-    async def draw(self, prompt: str, seed: int, deadline: float) -> Drawing:
+    async def draw(self, prompt: str, seed: int, deadline: float, *, spare: bool = False) -> Drawing:
         """One picture.  Cancelling it, or the deadline, takes it off the queue.
+
+        `spare`: do not begin what would be late, because something else can be handed back.
 
         Raises:
             Refusal: busy, late, broken or stopping.
@@ -154,7 +159,7 @@ class Pool:
         if not self.room(1):
             raise busy(len(self._queue), self.estimate())
         loop = asyncio.get_running_loop()
-        item = _Item(prompt, seed, loop.time(), loop.create_future())
+        item = _Item(prompt, seed, loop.time(), deadline, loop.create_future(), spare)
         self._queue.append(item)
         self._changed.set()
         try:
@@ -302,6 +307,7 @@ class Pool:
         async with self._turn:
             while True:
                 wait: float | None = None
+                self._drop_late(loop.time())
                 if self._queue:
                     first = self._queue[0]
                     wait = first.arrived + self.tuning.wait - loop.time()
@@ -316,6 +322,17 @@ class Pool:
                         await self._changed.wait()
                 except TimeoutError:
                     continue
+
+    def _drop_late(self, now: float) -> None:
+        """Let go of the first in the queue as long as beginning it would be in vain."""
+        while self._queue:
+            first = self._queue[0]
+            size = 1 if first.alone else min(self.tuning.batch, len(self._queue))
+            if not first.spare or now + self.time_of(size) <= first.deadline:
+                return
+            self._queue.popleft()
+            if not first.future.done():
+                first.future.set_exception(late())
 
     def _again(self, items: list[_Item], error: EngineDied) -> None:
         """Ask another process, unless the request has cost too many already."""

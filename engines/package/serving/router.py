@@ -95,7 +95,7 @@ class Router:
             self._note("late")
             return self._done(ask, begun, light, None, "late")
         try:
-            heavy = await self.heavy.draw(ask.prompt, ask.seed, ask.deadline - RESERVE)
+            heavy = await self.heavy.draw(ask.prompt, ask.seed, ask.deadline - RESERVE, spare=True)
         except Refusal as refusal:
             if refusal.code == "stopping":
                 raise

@@ -80,7 +80,7 @@ def build(network: Path, backend: str, folder: Path, pictures: Pixels, prompts: 
     """
     try:
         model = Scorer(network)
-        expected = load(network)(pictures, prompts)
+        expected = load(network)(pictures.copy(), prompts)  # torch takes no arrays that are read only
         name = _openvino(model, folder) if backend == "openvino" else _onnx(model, folder)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
