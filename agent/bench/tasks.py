@@ -1,4 +1,4 @@
-"""The generator of tasks: the same seed gives the same tasks; a sample of any size keeps the levels' shares."""
+"""The generator of tasks: the same seed gives the same tasks; a sample keeps the levels' shares."""
 
 from __future__ import annotations
 

@@ -172,6 +172,33 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
     _workload(evaluate)
 
+    bench = add("bench", "solve tasks of five levels with an agent and print its pass rate (DiffBench)")
+    bench.add_argument("model", nargs="?", default="tiny-scenes", help=MODEL)
+    bench.add_argument("--device", default="cpu")
+    bench.add_argument("--agent", choices=("built-in", "one-shot", "llm"), default="built-in")
+    bench.add_argument("--levels", default="L1-L5", help="for example L1-L5, L2, or L1,L4 (default: all)")
+    bench.add_argument(
+        "--sample",
+        type=_between(1, 100_000),
+        default=60,
+        help="how many of the tasks, levels in their shares",
+    )
+    bench.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
+    bench.add_argument(
+        "--search", type=_between(1, 1000), default=28, help="evaluations that find what L4 and L5 ask for"
+    )
+    bench.add_argument("--generations", type=_between(1, 100), default=4, help="of an agent's own search")
+    bench.add_argument("--population", type=_between(1, 100), default=7)
+    bench.add_argument(
+        "--without", action="append", default=[], choices=("knowledge", "genetic", "debugger"),
+        help="leave a part of the agent out, to see what it is worth; may be given again",
+    )  # fmt: skip
+    bench.add_argument("--out", type=Path, metavar="DIR", help="folder of results and report")
+    bench.add_argument("--llm-model", default="", metavar="NAME")
+    bench.add_argument("--llm-url", default="", metavar="URL")
+    bench.add_argument("--llm-budget", default="", metavar="AMOUNT")
+    _workload(bench)
+
     compare = add("compare", "make the same pictures with two candidates and measure the difference")
     compare.add_argument("run", help=RUN)
     compare.add_argument("a", help="a candidate, or baseline, winner, knee")

@@ -173,6 +173,33 @@ def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     )[0]
 
 
+def _bench(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.bench import bench
+
+    with show.progress(terminal) as job_of:
+        result = bench(
+            job_of(home),
+            model=given.model,
+            target=given.device,
+            agent=given.agent,
+            levels=given.levels,
+            sample=given.sample,
+            seed=given.seed,
+            search=given.search,
+            generations=given.generations,
+            population=given.population,
+            without=tuple(given.without),
+            workload=workload(given),
+            out=str(given.out.expanduser()) if given.out else "",
+            llm_model=given.llm_model,
+            llm_url=given.llm_url,
+            llm_budget=given.llm_budget,
+        )
+    terminal.document(result)
+    show.rates(terminal, result)
+    return 1 if result["ended"] else 0
+
+
 def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.compare import compare
 
@@ -283,6 +310,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "optimize": _optimize,
     "resume": _resume,
     "evaluate": _evaluate,
+    "bench": _bench,
     "compare": _compare,
     "export": _export,
     "serve": _serve,

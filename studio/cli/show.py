@@ -146,6 +146,27 @@ def comparison(terminal: Terminal, result: dict[str, Any]) -> None:
     terminal.say(f"Pictures: {escape(Path(result['folder']) / 'compare')}")
 
 
+def rates(terminal: Terminal, result: dict[str, Any]) -> None:
+    """A benchmark's rates, a line a level."""
+    if terminal.machine:
+        return
+    shown = table("Level", ">Tasks", ">Passed", ">Pass rate", ">Achievement", "Failures")
+    for row in result["rates"]:
+        achieved = row["achievement_rate"]
+        shown.add_row(
+            row["level"],
+            str(row["tasks"]),
+            str(row["passed"]),
+            f"{row['pass_rate']:.1%}",
+            "" if achieved is None else f"{achieved:.1%}",
+            ", ".join(f"{name} {count}" for name, count in row["failures"].items()),
+        )
+    terminal.console.print(shown)
+    if result["ended"]:
+        terminal.say(f"[yellow]{escape(result['ended'])}[/]")
+    terminal.say(f"{result['tasks']} of {result['of']} tasks done; report: {escape(result['report'])}")
+
+
 def package(terminal: Terminal, result: dict[str, Any]) -> None:
     if terminal.machine:
         return

@@ -1,0 +1,222 @@
+"""DiffBench: the generator, the targets, the scores and the agents, on the arithmetic judge."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.bench.run import run
+from agent.bench.score import judge_task, rates
+from agent.bench.solve import BuiltIn, Language, World
+from agent.bench.targets import targets
+from agent.bench.tasks import COUNTS, LEVELS, Task, generate, sample
+from agent.bench.verdicts import KeptJudge, fingerprint, from_json, to_json
+from agent.candidate import Candidate, Interval, Proposal, Recipe, Step, Verdict
+from agent.coder import ScriptWriter
+from agent.evaluate.static import differs
+from agent.evolution.front import Judged
+from agent.evolution.space import key
+from agent.llm.briefing import Surroundings
+from agent.llm.conversation import Conversation
+from agent.llm.key import Secret
+from agent.llm.presets import HYBRID
+from agent.llm.service import Service
+from agent.llm.spending import Spending
+from agent.planner.structures import Fits, at_random
+from tests.messages_service import MessagesService, Streamed
+
+
+@pytest.fixture
+def found(world: Any) -> list[Judged]:
+    """A search of sixty recipes drawn at random."""
+    judge = world.judge()
+    recipes: list[Recipe] = []
+    for recipe in at_random(world.space, random.Random(4), Fits(world.context.check, world.space)):
+        if recipe and key(recipe) not in {key(one) for one in recipes}:
+            recipes.append(recipe)
+        if len(recipes) == 60:
+            break
+    history = [Judged(Candidate("c000", 0, Proposal((), "", "baseline"), ""), judge.baseline())]
+    for number, recipe in enumerate(recipes, 1):
+        candidate = Candidate(f"c{number:03}", 1, Proposal(recipe, "", "seed"), "")
+        history.append(Judged(candidate, judge.judge(candidate, lambda *_: None)))
+    return history
+
+
+def test_there_are_as_many_tasks_as_published_and_no_two_are_the_same(
+    world: Any, found: list[Judged]
+) -> None:
+    tasks = generate(world.context, targets(found))
+    assert Counter(one.level for one in tasks) == COUNTS
+    assert len(tasks) == 604
+    assert len({one.id for one in tasks}) == 604
+    assert tasks == generate(world.context, targets(found))
+    assert tasks != generate(world.context, targets(found), seed=1)
+    for task in tasks:
+        if task.required:
+            assert world.context.check(task.required) == []
+            assert world.space.canonical(task.required) == task.required
+    assert {one.difficulty for one in tasks if one.level == "L4"} == {"easy", "medium", "hard"}
+
+
+def test_a_sample_keeps_the_levels_shares(world: Any, found: list[Judged]) -> None:
+    tasks = generate(world.context, targets(found))
+    drawn = sample(tasks, 60)
+    assert len(drawn) == 60
+    sizes = Counter(one.level for one in drawn)
+    assert [sizes[level] for level in LEVELS] == [4, 12, 26, 9, 9]
+    assert drawn == sample(tasks, 60)
+    assert drawn != sample(tasks, 60, seed=1)
+    assert sample(tasks, 9999) == tasks
+
+
+def test_a_task_reads_as_a_sentence() -> None:
+    plain = Task("L2", "Tiny", "cpu", (Step("fewer-steps", {"steps": 12}), Step("bf16")))
+    assert plain.text == (
+        "Write the inference script of Tiny on cpu sampled with fewer-steps(steps=12), accelerated with bf16."
+    )
+    aimed = Task("L4", "Tiny", "cpu", speedup=3.0, loss=0.02, without=("int8",))
+    assert aimed.text.endswith(
+        "3.00 times as fast as the unchanged model, and a quality loss of at most 0.02, without int8."
+    )
+
+
+def test_targets_are_what_the_search_reached_under_its_bounds(found: list[Judged]) -> None:
+    there = targets(found)
+    assert len(there) == 31
+    by_name = {one.id: one for one in found}
+    for target in there:
+        best = by_name[target.found]
+        assert best.loss <= target.loss
+        assert best.verdict.speedup is not None
+        assert best.verdict.speedup.value == pytest.approx(target.speedup, abs=1e-3)
+        assert not {step.technique for step in best.candidate.proposal.recipe} & set(target.without)
+    assert targets(found[:1]) == []
+
+
+def verdict(speedup: float = 3.0, loss: float = 0.01, state: Any = "passed", stage: Any = "gate") -> Verdict:
+    def around(value: float) -> Interval:
+        return Interval(value, value, value)
+
+    return Verdict(
+        state, stage, "why", latency=around(1 / speedup), speedup=around(speedup), loss=around(loss)
+    )
+
+
+STUDENT: Recipe = (Step("student", {"steps": 4}),)
+L2 = Task("L2", "Tiny", "cpu", STUDENT)
+L4 = Task("L4", "Tiny", "cpu", speedup=4.0, loss=0.02, without=("int8",))
+L5 = Task("L5", "Tiny", "cpu", seconds=0.25, loss=0.02)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "written", "reference", "failure", "achieved"),
+    [
+        (L2, verdict(), STUDENT, None, "", None),
+        (L2, verdict(loss=0.2), STUDENT, 0.19, "", None),
+        (L2, verdict(loss=0.3), STUDENT, 0.19, "absolute quality", None),
+        (L2, verdict(), (Step("student", {"steps": 2}),), None, "key attribute", None),
+        (L2, verdict(), None, None, "key attribute", None),
+        (L2, verdict(state="failed", stage="build"), STUDENT, None, "compile", None),
+        (L2, verdict(state="failed", stage="static"), None, None, "compile", None),
+        (L2, verdict(state="failed", stage="gate"), STUDENT, None, "absolute quality", None),
+        (L2, None, None, None, "no answer", None),
+        (L4, verdict(speedup=4.0), STUDENT, None, "", 1.0),
+        (L4, verdict(speedup=2.0), STUDENT, None, "relative speed", 0.5),
+        (L4, verdict(speedup=9.0, loss=0.03), STUDENT, None, "relative quality", 0.0),
+        (L4, verdict(speedup=9.0), (Step("int8"),), None, "key attribute", 0.0),
+        (L4, None, None, None, "no answer", 0.0),
+        (L5, verdict(speedup=4.0), STUDENT, None, "", 1.0),
+        (L5, verdict(speedup=3.0), STUDENT, None, "relative speed", 0.75),
+    ],
+)
+def test_each_failure_has_its_class(
+    task: Task, given: Any, written: Any, reference: Any, failure: str, achieved: Any
+) -> None:
+    why, _, share = judge_task(task, given, written, reference)
+    assert why == failure
+    assert share == (pytest.approx(achieved) if achieved is not None else None)
+
+
+def test_a_verdict_is_kept_and_the_same_script_is_judged_once(world: Any, tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    writer = ScriptWriter()
+    proposal = Proposal(world.space.canonical(STUDENT), "One reason.", "seed")
+    script = writer.write(proposal, world.context)
+    other = writer.write(replace(proposal, why="Another reason."), world.context)
+    assert script != other
+    assert fingerprint(script) == fingerprint(other)
+    judge = KeptJudge(world.judge(), file)
+    first = judge.judge(Candidate("c001", 1, proposal, script), lambda *_: None)
+    assert judge.judge(Candidate("c002", 1, proposal, other), lambda *_: None) == first
+    assert judge.fresh == 1
+    assert from_json(to_json(first)) == first
+    file.write_text(file.read_text() + '{"script": "torn')
+    again = KeptJudge(world.judge(seed=9), file)
+    assert again.judge(Candidate("c001", 1, proposal, script), lambda *_: None) == first
+    assert again.fresh == 0
+
+
+def solved(world: Any, tasks: list[Task], solver: Any, **rest: Any) -> list[Any]:
+    scored: list[Any] = []
+    ended = run(tasks, solver, World(world.context, world.judge(**rest)), scored.append)
+    assert ended == ""
+    return scored
+
+
+def test_the_built_in_agent_writes_what_is_asked_and_searches_for_what_is_aimed_at(
+    world: Any, found: list[Judged]
+) -> None:
+    # The table's ranges are wider than the real techniques', which scripts are held to.
+    everything = generate(world.context, targets(found))
+    tasks = sample([one for one in everything if not differs(one.required, one.required)], 20)
+    scored = solved(world, tasks, BuiltIn())
+    rows = {row["level"]: row for row in rates(scored)}
+    assert [(one.text, one.reason) for one in scored if one.level < "L4" and not one.passed] == []
+    easy = [one for one in scored if one.difficulty == "easy"]
+    assert easy
+    assert all(one.passed for one in easy), [(one.text, one.reason) for one in easy]
+    assert rows["all"]["tasks"] == 20
+    # The search ends as soon as its task is fulfilled.
+    assert min(one.evaluations for one in easy) < 28
+
+
+def test_without_its_genetic_part_the_search_is_one_generation(world: Any) -> None:
+    unreachable = replace(L4, speedup=900.0)
+    (one,) = solved(world, [unreachable], BuiltIn(frozenset({"genetic"})))
+    assert one.evaluations == 7
+    assert one.failure == "relative speed"
+    assert 0 < one.achievement < 0.1
+
+
+def language(service: MessagesService, *, loops: bool) -> Language:
+    model = Service(service.url, Secret(""), "m", retries=0, first_wait=0.01)
+    return Language(Conversation(model, Spending(None)), HYBRID, loops, Surroundings())
+
+
+def submitted(script: str) -> Streamed:
+    return Streamed([("submit_script", {"change": "", "script": script})])
+
+
+def test_one_shot_hands_in_what_comes_and_the_loop_repairs_it(world: Any) -> None:
+    good = ScriptWriter().write(Proposal(world.space.canonical(STUDENT), "", "seed"), world.context)
+    bad = good.replace("Student(steps=4)", "Student(steps=4), Int8()").replace(
+        "import Student", "import Int8, Student"
+    )
+    broken = Verdict("failed", "build", "int8 cannot be built.", "Traceback")
+    with MessagesService([submitted(bad)]) as service:
+        (alone,) = solved(world, [L2], language(service, loops=False), broken={"int8": broken})
+        prompt = service.bodies[0]["messages"][0]["content"]
+    assert prompt.startswith(L2.text)
+    assert (alone.passed, alone.failure, alone.evaluations) == (False, "key attribute", 1)
+    with MessagesService([submitted(bad), submitted(good)]) as service:
+        (looped,) = solved(world, [L2], language(service, loops=True), broken={"int8": broken})
+    assert (looped.passed, looped.evaluations) == (True, 2)
+    with MessagesService([Streamed([("text", "No.")], stop="refusal")]) as service:
+        (refused,) = solved(world, [L2], language(service, loops=False))
+    assert refused.failure == "no answer"
