@@ -13,7 +13,9 @@ from PySide6.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
+    QPlainTextEdit,
     QPushButton,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -105,6 +107,9 @@ class AgentDialog(QDialog):
         form.addRow("", self.approve)
         self.said = label("", "muted", wrap=True)
         self.said.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        show = QPushButton("Show its prompts")
+        show.setToolTip("The files that every question is made of")
+        show.clicked.connect(self._ask_prompts)
         close = QPushButton("Close")
         close.clicked.connect(self.accept)
         column = QVBoxLayout(self)
@@ -113,6 +118,7 @@ class AgentDialog(QDialog):
         column.addWidget(self.said)
         column.addWidget(rule())
         row = QHBoxLayout()
+        row.addWidget(show)
         row.addStretch(1)
         row.addWidget(close)
         column.addLayout(row)
@@ -190,10 +196,37 @@ class AgentDialog(QDialog):
             "none is shown, tokens are counted."
         )
 
+    def _ask_prompts(self) -> None:
+        self._ask("llm_prompts", self._show_prompts)
+
+    def _show_prompts(self, result: dict[str, Any]) -> None:
+        dialog = PromptsDialog(result["prompts"], self)
+        dialog.show()
+
     def _ask(self, command: str, then: Callable[[dict[str, Any]], object], **arguments: Any) -> None:
         job = self._desk.worker.request(command, **arguments)
         job.done.connect(then)
         job.failed.connect(lambda words, _detail: self.said.setText(words))
+
+
+class PromptsDialog(QDialog):
+    """The prompt files as they ship, one tab each."""
+
+    def __init__(self, prompts: list[dict[str, Any]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Prompts")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(760, 560)
+        self.tabs = QTabWidget()
+        self.tabs.setAccessibleName("Prompts")
+        for one in prompts:
+            page = QPlainTextEdit(str(one["text"]))
+            page.setReadOnly(True)
+            page.setTabChangesFocus(True)
+            page.setAccessibleName(f"Prompt {one['name']}, version {one['version']}")
+            self.tabs.addTab(page, f"{one['name']} {one['version']}")
+        column = QVBoxLayout(self)
+        column.addWidget(self.tabs)
 
 
 class ConsentDialog(QDialog):

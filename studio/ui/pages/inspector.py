@@ -159,7 +159,8 @@ class Inspector(QWidget):
         self._lineage.setText(f"generation {proposal.generation}, {proposal.origin}{parents}")
         self._chips.show_chips(text.step(step.technique, step.parameters.items()) for step in proposal.recipe)
         self._chips.setVisible(bool(proposal.recipe))
-        self._why.setText(proposal.why)
+        beyond = f"\n\nBeyond its recipe: {proposal.code}" if proposal.code else ""
+        self._why.setText(proposal.why + beyond)
         self._stages.setText(_stages(candidate.stage, verdict))
         self._reason.setText(verdict.reason if verdict else candidate.message)
         set_role(

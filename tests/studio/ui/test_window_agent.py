@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtWidgets import QApplication, QDialog
+from PySide6.QtWidgets import QApplication, QDialog, QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
 from studio.record import events as ev
 from studio.record.journal import Journal
 from studio.record.state import RunState
-from studio.ui.pages.agent import AgentDialog, ConsentDialog
+from studio.ui.pages.agent import AgentDialog, ConsentDialog, PromptsDialog
 from studio.ui.pages.evolve import EvolvePage
 from studio.ui.pages.lineage import layout
 from studio.ui.window import Window
@@ -314,3 +314,16 @@ def test_the_services_list_fills_the_choice_with_prices(qtbot: QtBot, window: Wi
     assert dialog.model.currentData() == "second"
     dialog.model.setCurrentIndex(0)
     assert window.sitting.settings.llm_model == "first"
+
+
+def test_the_prompts_are_shown_as_they_ship(qtbot: QtBot, window: Window) -> None:
+    dialog = AgentDialog(window.desk, window)
+    qtbot.addWidget(dialog)
+    dialog._ask_prompts()
+    answer(window, "llm_prompts", {"prompts": [{"name": "plan", "version": 1, "text": "Plan ${count}."}]})
+    (shown,) = dialog.findChildren(PromptsDialog)
+    assert shown.tabs.tabText(0) == "plan 1"
+    page = shown.tabs.widget(0)
+    assert isinstance(page, QPlainTextEdit)
+    assert page.toPlainText() == "Plan ${count}."
+    shown.close()
