@@ -7,6 +7,7 @@
     ├── ProtocolError    a line that is no request and no event
     ├── ReportError      a report that cannot be written
     ├── ExportError      a candidate that cannot become a package
+    ├── SetupError       the engines' environment cannot be made here
     ├── CascadeError     a pair from which no cascade can be made
     ├── PlanError        tables, a trace or a load from which nothing can be planned
     │   └── NoPlan       an objective that no plan meets; says the nearest that one does
@@ -45,6 +46,14 @@ class ReportError(StudioError):
 
 class ExportError(StudioError):
     """A candidate that cannot become a package, or a package that did not prove itself."""
+
+
+class SetupError(StudioError):
+    """The engines' environment cannot be made; `again` says whether the same order may work later."""
+
+    def __init__(self, text: str, *, again: bool = True) -> None:
+        super().__init__(text)
+        self.again = again
 
 
 class CascadeError(StudioError):
