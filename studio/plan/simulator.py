@@ -59,6 +59,7 @@ class Simulation:
         self._orphans: tuple[list[int], list[int]] = ([], [])
         self._threshold, self._direct, self._judged, self._adaptive = -math.inf, 0.0, True, False
         self._monitor = Monitor(self._first_rate())
+        self._gathering = False
         self.steps: list[Step] = []
         self.retried = 0
         for loss in service.losses:
@@ -170,7 +171,7 @@ class Simulation:
         worker.count += 1
         worker.load = worker.count * worker.unit
         self._entered[request] = self.now
-        if worker.batch is None:
+        if worker.batch is None and not self._gathering:
             self._start(worker)
 
     def _defer(self, request: int) -> None:
@@ -254,11 +255,18 @@ class Simulation:
                 else max(1.0, worker.cap * BACK_OFF)
             )
         if role == LIGHT:
+            # From one queue a worker takes at once all that came with the same light batch.
+            self._gathering = self.fleet.shared
             for request in batch:
                 if self._judged and self._score[request] < self._threshold:
                     self._defer(request)
                 else:
                     self._settle(request, LIGHT)
+            if self._gathering:
+                self._gathering = False
+                for other in self.fleet.pools[HEAVY]:
+                    if other.queue and other.batch is None:
+                        self._start(other)
         else:
             for request in batch:
                 self._settle(request, HEAVY)
