@@ -49,6 +49,14 @@ def examine(source: str) -> Examined:
     return Examined("", _recipe(tree))
 
 
+def declared(source: str) -> Recipe | None:
+    """What a script's literal `RECIPE` says; `None` where it has none or does not parse."""
+    try:
+        return _recipe(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 def _functions(tree: ast.Module) -> str:
     found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for name, arguments in _ARGUMENTS.items():

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from agent.sandbox import landlock
+from agent.sandbox import account, landlock, macos, seccomp, windows
 from agent.sandbox.limits import Isolation
 
 PRELOADED: Final = (
@@ -45,9 +45,21 @@ PRELOADED: Final = (
 )
 """What nearly every script imports: seconds that no candidate has to pay."""
 
-_SYSTEM: Final = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys",
-                  "/nix", "/dev/urandom", "/dev/random", "/run/opengl-driver")  # fmt: skip
-_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/shm", "/dev/dri", "/dev/kfd", "/dev/accel")  # noqa: S108
+_SYSTEM: Final = (
+    "/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/opt", "/nix", "/run/opengl-driver",
+    "/dev/urandom", "/dev/random",
+    # of /etc what libraries read, and no host keys, password hashes or secrets
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/alternatives",
+    "/etc/localtime", "/etc/timezone", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/hosts",
+    "/etc/os-release", "/etc/mime.types", "/etc/OpenCL", "/etc/vulkan", "/etc/nvidia", "/etc/fonts",
+    # of /proc the machine and oneself: other processes' folders hold their environment
+    "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/loadavg",
+    "/proc/uptime", "/proc/filesystems", "/proc/devices", "/proc/driver", "/proc/sys/vm", "/proc/sys/kernel",
+    "/sys/devices", "/sys/class", "/sys/bus", "/sys/dev", "/sys/module", "/sys/fs/cgroup",
+)  # fmt: skip
+_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/dri", "/dev/kfd", "/dev/accel")
+_OWN_PACKAGES: Final = ("engines", "assets")
+"""What a script may read of a source tree that this program runs from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +90,89 @@ def preload(names: Sequence[str] = PRELOADED) -> list[str]:
 
 
 def enter(order: Order) -> Isolation:
-    """Limit this process for good; says how far that went."""
+    """Limit this process for good; says how far that went.
+
+    It fails closed: a wall that the system offers and then refuses is an error.
+
+    Raises:
+        OSError: a wall was refused.
+    """
     os.chdir(order.folder)
     for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"):
         os.environ[name] = order.folder
     tempfile.tempdir = None
     if os.name != "posix":
-        return "limited"
+        return _enter_windows(order)
     _limit_resources(order.limits)
-    if order.trusted or not landlock.version():
+    if order.trusted:
         return "limited"
-    places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *(entry for entry in sys.path if entry)}
-    places |= {os.environ[name] for name in ("PARETO_STUDIO_CACHE", "HF_HOME") if name in os.environ}
-    nvidia = [str(path) for path in Path("/dev").glob("nvidia*")]
+    if sys.platform == "darwin":
+        return "isolated" if macos.walled() else "limited"
+    return _enter_linux(order)
+
+
+def _enter_windows(order: Order) -> Isolation:
+    """The job was made from outside; here the token is lowered."""
+    if order.trusted:
+        return "limited"
     try:
-        whole = landlock.restrict(
-            [*_SYSTEM, *places, *order.readable],
-            [*_DEVICES, *nvidia, order.folder, *order.writable],
-        )
+        windows.lower_token()
     except OSError:
-        return "limited"
-    return "isolated" if whole else "limited"
+        return "none"
+    return "limited"
+
+
+def _enter_linux(order: Order) -> Isolation:
+    """An unprivileged user, then Landlock, then seccomp: each needs what the next forbids."""
+    files, calls = landlock.version() > 0, seccomp.available()
+    private = _leave_root(order.folder, read_everywhere=files and calls)
+    # Without its own user a candidate is counted with everything else that its user runs.
+    _limit_processes(order.limits["processes"], alone=private and os.getuid() >= account.FIRST)
+    if files:
+        _hold("/proc/self")
+        readable = [*_SYSTEM, *places(), *order.readable]
+        landlock.restrict(readable, [*_DEVICES, *_graphics(), order.folder, *order.writable])
+    if calls:
+        seccomp.restrict()
+    return "isolated" if files and calls and private else "limited"
+
+
+def _leave_root(folder: str, *, read_everywhere: bool) -> bool:
+    """Whether this process is no root, or no longer."""
+    if os.getuid() != 0 and os.geteuid() != 0:
+        return True
+    try:
+        account.leave_root(folder, read_everywhere=read_everywhere)
+    except OSError:
+        return os.getuid() != 0 and os.geteuid() != 0
+    return True
+
+
+def _hold(path: str) -> None:
+    """Keep a folder open: the kernel forgets what was allowed of a process's folder that nobody uses."""
+    with suppress(OSError):
+        os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+
+def _graphics() -> list[str]:
+    return [str(path) for path in Path("/dev").glob("nvidia*")]
+
+
+def places() -> set[str]:
+    """Paths that every script needs: the interpreter, its packages, this program's, built engines, models."""
+    found = {sys.prefix, sys.base_prefix, sys.exec_prefix}
+    for entry in sys.path:
+        if not entry:
+            continue
+        if (Path(entry) / "engines" / "harness.py").exists() and not entry.endswith("-packages"):
+            found |= {str(Path(entry) / name) for name in _OWN_PACKAGES}
+        else:
+            found.add(entry)
+    if "PARETO_STUDIO_CACHE" in os.environ:
+        found.add(os.environ["PARETO_STUDIO_CACHE"])
+    if "HF_HOME" in os.environ:  # the folder beside it holds the hub's token
+        found.add(str(Path(os.environ["HF_HOME"]) / "hub"))
+    return found
 
 
 def _limit_resources(limits: dict[str, Any]) -> None:
@@ -116,8 +190,22 @@ def _limit_resources(limits: dict[str, Any]) -> None:
 
     lower(resource.RLIMIT_CORE, 0)
     lower(resource.RLIMIT_FSIZE, limits["file"] * 2**20)
-    if os.getuid() != 0:
-        lower(resource.RLIMIT_NPROC, _threads_of_user() + limits["processes"])
+    lower(resource.RLIMIT_NOFILE, 1024)
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):  # where memory runs out, the candidate goes first
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+        if not _graphics():  # CUDA reserves far more than it uses
+            lower(resource.RLIMIT_DATA, (2 * limits["memory"] + 4096) * 2**20)
+
+
+def _limit_processes(count: int, *, alone: bool) -> None:
+    import resource
+
+    if os.getuid() == 0:
+        return  # the limit means nothing to root; the watch outside counts instead
+    value = count if alone else _threads_of_user() + count
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NPROC, (value, value))
 
 
 def _threads_of_user() -> int:
@@ -133,9 +221,15 @@ def _threads_of_user() -> int:
     return total
 
 
+def _own_user() -> int:
+    """The user that only this candidate runs as; 0 where there is none."""
+    user = os.getuid() if os.name == "posix" else 0
+    return user if user >= account.FIRST else 0
+
+
 def hello(answers: BinaryIO, isolation: Isolation, missing: Sequence[str] = ()) -> None:
     """The first line of the answers: ready, and behind which walls."""
-    line = {"ready": True, "isolation": isolation, "missing": list(missing)}
+    line = {"ready": True, "isolation": isolation, "user": _own_user(), "missing": list(missing)}
     answers.write(json.dumps(line).encode() + b"\n")
     answers.flush()
 
@@ -146,6 +240,7 @@ def main() -> None:
 
     requests, answers = private_streams()
     order = Order(**json.loads(requests.readline()))
+    preload(_OWN_PACKAGES)
     isolation = enter(order)
     hello(answers, isolation, preload(order.preloaded))
     serve(requests, answers)

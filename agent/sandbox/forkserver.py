@@ -8,6 +8,7 @@ the new process's stdin, stdout and stderr.
 
     {"op": "start", "order": {...}} + 3 descriptors   {"pid": 123}
     {"op": "status", "pid": 123}                      {"code": null | exit code, -9 for signal 9}
+    {"op": "end", "pid": 123}                         {}  all processes of its user are killed
     {"op": "sweep", "pids": [live ones]}              {"killed": n}
 """
 
@@ -23,6 +24,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+from agent.sandbox import account
 from agent.sandbox.child import Order, enter, hello, preload
 
 MESSAGE_BYTES = 1 << 16
@@ -53,6 +55,9 @@ class _Forkserver:
                 return {"pid": pid}
             case "status":
                 return {"code": self._codes.get(request["pid"])}
+            case "end":
+                account.end_all(account.number(request["pid"]))
+                return {}
             case _:
                 return {"killed": self._sweep(keep=tuple(request["pids"]))}
 
@@ -85,7 +90,9 @@ class _Forkserver:
             os.dup2(descriptor, target)
             os.close(descriptor)
         requests, answers = private_streams()
-        hello(answers, enter(order))
+        isolation = enter(order)
+        _die_with_parent()  # forgotten when the user changed
+        hello(answers, isolation)
         serve(requests, answers)
 
     def _reap(self) -> None:
@@ -129,7 +136,7 @@ def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     _adopt_orphans()
-    missing = preload(sys.argv[2:])
+    missing = preload(["assets", *sys.argv[2:]])
     gc.collect()
     gc.freeze()
     channel.send(json.dumps({"ready": True, "missing": missing}).encode())

@@ -63,6 +63,9 @@ def _handled(level: int) -> int:
 def restrict(readable: Iterable[str | Path], writable: Iterable[str | Path]) -> bool:
     """From now on this thread and its children see only these paths, and no TCP.
 
+    What a path leads to at this moment is what counts: `/proc/self` is this
+    process's own folder, also for the children.
+
     Returns whether files and TCP are both walled off (version 4, Linux 6.7);
     an older kernel walls off files only.
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 Isolation = Literal["isolated", "limited", "none"]
-"""`isolated`: files and network are walled off by the operating system; `limited`: an own
-process with limits and an empty environment; `none`: the process could not be limited."""
+"""`isolated`: files, network and other processes are walled off by the operating system, and the process
+is no root; `limited`: an own process with limits and an empty environment; `none`: not even that."""
+RANK: Final[dict[Isolation, int]] = {"none": 0, "limited": 1, "isolated": 2}
+CONSENT: Final = "PARETO_STUDIO_WITHOUT_WALLS"
+"""Set to `yes` by a user who wants candidates run where nothing limits them."""
 
 ISOLATION: Final[dict[Isolation, str]] = {
     "isolated": "Candidates run in processes of their own that reach neither your files nor the network.",
@@ -36,9 +39,13 @@ class Limits:
     file: int = 1024
     """The largest file that may be written, in MiB."""
     processes: int = 256
-    """Processes and threads beyond those that the user already has (Linux; not for root)."""
+    """Processes and threads; where the user is not the candidate's own, beyond those he already has."""
     output: int = 16
     """What may be printed, in MiB."""
+    disk: int = 2048
+    """What the candidate's own folder may hold in all, in MiB."""
+    entries: int = 20_000
+    """Files and folders in it."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -22,9 +22,10 @@ from typing import IO, Literal
 import psutil
 
 from agent.errors import SandboxError
-from agent.sandbox.child import PRELOADED, Order
+from agent.sandbox import account, macos, windows
+from agent.sandbox.child import PRELOADED, Order, places
 from agent.sandbox.forkserver import MESSAGE_BYTES
-from agent.sandbox.limits import ISOLATION, Isolation, Limits, environment
+from agent.sandbox.limits import CONSENT, ISOLATION, RANK, Isolation, Limits, environment
 from agent.sandbox.process import CandidateFailure, Process
 
 Method = Literal["fork", "spawn"]
@@ -35,7 +36,9 @@ class Nursery:
 
     `readable` and `writable` are paths that they may use beside their own
     folder and the installation (where the system can wall off the rest);
-    `preloaded` are the modules that no candidate has to wait for.
+    `preloaded` are the modules that no candidate has to wait for.  Below the
+    level `least` no candidate is run; `None`: `limited`, unless the user has
+    said in the environment that nothing is enough.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Nursery:
         writable: Sequence[str | Path] = (),
         method: Method | None = None,
         preloaded: Sequence[str] = PRELOADED,
+        least: Isolation | None = None,
     ) -> None:
+        self._least: Isolation = least or ("none" if os.environ.get(CONSENT) == "yes" else "limited")
         self.limits = limits or Limits()
         self.isolation: Isolation | None = None
         """Known after the first process."""
@@ -53,6 +58,8 @@ class Nursery:
         self._writable = tuple(str(path) for path in writable)
         self._preloaded = tuple(preloaded)
         self._root = Path(tempfile.mkdtemp(prefix="pareto-candidates-"))
+        if os.name == "posix":
+            self._root.chmod(0o711)  # candidates pass through it to their own folder and see no other's
         self._live: list[Process] = []
         self._lock = threading.Lock()
         method = method or ("fork" if sys.platform.startswith("linux") else "spawn")
@@ -93,6 +100,9 @@ class Nursery:
             ) from None
         if not trusted:
             self.isolation = process.isolation
+            if RANK[process.isolation] < RANK[self._least]:
+                process.close()
+                raise SandboxError(f"{ISOLATION[process.isolation]} To run them so, set {CONSENT}=yes.")
         return process
 
     @property
@@ -190,6 +200,8 @@ class _Forks:
         _kill_group(pid)
         self._pids.discard(pid)
         if self._ready:
+            with suppress(SandboxError):
+                self._ask({"op": "end", "pid": pid})
             self.sweep(sorted(self._pids))
 
     def _code(self, pid: int) -> int | None:
@@ -223,8 +235,14 @@ class _Spawns:
         self, order: Callable[[Path, bool], Order], trusted: bool = False
     ) -> tuple[subprocess.Popen[bytes], Path]:
         folder = Path(tempfile.mkdtemp(dir=self._root))
+        command = [sys.executable, "-P", "-m", "agent.sandbox.child"]
+        wanted = order(folder, trusted)
+        if sys.platform == "darwin" and not trusted:
+            command = macos.wrapped(command, [*places(), *wanted.readable], [folder, *wanted.writable])
+        elif sys.platform == "win32" and not trusted:
+            windows.prepare(folder)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "agent.sandbox.child"],
+            command,
             env=environment(folder),
             cwd=folder,
             stdin=subprocess.PIPE,
@@ -233,7 +251,7 @@ class _Spawns:
             start_new_session=os.name == "posix",
         )
         assert process.stdin is not None
-        process.stdin.write(json.dumps(order(folder, trusted).to_json()).encode() + b"\n")
+        process.stdin.write(json.dumps(wanted.to_json()).encode() + b"\n")
         process.stdin.flush()
         return process, folder
 
@@ -246,16 +264,22 @@ class _Spawns:
         assert process.stderr is not None
         streams: tuple[IO[bytes], IO[bytes], IO[bytes]] = (process.stdin, process.stdout, process.stderr)
 
+        job = windows.Job(process.pid, limits) if sys.platform == "win32" else None
+
         def kill(pid: int) -> None:
+            if job is not None:
+                job.close()
             process.kill()
             _kill_group(pid)
+            if os.name == "posix":
+                account.end_all(account.number(pid))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(5)
 
         return Process(process.pid, streams, folder, limits, kill, process.poll)
 
     def sweep(self, keep: list[int]) -> None:
-        """Nothing is left to this side: orphans of spawned processes belong to the system."""
+        """Nothing to do: a candidate's user or job ends with it, and other orphans are the system's."""
 
     def close(self) -> None:
         process, folder = self._spare

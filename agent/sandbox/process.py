@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import threading
@@ -18,6 +19,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from agent.sandbox import account
 from agent.sandbox.limits import Isolation, Limits
 from engines.measure import memory
 from engines.workload import Workload
@@ -29,7 +31,7 @@ _PICTURE_BYTES: Final = 3 * 4096 * 4096
 _SHOWN: Final = 12_000
 """Characters of output that are kept: the first half and the last."""
 _WATCH_SECONDS: Final = 0.02
-_CHILDREN_SECONDS: Final = 0.5
+_CHILDREN_SECONDS: Final = 0.25
 
 
 class CandidateFailure(Exception):
@@ -74,6 +76,7 @@ class Process:
         self.folder = folder
         self.limits = limits
         self.isolation: Isolation = "none"
+        self._user = 0
         self.peak = 0.0
         """Most resident memory seen, MiB, all its processes together."""
         self._requests, self._answers, self._errors = streams
@@ -99,6 +102,7 @@ class Process:
         """Wait for the first line; raises `CandidateFailure` where none comes."""
         answer, _, _ = self._receive(timeout, "start")
         self.isolation = answer.get("isolation", "none")
+        self._user = int(answer.get("user", 0))
 
     def load(self, script: Path, model: str, device: str, workload: Workload) -> float:
         """Load a script; returns the seconds it took, on this side's clock."""
@@ -222,8 +226,19 @@ class Process:
         if self._handle is None:
             return []
         with suppress(psutil.Error):
-            return [self._handle, *self._handle.children(recursive=True)]
+            return [self._handle, *self._others(self._handle)]
         return []
+
+    def _others(self, handle: psutil.Process) -> list[psutil.Process]:
+        """What the process started: all of its user's processes where it has a user of its own."""
+        if not self._user:
+            return handle.children(recursive=True)
+        found = []
+        for pid in account.processes(self._user):
+            if pid != self.pid:
+                with suppress(psutil.Error):
+                    found.append(psutil.Process(pid))
+        return found
 
     def _read_answers(self) -> None:
         try:
@@ -262,7 +277,7 @@ class Process:
                     self.kill(f"The script printed more than {self.limits.output} MiB; print less.")
 
     def _watch(self) -> None:
-        """Follow memory; only polling sees what engines really touch.
+        """Follow memory, processes and disk; only polling sees what engines really touch.
 
         Looking for children walks all processes of the machine, so it is done seldom.
         """
@@ -274,7 +289,10 @@ class Process:
         while not self._closed.wait(_WATCH_SECONDS):
             try:
                 if time.monotonic() - looked > _CHILDREN_SECONDS:
-                    children, looked = handle.children(recursive=True), time.monotonic()
+                    children, looked = self._others(handle), time.monotonic()
+                    if problem := self._overdone(len(children)):
+                        self.kill(problem)
+                        return
             except psutil.Error:
                 return
             self.peak = max(self.peak, memory.resident([handle, *children]), memory.high_water(self.pid))
@@ -283,6 +301,23 @@ class Process:
                     f"The script ran out of memory: more than {self.limits.memory} MiB; make it use less."
                 )
                 return
+
+    def _overdone(self, children: int) -> str:
+        """What it has too much of: processes, bytes or files."""
+        limits = self.limits
+        if children > limits.processes:
+            return f"The script started more than {limits.processes} processes; start none."
+        size = count = 0
+        for place, folders, files in os.walk(self.folder):
+            count += len(folders) + len(files)
+            for name in files:
+                with suppress(OSError):
+                    size += os.lstat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118
+            if size > limits.disk * 2**20:
+                return f"The script wrote more than {limits.disk} MiB to its folder; write less."
+            if count > limits.entries:
+                return f"The script made more than {limits.entries} files; make fewer."
+        return ""
 
     # -- its end ---------------------------------------------------------------------------------
 
