@@ -20,8 +20,16 @@ from studio.plan.discrimination import roc_auc
 from studio.record.journal import Journal
 from studio.record.state import RunState
 from studio.work.cascade import network
-from studio.work.cascade.pictures import _Shelf
-from studio.work.discriminator import SEEDS, discriminator, train
+from studio.work.cascade.pictures import Album, _Shelf
+from studio.work.discriminator import (
+    CAPTIONS,
+    SEEDS,
+    _Asked,
+    _practice_prompts,
+    _Quality,
+    discriminator,
+    train,
+)
 from studio.work.job import Job
 from tests.studio.recorded_run import add, begin
 
@@ -255,6 +263,39 @@ def test_calibration_recovers_probabilities_from_stretched_logits_and_ignores_no
     weights, shift = network.calibrate(logits, defer)
     np.testing.assert_allclose(logits @ weights + shift, true, atol=0.45)
     assert weights[1] < 0.1
+
+
+def test_practice_is_on_other_prompts_and_only_where_light_is_cheap(run: Path) -> None:
+    state = RunState.replay(Journal.read(run))
+    assert state.started is not None
+    asked = _Asked(tuple(captions(24, CAPTIONS, hard=True)), tuple(range(24)), (True,) * 24)
+    quality = _Quality("adherence", np.ones(24), np.ones(24))
+
+    def albums(light: float) -> tuple[Album, Album]:
+        blank = np.zeros((24, 8, 8, 3), np.uint8)
+        return Album(blank, np.full(24, light), ()), Album(blank, np.full(24, 0.1), ())
+
+    prompts, seeds = _practice_prompts(asked, albums(0.01), quality, 0)
+    assert len(prompts) == len(seeds) == len(set(prompts)) > 80
+    assert not set(prompts) & set(asked.prompts)
+    assert not set(seeds) & set(asked.seeds)
+    assert _practice_prompts(asked, albums(0.05), quality, 0) == ((), ())
+    assert _practice_prompts(asked, albums(0.01), replace(quality, metric="likeness"), 0) == ((), ())
+
+
+@pytest.mark.slow
+def test_practice_on_light_pictures_tells_good_from_bad_better_than_pairs_alone() -> None:
+    images, prompts, wrong = corrupted(560)
+    pairs, more = slice(0, 80), slice(80, 560)
+    practice = network.Practice(images[more], tuple(prompts[more]), wrong[more])
+    alone = network.train(images[pairs], prompts[pairs], wrong[pairs], seed=0, epochs=14)
+    practised = network.train(
+        images[pairs], prompts[pairs], wrong[pairs], seed=0, epochs=14, practice=practice
+    )
+    before, after = (roc_auc(~wrong[pairs], one.scores) for one in (alone, practised))
+    assert before is not None
+    assert after is not None
+    assert after.value > before.value + 0.05
 
 
 @pytest.mark.slow
