@@ -56,6 +56,7 @@ class Worker(QObject):
         heard(LlmDelta): a piece of the language model's answer as it streams in.
         ready(WorkerReady): it can be asked now.
         lost(str): it ended by itself; the sentence says how.
+        outdated(int): it speaks this other protocol and was ended; `lost` follows.
         said(str): a line of its stderr, for the log.
     """
 
@@ -64,6 +65,7 @@ class Worker(QObject):
     heard = Signal(object)
     ready = Signal(object)
     lost = Signal(str)
+    outdated = Signal(int)
     said = Signal(str)
 
     def __init__(self, home: Path, program: list[str] | None = None, parent: QObject | None = None) -> None:
@@ -90,6 +92,10 @@ class Worker(QObject):
     @property
     def alive(self) -> bool:
         return self._process is not None
+
+    def use(self, program: list[str]) -> None:
+        """The program that the next start runs."""
+        self._command = program
 
     def start(self) -> None:
         """Start the process; `ready` follows, or `lost`."""
@@ -242,6 +248,7 @@ class Worker(QObject):
             process, self._process = self._process, None
             if process is not None:
                 self._end_now(process)
+            self.outdated.emit(data.protocol)
             self._end(text)
             return
         self.is_ready = True

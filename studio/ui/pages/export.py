@@ -183,6 +183,13 @@ class ExportPage(Page):
         job.done.connect(lambda _: self.journey.exported(ok=True))
         job.failed.connect(lambda *_: self.journey.exported(ok=False))
 
+    def open_package(self, package: Path) -> None:
+        """Check a package that was opened from outside: by a double click or the command line."""
+        self._package = package
+        self._identity.setText(str(package))
+        self._identity.show()
+        self._verify()
+
     def _verify(self) -> None:
         if self._package is not None:
             job = self.desk.ask("export", "verify", self._verify, package=str(self._package))
