@@ -113,7 +113,7 @@ def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
         default="loss",
         help="least quality loss (default), largest threshold as DiffServe, fewest workers, least cost",
     )
-    plan.add_argument("--max-loss", type=float, help="for workers and cost: quality to be lost")
+    plan.add_argument("--max-loss", type=float, help="most quality that may be lost against heavy")
 
     simulate = add("simulate", "replay a trace under one policy or all of them")
     _tables(simulate)

@@ -25,6 +25,8 @@ def explain(situation: Situation) -> NoPlan:
             f"the least that can be lost is {least:.3g}."
         )
     wanted = situation.latency
+    # What can be met at all does not depend on the goal, and this one needs no solver.
+    situation = replace(situation, goal="loss")
     objective = _least(lambda value: feasible(replace(situation, latency=value)) is not None, wanted)
     demand = _most(lambda value: feasible(replace(situation, demand=value)) is not None, situation.demand)
     workers = _fewest(situation)

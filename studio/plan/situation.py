@@ -43,7 +43,7 @@ class Situation:
     """The objective in seconds, from arrival to answer, for a deferred request."""
     goal: Goal = "loss"
     max_loss: float | None = None
-    """For the goals `workers` and `cost`: the most that may be lost against heavy."""
+    """The most that may be lost against heavy; the goals `workers` and `cost` need it."""
     headroom: float = HEADROOM
     """Capacity over demand."""
     tail: float | None = 0.9
@@ -101,7 +101,7 @@ class Situation:
     @property
     def allowed(self) -> NDArray[np.bool_]:
         """Thresholds whose loss may be planned for, (k,)."""
-        if self.goal in ("workers", "cost") and self.max_loss is not None:
+        if self.max_loss is not None:
             return self.choices.loss <= self.max_loss + 1e-12
         return np.ones(len(self.choices), dtype=bool)
 

@@ -130,9 +130,9 @@ def programme(case: Situation) -> float | None:
     elif case.goal == "loss":
         cost[at_w : at_w + k] = choices.loss
     else:
-        assert case.max_loss is not None
         cost[at_y1:] = 1
-        row({at_w: choices.loss}, -np.inf, case.max_loss)
+    assert case.max_loss is not None
+    row({at_w: choices.loss}, -np.inf, case.max_loss)
     upper = np.concatenate([one(k + n1 + n2 + 1), np.full(2 * n1 + 2 * n2, float(total))])
     found = milp(
         cost,
@@ -347,6 +347,20 @@ def test_a_quality_that_no_threshold_has_is_refused_with_the_best_there_is() -> 
     made = tables(workers=4)
     with pytest.raises(NoPlan, match="the least that can be lost is"):
         plan(Situation(made.devices, made.choices(), demand=1, latency=5, goal="workers", max_loss=-10))
+
+
+def test_what_a_mixed_fleet_can_meet_is_found_quickly() -> None:
+    made = tables(20)
+    slow = replace(made.devices[0], name="slow", light=made.devices[0].light.scaled(2))
+    case = Situation(
+        (made.devices[0], slow), made.choices(), demand=900, latency=3, goal="cost", max_loss=0.02
+    )
+    start = time.thread_time()
+    with pytest.raises(NoPlan, match="nearest load") as caught:
+        plan(case)
+    assert time.thread_time() - start < 2
+    assert caught.value.demand is not None
+    assert feasible(replace(case, demand=caught.value.demand)) is not None
 
 
 def test_without_head_room_the_estimated_waits_leave_no_plan() -> None:
