@@ -32,13 +32,15 @@ STAYS: Final = (
     "pictures, of the model or yours",
     "weights",
     "your prompts",
-    "names of folders and of users",
+    "where things lie on this machine, and names of users",
     "the key, except as the key of each request",
 )
 """What never does."""
 
 _EVIDENCE: Final = 6_000
 _SCRIPT: Final = 12_000
+_SHORTEST_PROMPT: Final = 4
+"""Shorter prompts are ordinary words, and say nothing of anybody."""
 _ROWS: Final = 60
 """Candidates listed; of more, the front, the failed and the newest."""
 
@@ -133,7 +135,7 @@ def profile(context: Context, surroundings: Surroundings) -> str:
 def numbers(verdict: Verdict, context: Context) -> str:
     """A verdict in one line."""
     if verdict.state != "passed":
-        return f"{verdict.state.upper()} at {verdict.stage}: {one_line(verdict.reason)}"
+        return f"{verdict.state.upper()} at {verdict.stage}: {one_line(unprompted(verdict.reason, context))}"
     parts = []
     if verdict.speedup is not None:
         one = verdict.speedup
@@ -198,9 +200,17 @@ def script(text: str) -> str:
     return f"```python\n{shortened(private(text).rstrip(), _SCRIPT)}\n```"
 
 
-def evidence(verdict: Verdict) -> str:
+def unprompted(text: str, context: Context) -> str:
+    """The text without the user's own prompts, which a script may have put into its output."""
+    for one in sorted(context.workload.prompts, key=len, reverse=True):
+        if len(one) >= _SHORTEST_PROMPT:
+            text = re.sub(re.escape(one), "[prompt]", text, flags=re.IGNORECASE)
+    return text
+
+
+def evidence(verdict: Verdict, context: Context) -> str:
     """What a failing stage left behind."""
-    text = private(verdict.evidence).strip()
+    text = private(unprompted(verdict.evidence, context)).strip()
     return f"```text\n{shortened(text, _EVIDENCE)}\n```" if text else "The stage left no output."
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agent.llm.errors import LlmError, LlmRefused
+from agent.llm.errors import BudgetSpent, LlmError, LlmRefused
 from agent.llm.service import ANSWER, Answer, LanguageModel, Question, Tool
 from agent.llm.spending import Spending, Usage, tokens_of
 
@@ -84,7 +84,8 @@ class Conversation:
             LlmError: as `agent.llm.service.Service.ask`.
         """
         question = Question(system, prompt, tools, most)
-        room = self.spending.allow(tokens_of(" " * question.characters), most, purpose)
+        size = tokens_of(" " * question.characters)
+        room = self.spending.allow(size, most, purpose)
         question = Question(system, prompt, tools, room)
         self.number += 1
         call = Call(self.number, purpose, generation, candidate, prompts, question)
@@ -102,8 +103,14 @@ class Conversation:
                 Reply(answer, error, usage, usd, time.monotonic() - began, known, self.spending.usage.total),
             )
 
+        def affordable(failed: Usage) -> bool:
+            try:
+                return self.spending.allow(size, room, purpose, failed) >= room
+            except BudgetSpent:
+                return False
+
         try:
-            answer = self.model.ask(question, heard, self.cancelled)
+            answer = self.model.ask(question, heard, self.cancelled, affordable)
         except LlmError as error:
             reply(None, str(error), error.usage or Usage())
             raise

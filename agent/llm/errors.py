@@ -3,7 +3,8 @@
     AgentError
     └── LlmError          the service did not give a usable answer
         ├── LlmRefused    it declined to answer
-        ├── LlmBroken     its answer cannot be used: cut, malformed, or without an end
+        ├── LlmBroken     its answer cannot be used: cut or malformed
+        │   └── LlmEndless   it had no end
         ├── LlmBusy       it is overloaded or out of reach, after all retries
         └── LlmEnds       nothing can go on by itself
             ├── LlmKeyError    no key, or a key that the service refuses
@@ -36,6 +37,10 @@ class LlmRefused(LlmError):
 
 class LlmBroken(LlmError):
     """An answer that cannot be used."""
+
+
+class LlmEndless(LlmBroken):
+    """An answer without an end; asked again it would cost as much again."""
 
 
 class LlmBusy(LlmError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.llm.errors import LlmBroken, LlmBusy, LlmError, LlmKeyError, LlmUnusable
+from agent.llm.errors import LlmBroken, LlmBusy, LlmEndless, LlmError, LlmKeyError, LlmUnusable
 
 _PASSING: Final = frozenset({"overloaded_error", "rate_limit_error", "api_error", "timeout_error"})
 """Kinds of error that the service itself calls passing, in the middle of a stream too."""
@@ -29,7 +29,7 @@ class Fault:
 def fault_of(error: Exception, url: str, model: str) -> Fault | None:
     """What an exception means; None: it is no fault of the service.  The SDK is loaded by then."""
     if isinstance(error, LlmBroken):
-        return Fault(LlmBroken, str(error), again=True)
+        return Fault(type(error), str(error), again=not isinstance(error, LlmEndless))
     if isinstance(error, LlmError):
         return None
     import anthropic

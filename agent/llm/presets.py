@@ -35,10 +35,13 @@ class Preset:
     selection: Literal["fitness", "hypervolume"]
     writes: Literal["always", "free code"]
     """When the language model writes the script; a recipe alone is carried out by a fixed script else."""
+    fills: bool
+    """Whether the built-in planner takes places for which there are too few plans; it always takes them
+    where there is none at all, so that an answer that never came does not end a run."""
 
 
 PAPER: Final = Preset(
-    "paper", "As published (DiffAgent)", 4, 7, 4, 3, 5, 3, 0, "language", 0, "fitness", "always"
+    "paper", "As published (DiffAgent)", 4, 7, 4, 3, 5, 3, 0, "language", 0, "fitness", "always", False
 )
 """arXiv 2601.03178: population 7, keep 4 by fitness, add 3, 4 generations, 5 regenerations, 3 repairs."""
 
@@ -56,6 +59,7 @@ HYBRID: Final = Preset(
     2,
     "hypervolume",
     "free code",
+    True,
 )
 PRESETS: Final = {one.name: one for one in (PAPER, HYBRID)}
 

@@ -116,7 +116,11 @@ class LanguageModel(Protocol):
         ...
 
     def ask(
-        self, question: Question, on_delta: OnDelta = ..., cancelled: Callable[[], bool] = ...
+        self,
+        question: Question,
+        on_delta: OnDelta = ...,
+        cancelled: Callable[[], bool] = ...,
+        affordable: Callable[[Usage], bool] = ...,
     ) -> Answer: ...
 
 
@@ -197,10 +201,12 @@ class Service:
         question: Question,
         on_delta: OnDelta = _unheard,
         cancelled: Callable[[], bool] = lambda: False,
+        affordable: Callable[[Usage], bool] = lambda _usage: True,
     ) -> Answer:
         """Ask, stream, and give back the whole answer without the key in it.
 
-        An error carries what it cost as `usage` (`agent.llm.errors.LlmError.usage`).
+        `affordable` is asked before another attempt, with what the failed ones have cost.  An error
+        carries what it cost as `usage` (`agent.llm.errors.LlmError.usage`).
         """
         began = time.monotonic()
 
@@ -223,7 +229,7 @@ class Service:
                 explanation=self.hide(partial.explanation),
             )
 
-        answer, spent = self._run(once, on_delta, cancelled, question)
+        answer, spent = self._run(once, on_delta, cancelled, question, affordable)
         return replace(
             answer,
             usage=answer.usage + spent.usage,
@@ -277,6 +283,7 @@ class Service:
         on_delta: OnDelta,
         cancelled: Callable[[], bool],
         question: Question | None = None,
+        affordable: Callable[[Usage], bool] = lambda _usage: True,
     ) -> tuple[_Result, _Spent]:
         spent = _Spent()
 
@@ -293,6 +300,8 @@ class Service:
                     fault = fault_of(error, self.url, self.model)
                     if fault is None:
                         raise
+                    if not affordable(spent.usage):
+                        fault = replace(fault, again=False)
                     await self._wait(fault, spent, on_delta)
                 spent.attempts += 1
 

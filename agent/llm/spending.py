@@ -199,18 +199,26 @@ class Spending:
         self._usual[purpose] = max(self._usual.get(purpose, 0.0), usage.total)
         return price
 
-    def allow(self, prompt: int, most: int, purpose: str = "") -> int:
+    def allow(self, prompt: int, most: int, purpose: str = "", failed: Usage | None = None) -> int:
         """How many tokens the next answer may have, at most `most`, after a prompt of `prompt` tokens.
+
+        `failed` is what attempts have cost that are not counted yet.
 
         Raises:
             BudgetSpent: the budget has no room for an answer of use.
         """
         room = float(most)
+        failed = failed or Usage()
         if self.budget.tokens is not None:
-            left = self.budget.tokens - self.usage.total
+            left = self.budget.tokens - self.usage.total - failed.total
             room = min(room, left - max(float(prompt), self._usual.get(purpose, 0.0) - most))
         if self.budget.usd is not None and self.rates is not None:
-            rest = self.budget.usd - self.usd - prompt * max(self.rates.input, self.rates.write) / 1e6
+            rest = (
+                self.budget.usd
+                - self.usd
+                - self.rates.price(failed)
+                - prompt * max(self.rates.input, self.rates.write) / 1e6
+            )
             room = min(room, rest * 1e6 / self.rates.output)
         if room < min(most, LEAST):
             raise BudgetSpent(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from agent.llm.errors import LlmBroken
+from agent.llm.errors import LlmBroken, LlmEndless
 from agent.llm.spending import CHARACTERS, Usage, tokens_of
 
 _SLACK: Final = 3.0
@@ -111,7 +111,7 @@ class Partial:
         self.blocks[index] = replace(block, text=block.text + text)
         self._characters += len(text)
         if self._characters > self.most_characters:
-            raise LlmBroken(f"The service's answer has no end ({self._characters:,} characters); it was cut")
+            raise LlmEndless(f"The service's answer has no end ({self._characters:,} characters); it was cut")
         yield kind, text  # type: ignore[misc]
 
     def _count(self, usage: Any) -> None:

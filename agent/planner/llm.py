@@ -67,6 +67,7 @@ class LlmPlanner:
             LlmEnds: the budget is spent, the key refused, or the user gave up.
         """
         turn = _Turn(self, context)
+        fills = self.preset.fills
         tuned = min(self.preset.tuned, count // 3) if context.generation > 1 else 0
         try:
             turn.ask(count - tuned)
@@ -74,9 +75,11 @@ class LlmPlanner:
             if not turn.accepted:
                 raise
         except LlmError as error:
-            self.conversation.hearer.notice("warning", f"{error} What is missing is planned without it.")
+            then = "left out" if self.fallback is None else "the built-in planner's"
+            self.conversation.hearer.notice("warning", f"{error} What is missing is {then}.")
+            fills = fills or not turn.accepted
         turn.numbers(tuned)
-        if len(turn.accepted) < count and self.fallback is not None:
+        if len(turn.accepted) < count and fills and self.fallback is not None:
             turn.fill(self.fallback, count)
         return turn.accepted[:count]
 

@@ -171,7 +171,6 @@ def language(begun: events.RunStarted, talk: Conversation, around: Surroundings,
 
     assert begun.agent is not None
     preset = preset_of(begun.agent)
-    fallback = BuiltinPlanner(at_once=None) if preset.name == "hybrid" else None
     settings = Settings(
         begun.generations,
         begun.population,
@@ -181,7 +180,7 @@ def language(begun: events.RunStarted, talk: Conversation, around: Surroundings,
         replans=preset.replans,
     )
     return Parts(
-        LlmPlanner(talk, preset, around, fallback),
+        LlmPlanner(talk, preset, around, BuiltinPlanner(at_once=None)),
         LlmCoder(talk, preset, around, coder),
         LlmDebugger(talk, preset, around, RuleDebugger(coder)),
         settings,

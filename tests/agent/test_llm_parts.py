@@ -11,7 +11,7 @@ from agent.coder import ScriptWriter, title
 from agent.debugger import RuleDebugger
 from agent.evolution.front import Judged
 from agent.evolution.space import key
-from agent.llm.briefing import Surroundings, private
+from agent.llm.briefing import Surroundings, evidence, numbers, private
 from agent.llm.coder import LlmCoder
 from agent.llm.conversation import Call, Conversation, Hearer, Reply
 from agent.llm.debugger import LlmDebugger
@@ -259,6 +259,37 @@ def test_in_the_paper_preset_a_script_is_written_anew_up_to_five_times(world: An
     assert answers.asked.count("repair") == 18
     assert len(outcome.history) == 1 + 6 + 18
     assert outcome.winner is None
+
+
+def test_in_the_paper_preset_an_answer_that_never_comes_does_not_end_the_run(world: Any) -> None:
+    history = several(world, [])
+    context = replace(world.context, history=history, reference=(1.1, 0.5))
+    with MessagesService([Status(529, "overloaded_error")]) as service:
+        here = opened(service)
+        found = here.planner(PAPER, fallback=BuiltinPlanner(at_once=None)).propose(context, 3)
+    assert len(found) == 3
+    with MessagesService(Answers([[STUDENT]])) as service:
+        here = opened(service)
+        # Too few plans are the model's own affair.
+        assert len(here.planner(PAPER, fallback=BuiltinPlanner(at_once=None)).propose(context, 3)) == 1
+
+
+def test_the_users_prompts_are_taken_out_of_what_a_script_says(world: Any) -> None:
+    workload = world.context.workload.model_copy(update={"prompts": ("A secret moon", "cat")})
+    verdict = Verdict("failed", "smoke", "No a secret moon.", "cannot draw a SECRET moon or a cat")
+    context = replace(world.context, workload=workload)
+    assert evidence(verdict, context) == "```text\ncannot draw [prompt] or a cat\n```"
+    assert "secret" not in numbers(verdict, context)
+
+
+def test_another_attempt_is_made_only_where_the_budget_has_room(world: Any) -> None:
+    cut = Streamed([("text", "x" * 70_000)], cut_after=150)
+    for tokens, attempts in ((200_000, 2), (30_000, 1)):
+        with MessagesService([cut]) as service:
+            here = opened(service, Budget(tokens=tokens))
+            here.planner(PAPER).propose(world.context, 1)
+            assert len(service.bodies) == attempts
+        assert here.talk.spending.usage.total > 15_000
 
 
 def test_presets_are_the_published_constants() -> None:

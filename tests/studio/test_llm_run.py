@@ -43,7 +43,7 @@ def generate(pipeline, prompts, seeds):
 BROKEN = (
     _HEAD
     + """    environment = getattr(torch, "os").environ
-    raise ValueError(f"the pictures are {images.shape} in {dict(environment)}")
+    raise ValueError(f"the pictures are {images.shape} of {prompts[0]} in {dict(environment)}")
 """
 )
 """Fails at smoke, and puts its environment into the evidence."""
