@@ -1,0 +1,256 @@
+"""What each engine for another device promises beyond the shared contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from engines import drivers
+from engines.backends import backend, directml, parity
+from engines.backends.base import Artifact, Options
+from engines.backends.core_ml import CoreMl
+from engines.backends.onnx_files import converted, precision_facts
+from engines.backends.onnx_runtime import OPTIONS
+from engines.backends.providers import PROVIDERS, open_session, settings_for
+from engines.backends.split_einsum import attend, split_attention
+from engines.backends.torch_graphs import GraphedComponent
+from engines.capture.capture import Capture
+from engines.capture.structure import Structure
+from engines.errors import BuildError
+from engines.models.load import open_model
+from engines.models.model import Model
+from engines.plan import Precision
+from tests.engines.small_model import LATENT, write_small_model
+
+rtx = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx not installed")
+coreml = pytest.mark.skipif(find_spec("coremltools") is None, reason="coremltools not installed")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return open_model(write_small_model(tmp_path_factory.mktemp("engines") / "model"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARETO_STUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def decoder(model: Model) -> Capture:
+    return Capture(model, Structure("decoder", LATENT, decoder="tiny"))
+
+
+# -- ONNX Runtime's providers
+
+
+def test_precision_is_written_into_the_file(model: Model) -> None:
+    whole = precision_facts(converted(decoder(model), "t") / "model.onnx")
+    half = precision_facts(converted(decoder(model), "t", "fp16", directml.OPSET) / "model.onnx")
+    assert whole["weights"].get("float16", 0) == 0
+    assert half["weights"]["float16"] == whole["weights"]["float"]
+    assert half["operators"]["Cast"] >= 2
+    assert half["opset"] == directml.OPSET < whole["opset"]
+
+
+def test_directml_sessions_take_neither_memory_patterns_nor_parallel_execution() -> None:
+    import onnxruntime
+
+    plain, dml = settings_for("cpu", OPTIONS), settings_for("directml", OPTIONS)
+    assert plain.enable_mem_pattern
+    assert not dml.enable_mem_pattern
+    assert dml.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+
+
+def test_a_provider_that_is_not_in_this_build_is_an_error_and_no_silent_cpu(model: Model) -> None:
+    path = converted(decoder(model), "t") / "model.onnx"
+    with pytest.raises(BuildError, match=r"CPUExecutionProvider, not DmlExecutionProvider"):
+        open_session(path, "directml", OPTIONS)
+    assert open_session(path, "cpu", OPTIONS).get_providers() == [PROVIDERS["cpu"]]
+
+
+def test_operators_that_directml_lacks_are_listed(model: Model, tmp_path: Path) -> None:
+    import onnx
+
+    path = converted(decoder(model), "t", "fp16", directml.OPSET) / "model.onnx"
+    assert directml.lacking(path) == []
+    graph = onnx.load(str(path))
+    graph.graph.node[0].op_type = "NonMaxSuppression"
+    graph.graph.node[1].domain, graph.graph.node[1].op_type = "com.microsoft", "MoE"
+    onnx.save(graph, tmp_path / "odd.onnx")
+    assert directml.lacking(tmp_path / "odd.onnx") == ["NonMaxSuppression", "com.microsoft.MoE"]
+    artifact = backend("onnxruntime").build(decoder(model), Options("fp16", device="directml"))
+    assert artifact.metadata["left_to_cpu"] == []
+
+
+# -- TensorRT
+
+
+@rtx
+@pytest.mark.skipif(not drivers.nvidia(), reason="what happens without a GPU")
+def test_tensorrt_rtx_builds_without_a_gpu_and_its_header_says_so(model: Model) -> None:
+    artifact = backend("tensorrt").build(decoder(model), Options("fp16", device="cuda"))
+    assert artifact.backend == "tensorrt", artifact.fallbacks
+    # Whole and of this version, so without a reason: there is only no card to run it on.
+    assert artifact.metadata["header"] == {"state": "INVALID", "reasons": []}
+    assert artifact.metadata["profile"] == {"least": 1, "best": 2, "largest": 8}
+    assert artifact.metadata["source"]["weights"]["float16"] > 0
+    assert (artifact.folder / "model.engine").stat().st_size > 1000
+    assert artifact.verified_on == ""
+
+
+@rtx
+def test_a_damaged_engine_is_recognised_by_its_header(model: Model) -> None:
+    from engines.backends.tensor_rt_build import validity
+
+    engine = backend("tensorrt")
+    artifact = engine.build(decoder(model), Options("fp16", device="cuda"))
+    content = bytearray((artifact.folder / "model.engine").read_bytes())
+    content[:64] = bytes(64)
+    header = validity(bytes(content))
+    assert header["state"] == "INVALID"
+    assert "MALFORMED_ENGINE" in header["reasons"]
+    damaged = replace(artifact, metadata={**artifact.metadata, "header": header})
+    with pytest.raises(BuildError, match="its header says MALFORMED_ENGINE"):
+        engine.examine(damaged)
+
+
+@rtx
+def test_what_tensorrt_cannot_read_is_said_in_its_own_words(tmp_path: Path) -> None:
+    from engines.backends.tensor_rt_build import build_engine
+
+    (tmp_path / "odd.onnx").write_bytes(b"no ONNX file")
+    with pytest.raises(BuildError, match="TensorRT cannot read its ONNX file"):
+        build_engine(tmp_path / "odd.onnx", {}, (1, 2, 8), tmp_path / "cache")
+
+
+# -- Core ML
+
+
+@pytest.mark.parametrize("case", ["plain", "mask", "boolean mask", "causal", "grouped"])
+def test_attention_head_by_head_is_the_same_attention(case: str) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(2, 4, 5, 8)
+    key, value = torch.randn(2, 4, 7, 8), torch.randn(2, 4, 7, 6)
+    options: dict[str, object] = {}
+    if case == "mask":
+        options["attn_mask"] = torch.randn(5, 7)
+    elif case == "boolean mask":
+        options["attn_mask"] = torch.rand(2, 1, 5, 7) > 0.3
+    elif case == "causal":
+        key, value = key[:, :, :5], value[:, :, :5]
+        options["is_causal"] = True
+    elif case == "grouped":
+        key, value, options["enable_gqa"] = key[:, :2], value[:, :2], True
+    wanted = F.scaled_dot_product_attention(query, key, value, **options)  # type: ignore[arg-type]
+    torch.testing.assert_close(attend(query, key, value, **options), wanted, atol=1e-4, rtol=1e-4)  # type: ignore[arg-type]
+
+
+def test_attention_is_split_while_capturing_only() -> None:
+    given = F.scaled_dot_product_attention
+    with split_attention():
+        assert F.scaled_dot_product_attention is attend
+    assert F.scaled_dot_product_attention is given
+
+
+@coreml
+def test_a_core_ml_package_has_the_components_interface_and_half_the_bytes(model: Model) -> None:
+    engine = backend("coreml")
+    sizes: dict[Precision, int] = {}
+    wanted: tuple[Precision, ...] = ("fp32", "fp16")
+    for precision in wanted:
+        artifact = engine.build(decoder(model), Options(precision, device="coreml"))
+        assert artifact.backend == "coreml", artifact.fallbacks
+        facts = artifact.metadata
+        assert facts["specification"] == 9
+        assert [one["name"] for one in facts["functions"]] == ["batch1", "batch2"]
+        assert facts["functions"][0]["inputs"] == ["latent"]
+        assert facts["functions"][0]["outputs"] == ["image"]
+        assert any("conv" in name for name in facts["operators"])
+        sizes[precision] = facts["weight_bytes"]
+    assert 0.4 < sizes["fp16"] / sizes["fp32"] < 0.7
+
+
+@pytest.mark.slow
+@coreml
+def test_the_neural_engine_gets_split_attention_and_the_gpu_the_whole(model: Model) -> None:
+    def built(units: str) -> Artifact:
+        return CoreMl().build(
+            Capture(model, Structure("denoiser", LATENT)),
+            Options("fp16", device="coreml", units=units),  # type: ignore[arg-type]
+        )
+
+    split, whole = built("neural-engine"), built("gpu")
+    assert split.metadata["attention"] == "split-einsum"
+    assert any("einsum" in name for name in split.metadata["operators"])
+    assert not any("scaled_dot_product" in name for name in split.metadata["operators"])
+    assert whole.metadata["attention"] == "whole"
+    assert any("scaled_dot_product" in name for name in whole.metadata["operators"])
+    assert split.metadata["options"]["compute_units"] == "CPU_AND_NE"
+    assert split.key != whole.key
+
+
+# -- torch on a GPU
+
+
+@pytest.mark.slow
+def test_regions_compiled_in_the_process_equal_eager(model: Model) -> None:
+    capture = Capture(model, Structure("denoiser", LATENT))
+    component = GraphedComponent(
+        Capture(capture.model, capture.structure).module,
+        [spec.name for spec in capture.inputs],
+        [spec.name for spec in capture.outputs],
+        "fp32",
+        "cpu",
+    )
+    assert component.regions >= 2
+    inputs = capture.example(2, seed=3)
+    assert parity.compare(component(inputs), capture.reference(inputs))["psnr"] > 60
+
+
+def test_without_torchao_int8_and_fp8_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines.backends import torch_graphs
+
+    monkeypatch.setattr(torch_graphs, "find_spec", lambda _: None)
+    for precision in ("fp8", "int8"):
+        reason = backend("compile").objection(precision, "cuda")
+        assert reason == "torchao is not installed (pip install torchao)"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("torch", "fp32"), ("torch", "fp16"), ("torch", "bf16"), ("compile", "fp32"), ("compile", "fp16"),
+        ("compile", "bf16"), ("compile", "fp8"), ("compile", "int8"), ("onnxruntime", "fp32"),
+        ("onnxruntime", "fp16"), ("tensorrt", "fp32"), ("tensorrt", "fp16"), ("tensorrt", "bf16"),
+    ],
+)  # fmt: skip
+def test_an_nvidia_gpu_computes_what_eager_computes(model: Model, name: str, precision: str) -> None:
+    engine = backend(name)
+    availability = engine.probe("cuda")
+    objection = engine.objection(precision, "cuda")  # type: ignore[arg-type]
+    if availability.state != "ready" or objection:
+        pytest.skip(objection or availability.reason)
+    capture = Capture(model, Structure("denoiser", LATENT))
+    artifact = engine.build(capture, Options(precision, device="cuda"))  # type: ignore[arg-type]
+    if artifact.precision != precision and "SM" in " ".join(artifact.fallbacks):
+        pytest.skip(artifact.fallbacks[0])
+    assert (artifact.backend, artifact.precision) == (name, precision), artifact.fallbacks
+    assert artifact.verified_on == "an NVIDIA GPU"
+    loaded = engine.load(artifact)
+    assert loaded.fallbacks == ()
+    for batch in (1, 2, 9):
+        inputs = capture.example(batch, seed=5)
+        found = loaded.component(inputs)
+        assert np.isfinite(found["prediction"]).all()
+        least = parity.LEAST_PSNR[artifact.precision]
+        assert parity.compare(found, capture.reference(inputs))["psnr"] > least
