@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -352,9 +353,9 @@ def test_a_fleet_without_workers_and_a_worker_that_is_not_there_are_refused() ->
         {"drop_after": 0.0},
     ],
 )
-def test_services_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+def test_services_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match=r"\.$"):
-        Service(**{"latency": 1.0, **wrong})
+        replace(Service(latency=1.0), **wrong)
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
@@ -364,12 +365,32 @@ def test_wilsons_interval_is_the_published_one() -> None:
     assert wilson(0, 50).high == pytest.approx(0.0714, abs=1e-4)
 
 
-def test_devices_of_two_kinds_serve_one_trace() -> None:
-    made = tables(4)
+@pytest.mark.parametrize("load_seconds", [0.0, 4.0])
+def test_devices_of_two_kinds_serve_one_trace(load_seconds: float) -> None:
+    made = tables(4, load_seconds=load_seconds)
     slow = Device("slow", 6, made.devices[0].light.scaled(3), made.devices[0].heavy.scaled(3))
     both: Tables = replace(made, devices=(made.devices[0], slow))
     service, trace = Service(latency=6), poisson(6, 120)
-    found = simulate(both, service, trace, POLICIES["ours"](both, service, trace))
+    run = Simulation(both, service, trace, POLICIES["ours"](both, service, trace))
+    run.advance()
+    checked(run)
+    found = run.outcome()
     assert found.late.value < 0.02
     alone = simulate(made, service, trace, POLICIES["ours"](made, service, trace))
     assert found.heavy > alone.heavy
+
+
+def test_workers_that_take_long_to_load_are_seldom_moved() -> None:
+    made = tables(12, load_seconds=10.0)
+    service, trace = Service(latency=4), bursts(3, 14, 240)
+    found = {
+        name: simulate(made, service, trace, POLICIES[name](made, service, trace))
+        for name in ("ours", "diffserve-shortest")
+    }
+    moves = {
+        name: sum(abs(after.light_workers - before.light_workers) for before, after in pairwise(one.steps))
+        for name, one in found.items()
+    }
+    assert moves["ours"] <= 6
+    assert found["ours"].late.value < 0.02
+    assert found["ours"].late.value <= found["diffserve-shortest"].late.value
