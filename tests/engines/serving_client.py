@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from engines.package.serving.api import Model
 from engines.package.serving.controller import Planner
@@ -18,6 +18,13 @@ from engines.package.serving.server import Commands, Options, Server
 from engines.package.serving.values import Settings, Tuning
 
 MODEL = Model("stub", "sha256:0", 0, 16, 16, cascade=True)
+
+
+class Listening(Protocol):
+    """Whatever has a port on loopback."""
+
+    @property
+    def port(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,13 @@ async def serving(
         await server.stop(1.0)
 
 
-async def ask(server: Server, prompt: str = "0.9", **more: Any) -> Reply:
+async def ask(server: Listening, prompt: str = "0.9", **more: Any) -> Reply:
     body = json.dumps({"prompt": prompt, **more}).encode()
     return await send(server, "POST", "/v1/images/generations", body)
 
 
 async def send(
-    server: Server, method: str, path: str, body: bytes = b"", headers: Sequence[str] = ()
+    server: Listening, method: str, path: str, body: bytes = b"", headers: Sequence[str] = ()
 ) -> Reply:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
@@ -94,7 +101,7 @@ async def send(
         await close(writer)
 
 
-async def raw(server: Server, data: bytes) -> Reply:
+async def raw(server: Listening, data: bytes) -> Reply:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(data)

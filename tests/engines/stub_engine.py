@@ -42,6 +42,11 @@ class Stub:
         return self.base + self.each * batch
 
 
+def make(_folder: str, role: str, _batch: int) -> Stub:
+    """For a cluster: light 10 ms and 2 a picture, heavy 20 and 4."""
+    return Stub(0.01, 0.002, True, None) if role == "light" else Stub(0.02, 0.004, False, None)
+
+
 def _score(prompt: str) -> float:
     try:
         return float(prompt.split()[0])

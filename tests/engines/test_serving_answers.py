@@ -79,7 +79,7 @@ def test_two_hundred_requests_survive_two_killed_processes_and_each_is_answered_
             killed: list[int] = []
 
             async def kill() -> None:
-                for pool in server.router.pools:
+                for pool in server.pools:
                     await asyncio.sleep(0.08)
                     victim = next(slot.engine for slot in pool._slots if slot.engine is not None)
                     os.kill(victim.pid, signal.SIGKILL)
@@ -107,7 +107,7 @@ def test_two_hundred_requests_survive_two_killed_processes_and_each_is_answered_
                 if server.router.light is not None and server.router.light.up == 2:
                     break
                 await asyncio.sleep(0.05)
-            assert [pool.up for pool in server.router.pools] == [2, 2]  # started again
+            assert [pool.up for pool in server.pools] == [2, 2]  # started again
             assert (await send(server, "GET", "/health")).status == 200
 
     asyncio.run(main())
@@ -214,7 +214,7 @@ def test_a_full_queue_is_refused_with_the_time_to_come_back() -> None:
 def test_stopping_finishes_what_was_begun_and_takes_nothing_new() -> None:
     async def main() -> None:
         async with serving(None, stub(base=0.3), heavy_tuning=Tuning(batch=1)) as server:
-            pids = [slot.engine.pid for slot in server.router.heavy._slots if slot.engine is not None]
+            pids = [slot.engine.pid for slot in server.pools[-1]._slots if slot.engine is not None]
             asked = asyncio.create_task(ask(server, seed=5))
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")

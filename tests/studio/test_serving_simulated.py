@@ -99,7 +99,7 @@ async def served(scores: Floats, trace: Trace) -> tuple[Found, Profile, Profile]
     ) as server:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(1)
-        watches = [_watch(pool) for pool in server.router.pools]
+        watches = [_watch(pool) for pool in server.pools]
         begun = loop.time() + 0.1
 
         async def one(at: float, score: float) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from engines.errors import PackageError
 if TYPE_CHECKING:
     from engines.package.runner import Package
     from engines.package.serving.controller import MakePlanner
+    from engines.package.serving.values import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +83,6 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
         PackageError: the port is taken, or an engine does not start.
     """
     from engines.package.serving.server import Commands, Options, Server, engine_command, serve
-    from engines.package.serving.values import Settings, Tuning
 
     cascade = package.facts.get("cascade")
     planner = None
@@ -90,17 +90,7 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
         if cascade is None or make_planner is None:
             raise PackageError("Only cascades are planned for a latency objective; leave --objective out.")
         planner = make_planner(package.facts, options.objective)
-    if options.threshold is not None and cascade is None:
-        raise PackageError("This package is one model and has no threshold; leave --threshold out.")
-    threshold = options.threshold
-    if threshold is None:
-        threshold = float(cascade["threshold"]) if cascade else 0.0
-    wait = options.wait_ms / 1000
-    settings = Settings(
-        threshold,
-        light=Tuning(options.light_batch, wait, options.light_workers),
-        heavy=Tuning(options.heavy_batch, wait, options.heavy_workers),
-    )
+    settings = settings_of(package, options)
     server = Server(
         model_of(package),
         Commands(
@@ -119,6 +109,28 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
         say=_say,
     )
     serve(server, as_json=options.json)
+
+
+def settings_of(package: Package, options: argparse.Namespace) -> Settings:
+    """What the command line says, the manifest's threshold where it says nothing.
+
+    Raises:
+        PackageError: a threshold for one model alone.
+    """
+    from engines.package.serving.values import Settings, Tuning
+
+    cascade = package.facts.get("cascade")
+    if options.threshold is not None and cascade is None:
+        raise PackageError("This package is one model and has no threshold; leave --threshold out.")
+    threshold = options.threshold
+    if threshold is None:
+        threshold = float(cascade["threshold"]) if cascade else 0.0
+    wait = options.wait_ms / 1000
+    return Settings(
+        threshold,
+        light=Tuning(options.light_batch, wait, options.light_workers),
+        heavy=Tuning(options.heavy_batch, wait, options.heavy_workers),
+    )
 
 
 def model_of(package: Package) -> Any:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from engines.package.serving.metrics import Metrics
-from engines.package.serving.pool import Pool
-from engines.package.serving.values import Answer, Ask, Drawing, Load, Refusal, Settings
+from engines.package.serving.values import Answer, Ask, Drawing, Load, Refusal, Settings, Tuning
 
 WINDOW: Final = 20.0
 """Seconds that measured load looks back."""
@@ -28,10 +27,29 @@ class _Event:
     kind: Literal["arrived", "light", "heavy", "late", "lost"]
 
 
+class Drawer(Protocol):
+    """What draws for one model: processes of this machine (`Pool`), or replicas of a cluster."""
+
+    seconds: dict[int, float]
+    start_seconds: float
+
+    @property
+    def waiting(self) -> int: ...
+
+    @property
+    def up(self) -> int: ...
+
+    def estimate(self) -> float: ...
+
+    def tune(self, tuning: Tuning) -> None: ...
+
+    async def draw(self, prompt: str, seed: int, deadline: float, *, spare: bool = False) -> Drawing: ...
+
+
 class Router:
     """Light and heavy, or one model alone (`light` is `None`)."""
 
-    def __init__(self, light: Pool | None, heavy: Pool, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, light: Drawer | None, heavy: Drawer, settings: Settings, metrics: Metrics) -> None:
         self.light, self.heavy, self.settings = light, heavy, settings
         self._metrics = metrics
         self._events: deque[_Event] = deque(maxlen=20_000)
@@ -41,10 +59,6 @@ class Router:
         metrics.histogram("score", "Scores of light pictures", tuple(k / 20 for k in range(1, 20)))
         if light is not None:
             metrics.gauge("threshold", "Light pictures below this score are deferred", self._threshold)
-
-    @property
-    def pools(self) -> tuple[Pool, ...]:
-        return (self.heavy,) if self.light is None else (self.light, self.heavy)
 
     def apply(self, settings: Settings) -> None:
         """From the next decision on."""

@@ -87,6 +87,7 @@ class Server:
             if self.commands.light is None
             else Pool("light", self.commands.light, settings.light, **common)
         )
+        self.pools = (heavy,) if light is None else (light, heavy)
         self.router = Router(light, heavy, settings, self.metrics)
         self.api = Api(
             self.router,
@@ -101,8 +102,8 @@ class Server:
         await self._listen()
         try:
             self.router.apply(settings)
-            reasons = await asyncio.gather(*(pool.ready() for pool in self.router.pools))
-            for pool, reason in zip(self.router.pools, reasons, strict=True):
+            reasons = await asyncio.gather(*(pool.ready() for pool in self.pools))
+            for pool, reason in zip(self.pools, reasons, strict=True):
                 if reason:
                     raise PackageError(f"The {pool.name} engine does not start: {reason}.")
         except BaseException:
@@ -135,15 +136,15 @@ class Server:
         if self._controlling is not None:
             self._controlling.cancel()
         await self.door.shut(self.options.grace if grace is None else grace)
-        await asyncio.gather(*(pool.stop() for pool in self.router.pools))
+        await asyncio.gather(*(pool.stop() for pool in self.pools))
         await self._server.wait_closed()
 
     def _room(self, count: int) -> Refusal | None:
-        first = self.router.light or self.router.heavy
+        first = self.pools[0]
         return None if first.room(count) else busy(first.waiting, first.estimate())
 
     def _trouble(self) -> str:
-        for pool in self.router.pools:
+        for pool in self.pools:
             if pool.up == 0:
                 return (
                     f"The {pool.name} engine {('died: ' + pool.trouble) if pool.trouble else 'is starting'}."
@@ -182,7 +183,7 @@ def serve(server: Server, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps({"url": url, "model": running.model.name, "id": running.model.id}), flush=True)
         else:
-            counts = ", ".join(f"{pool.up} {pool.name}" for pool in running.router.pools)
+            counts = ", ".join(f"{pool.up} {pool.name}" for pool in running.pools)
             print(f"Serving {running.model.name} on {url} (processes: {counts}); Ctrl-C ends it.", flush=True)
 
     asyncio.run(run_until_stopped(server, announce=announce))
