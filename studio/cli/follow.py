@@ -17,6 +17,7 @@ from studio.work.control import Control
 from studio.work.job import Job
 from studio.work.report import bounds_text, scale_of
 
+HEARD = {"thinking": "thinking", "text": "answering", "tool": "answering"}
 MARKS = {"passed": "[green]●[/]", "failed": "[red]✗[/]", "quarantined": "[yellow]▲[/]"}
 
 
@@ -105,6 +106,9 @@ def _with_bar(
                     if data.seconds_low is not None and data.seconds_high is not None:
                         left = f" · {duration(data.seconds_low)} to {duration(data.seconds_high)} left"
                     progress(data.done, data.total, data.doing + left)
+                case events.LlmDelta() as data:
+                    words = data.text if data.kind == "wait" else HEARD[data.kind]
+                    shown.update(task, description=escape(f"language model: {words}"))
                 case events.CandidateStage() as data:
                     shown.update(task, description=escape(f"{data.id} {data.stage}: {data.message}"))
 
