@@ -275,6 +275,7 @@ def test_without_a_keyring_a_key_is_kept_for_the_sitting_only(
 def test_the_command_does_the_same_and_prints_no_key(tmp_path: Path) -> None:
     answers = Answers([[plan(("student", {"steps": 4}))]], [BROKEN], [MENDED])
     environment = {**os.environ, "PARETO_STUDIO_LLM_KEY": KEY, "PARETO_STUDIO_HOME": str(tmp_path)}
+    environment["ANTHROPIC_LOG"] = "debug"
     with MessagesService(answers, key=KEY) as running:
         done = subprocess.run(
             [
