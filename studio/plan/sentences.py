@@ -16,6 +16,11 @@ def quality(metric: str, value: float) -> str:
     return f"{value:.1%}" if metric == "adherence" else f"{value:.4g}"
 
 
+def difference(metric: str, value: float) -> str:
+    """Of two qualities: shares in points."""
+    return f"{abs(value) * 100:.1f} points" if metric == "adherence" else f"{abs(value):.3g}"
+
+
 def plan_sentences(situation: Situation, plan: Plan) -> tuple[str, ...]:
     """What a plan does and what can be expected of it."""
     choices = situation.choices
@@ -52,7 +57,7 @@ def plan_sentences(situation: Situation, plan: Plan) -> tuple[str, ...]:
     gap = (
         "as heavy alone"
         if abs(plan.loss) < 1e-9
-        else (f"{quality(choices.metric, abs(plan.loss))} {better} than heavy alone")
+        else (f"{difference(choices.metric, plan.loss)} {better} than heavy alone")
     )
     made.append(f"Expected {choices.metric}: {quality(choices.metric, plan.quality)}, {gap}.")
     use = f"At {situation.demand:g} requests/s light is busy for {plan.light_use:.0%} of its capacity"

@@ -104,6 +104,7 @@ class CascadePage(Page):
         desk.sitting.follow("cascade", lower)
         body.addWidget(lower, 2)
         self.planner = CascadePlanner(theme, desk.sitting)
+        self.planner.threshold_wanted.connect(self._on_threshold)
         self._tabs = QTabWidget()
         self._tabs.setAccessibleName("Parts of the cascade")
         self._tabs.tabBar().setAccessibleName("Parts of the cascade")
@@ -310,6 +311,14 @@ class CascadePage(Page):
             self.message.say(
                 "Even without the heavy model the budget is exceeded; choose a lighter candidate.", "warning"
             )
+
+    def _on_threshold(self, threshold: float) -> None:
+        """The operation nearest to a threshold, on show."""
+        if self.cascade is None:
+            return
+        found = self.cascade.curve
+        self.slider.setValue(min(range(len(found)), key=lambda at: abs(found[at].threshold - threshold)))
+        self._tabs.setCurrentIndex(0)
 
     def _on_moved(self, at: int) -> None:
         self.slider.setValue(at)

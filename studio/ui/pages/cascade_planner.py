@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -54,7 +54,13 @@ TRACES = ("A day", "Steady", "Bursts", "From a file …")
 
 
 class CascadePlanner(QWidget):
-    """Sliders and a plan at the left, traffic at the right."""
+    """Sliders and a plan at the left, traffic at the right.
+
+    Signals:
+        threshold_wanted(float): the threshold of the plan is to be used.
+    """
+
+    threshold_wanted = Signal(float)
 
     def __init__(self, theme: Theme, sitting: Sitting, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -125,6 +131,10 @@ class CascadePlanner(QWidget):
         self._words.setAccessibleName("The plan in words")
         self._words.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         column.addWidget(self._words)
+        self.use = QPushButton("Use this threshold")
+        self.use.setToolTip("Move the threshold of the cascade to that of the plan")
+        self.use.clicked.connect(self._on_use)
+        column.addWidget(self.use)
         self._cliff = label("", "small", wrap=True)
         self._timing = label("", "small", wrap=True)
         column.addWidget(self._cliff)
@@ -190,6 +200,7 @@ class CascadePlanner(QWidget):
         self.simulate.setEnabled(tables is not None)
         if tables is None:
             self.plan = None
+            self.use.setEnabled(False)
             self._words.setText(
                 "Train a discriminator: its scores, and both candidates' times, are what is planned with."
             )
@@ -225,6 +236,7 @@ class CascadePlanner(QWidget):
             return
         start = time.perf_counter()
         self.plan = feasible(situation)
+        self.use.setEnabled(self.plan is not None)
         took = time.perf_counter() - start
         if self.plan is None:
             self._words.setText("No plan meets this; looking for the nearest that does …")
@@ -239,6 +251,10 @@ class CascadePlanner(QWidget):
             shares.append(f"{headroom:g}: {text.percent(found.share) if found is not None else 'no plan'}")
         self._cliff.setText(f"Deferred by head-room (it has a cliff): {', '.join(shares)}.")
         self._timing.setText(self._told(situation, took))
+
+    def _on_use(self) -> None:
+        if self.plan is not None:
+            self.threshold_wanted.emit(self.plan.threshold)
 
     def _told(self, situation: Situation, took: float) -> str:
         scale = MANY / situation.workers

@@ -48,6 +48,18 @@ def test_a_plan_is_there_as_soon_as_there_is_a_pair_and_follows_the_sliders(pane
     assert "1.02:" in panel._cliff.text()
 
 
+def test_the_plans_threshold_moves_the_cascades_slider(window: Window, panel: CascadePlanner) -> None:
+    page: Any = window.page("cascade")
+    page.slider.setValue(0)
+    assert panel.plan is not None
+    panel.use.click()
+    assert abs(page.operation.share - panel.plan.share) < 0.02
+    assert page._tabs.currentIndex() == 0
+    panel.workers.set_value(1)
+    panel.load.set_value(5000)
+    assert not panel.use.isEnabled()
+
+
 def test_what_cannot_be_met_is_said_with_the_nearest_that_can(qtbot: QtBot, panel: CascadePlanner) -> None:
     panel.workers.set_value(1)
     panel.load.set_value(5000)
