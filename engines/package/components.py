@@ -14,6 +14,16 @@ from engines.errors import PackageError
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
 
+_PLUGINS: Final = {"intel-gpu": "GPU", "intel-npu": "NPU"}
+_PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "directml": "DmlExecutionProvider"}
+_WHEELS: Final = {
+    "openvino": "-r requirements.txt",
+    "onnxruntime": "-r requirements.txt",
+    "mlx": "mlx",
+    "coreml": "coremltools",
+    "cuda": "onnxruntime-gpu",
+    "directml": "onnxruntime-directml",
+}
 LARGE: Final = 2**30
 """Bytes of weights above which one dynamic model serves all batch sizes, to spare memory."""
 
@@ -29,14 +39,16 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         PackageError: the runtime is missing or refuses the file.
     """
     name = str(engine["engine"])
-    opener = {"openvino": _openvino, "onnxruntime": _onnxruntime}.get(name)
+    openers = {"openvino": _openvino, "onnxruntime": _onnxruntime, "mlx": _mlx, "coreml": _coreml}
+    opener = openers.get(name)
     if opener is None:
         raise PackageError(f"This package needs the engine {name}, which its runner does not know.")
     try:
-        return opener(folder / engine["model_file"], dict(engine.get("options", {})))
+        device = str(engine.get("device", "cpu"))
+        return opener(folder / engine["model_file"], dict(engine.get("options", {})), device)
     except ImportError as error:
         raise PackageError(
-            f"{name} is not installed ({error}); run `python -m pip install -r requirements.txt`."
+            f"{name} is not installed ({error}); run `python -m pip install {_WHEELS.get(name, '')}`."
         ) from None
     except PackageError:
         raise
@@ -48,7 +60,7 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         ) from error
 
 
-def _openvino(model_file: Path, options: dict[str, str]) -> Component:
+def _openvino(model_file: Path, options: dict[str, str], device: str) -> Component:
     """Compiled with static shapes, one for each batch size that occurs: dynamic shapes halve the speed."""
     import openvino
 
@@ -63,7 +75,8 @@ def _openvino(model_file: Path, options: dict[str, str]) -> Component:
         size = batch if static else -1
         if size not in requests:
             model.reshape({name: openvino.PartialShape([size, *shape]) for name, shape in inputs.items()})
-            requests[size] = core.compile_model(model, "CPU", options).create_infer_request()
+            compiled = core.compile_model(model, _PLUGINS.get(device, "CPU"), options)
+            requests[size] = compiled.create_infer_request()
         return requests[size]
 
     def call(arrays: Arrays) -> Arrays:
@@ -74,17 +87,70 @@ def _openvino(model_file: Path, options: dict[str, str]) -> Component:
     return call
 
 
-def _onnxruntime(model_file: Path, options: dict[str, str]) -> Component:
+def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Component:
     import onnxruntime
 
+    wanted = _PROVIDERS.get(device, "CPUExecutionProvider")
+    if wanted not in onnxruntime.get_available_providers():
+        raise PackageError(f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]}.")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    if device == "directml":  # it takes neither memory patterns nor parallel execution
+        settings.enable_mem_pattern = False
+        settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     for key, value in options.items():
         settings.add_session_config_entry(key, value)
-    session = onnxruntime.InferenceSession(str(model_file), settings, providers=["CPUExecutionProvider"])
+    providers = list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+    session = onnxruntime.InferenceSession(str(model_file), settings, providers=providers)
+    if session.get_providers()[0] != wanted:
+        raise PackageError(
+            f"ONNX Runtime turned to the CPU because {wanted} did not load; update the driver."
+        )
     names = [output.name for output in session.get_outputs()]
 
     def call(inputs: Arrays) -> Arrays:
         return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return call
+
+
+def _mlx(model_file: Path, _options: dict[str, str], _device: str) -> Component:
+    """A lowered graph; its program and its weights lie side by side."""
+    from engines.backends.mlx_graph.run import open_folder
+
+    return open_folder(model_file.parent)
+
+
+def _coreml(model_file: Path, options: dict[str, str], _device: str) -> Component:
+    """A function of the package for each batch of one and two; needs macOS."""
+    import importlib
+
+    tools: Any = importlib.import_module("coremltools")
+    package = next(folder for folder in model_file.parents if folder.suffix == ".mlpackage")
+    units = getattr(tools.ComputeUnit, options.get("compute_units", "ALL"))
+    functions: dict[int, Any] = {}
+
+    def function(batch: int) -> Any:
+        if batch not in functions:
+            name = f"batch{batch}"
+            functions[batch] = tools.models.MLModel(str(package), compute_units=units, function_name=name)
+        return functions[batch]
+
+    function(1).predict  # noqa: B018 - off macOS this is where it says so
+
+    def call(arrays: Arrays) -> Arrays:
+        known = {
+            name: np.ascontiguousarray(value.astype(np.int32) if value.dtype == np.int64 else value)
+            for name, value in arrays.items()
+        }
+        count, at, pieces = len(next(iter(known.values()))), 0, []
+        while at < count:
+            size = min(2, count - at)
+            pieces.append(function(size).predict({name: one[at : at + size] for name, one in known.items()}))
+            at += size
+        return {
+            name: np.concatenate([np.asarray(piece[name], dtype=np.float32) for piece in pieces])
+            for name in pieces[0]
+        }
 
     return call

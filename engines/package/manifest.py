@@ -105,9 +105,12 @@ class Target(Part):
 class Engine(Part):
     """What this package's runner needs to load a variant."""
 
-    engine: Literal["openvino", "onnxruntime"]
+    engine: Literal["openvino", "onnxruntime", "mlx", "coreml"]
     model_file: PackagePath
-    precision: Literal["fp32", "bf16", "int8"]
+    """Where it is a folder, such as a Core ML package, a file inside it."""
+    precision: Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
+    device: str = "cpu"
+    """What it was built for; whether it was verified there, `verified_on` says."""
     options: dict[str, str] = {}
     """Runtime properties, given to the engine as they are."""
 

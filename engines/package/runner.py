@@ -40,8 +40,10 @@ class Package:
         PackageError: anything but the package that was made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "") -> None:
+        """`device`: whose variants are tried first; without it, the manifest's order."""
         self.folder = folder
+        self.device = device
         self.id = sums.check_folder(folder)
         self.manifest: dict[str, Any] = json.loads((folder / sums.MANIFEST).read_bytes())
         self.facts: dict[str, Any] = self.manifest["additional_metadata"]
@@ -56,7 +58,7 @@ class Package:
     def load(self, name: str, body: dict[str, Any]) -> components.Component:
         """One component, by the first of its variants that this machine can load."""
         reason = PackageError(f"The package has no variant of {name}.")
-        for variant in body["additional_metadata"]["order"]:
+        for variant in self._order(body):
             facts = body["variants"][variant]
             try:
                 return components.load(
@@ -66,6 +68,20 @@ class Package:
                 self.fallbacks.append(f"{name}: {variant}: {error}")
                 reason = error
         raise reason
+
+    def _order(self, body: dict[str, Any]) -> list[str]:
+        """The variants for the device that was asked for, then those that the package was verified with.
+
+        Variants for other devices were only built; nobody gets one without asking.
+        """
+        usual = str(self.facts["built_for"]["device"])
+        devices = {
+            name: str(variant["executor_info"]["pareto-studio"].get("device", "cpu"))
+            for name, variant in body["variants"].items()
+        }
+        order: list[str] = body["additional_metadata"]["order"]
+        chosen = [name for name in order if devices[name] == self.device]
+        return chosen + [name for name in order if devices[name] == usual and name not in chosen]
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
@@ -182,7 +198,7 @@ def main(
     if answers is not None:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        package = Package(folder)
+        package = Package(folder, options.device)
         if answers is not None and options.engine:
             run_engine(package, options, answers)
         elif answers is not None:
@@ -213,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("picture.png"), help="PNG; several are numbered")
     parser.add_argument("--steps", type=int, help="other than the package's own")
     parser.add_argument("--guidance", type=float, help="other than the package's own")
+    parser.add_argument("--device", default="", help="try the variants for this device first, such as coreml")
     parser.add_argument("--info", action="store_true", help="say what this package is")
     parser.add_argument("--self-test", action="store_true", help="make the golden picture and compare")
     parser.add_argument("--serve", action="store_true", help="answer over HTTP")

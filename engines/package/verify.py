@@ -175,4 +175,12 @@ def _notes(manifest: Manifest) -> list[str]:
         )
     elif not any(check.fresh_environment for check in facts.verified_on):
         notes.append("Not verified in a fresh environment.")
+    verified = {check.target.device for check in facts.verified_on} | {facts.built_for.device}
+    built = {
+        variant.executor_info.studio.device
+        for component in manifest.components.values()
+        for variant in component.variants.values()
+    }
+    if others := sorted(built - verified):
+        notes.append(f"Built for {' and '.join(others)} too, not verified on device.")
     return notes

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engines.errors import PackageError
 from engines.package import sums
@@ -46,6 +46,17 @@ _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TRAVELLERS: Final = ("__init__", "sums", "likeness", "components", "runner", "cascade", "serving/*")
 """Modules of this folder that travel inside every package, as they are."""
+_PROVIDERS: Final = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+_KINDS: Final[Mapping[str, Literal["cpu", "gpu", "npu"]]] = {
+    "cpu": "cpu",
+    "intel-npu": "npu",
+    "coreml": "npu",
+}
+"""What ONNX Runtime's format calls a device; the others are GPUs."""
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 _RUN: Final = '''"""Makes pictures from prompts with this package: `python run.py --help`."""
@@ -63,6 +74,34 @@ from engines.package.runner import main  # noqa: E402
 {imports}
 sys.exit(main(FOLDER{arguments}))
 '''
+
+
+_CLUSTER: Final = '''"""Serves this package on a Ray cluster: `python ray_app.py --help`; needs `ray[serve]`.
+
+On the command line of Ray itself: `PYTHONDONTWRITEBYTECODE=1 serve run ray_app:app`.
+"""
+
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(FOLDER))
+
+from engines.package.serving.cluster import main, packaged  # noqa: E402
+
+PLANNER = "{planner}"
+
+if __name__ == "__main__":
+    sys.exit(main(FOLDER, PLANNER))
+
+app = packaged(FOLDER, PLANNER)
+'''
+
+
+def cluster_program(planner: str = "") -> str:
+    """The text of `ray_app.py`; `planner` as for `program`."""
+    return _CLUSTER.format(planner=f"{planner}:make_planner" if planner else "")
 
 
 def program(planner: str = "") -> str:
@@ -205,8 +244,8 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
         )
         variant = Variant(
             variant_directory=directory,
-            ep="CPUExecutionProvider" if ort else None,
-            device="cpu",
+            ep=_PROVIDERS.get(part.engine.device) if ort else None,
+            device=_KINDS.get(part.engine.device, "gpu"),
             executor_info=ExecutorInfo.model_validate(info),
             additional_metadata=made,
         )
@@ -258,10 +297,16 @@ def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
     sources = [_ROOT / "__init__.py", _ROOT / "errors.py", *sorted((_ROOT / "hostloop").glob("*.py"))]
     for name in _TRAVELLERS:
         sources += sorted((_ROOT / "package").glob(f"{name}.py"))
+    if any(part.engine.engine == "mlx" for part in contents.engines):
+        graph = _ROOT / "backends" / "mlx_graph"
+        needs_torch = {graph / "lower.py", graph / "save.py"}
+        sources += [_ROOT / "plan.py", _ROOT / "backends" / "__init__.py"]
+        sources += sorted(set(graph.glob("*.py")) - needs_torch)
     for source in sources:
         _copy(source, partial / "engines" / source.relative_to(_ROOT))
     texts = {
         "run.py": program(),
+        "ray_app.py": cluster_program(),
         "requirements.txt": requirements(facts.built_for.engine, facts.wheels),
         "README.md": contents.readme,
         "LICENSE": contents.licence,

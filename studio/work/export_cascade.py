@@ -19,7 +19,17 @@ from engines.package.cascade import LIGHT, encode
 from engines.package.likeness import EQUAL
 from engines.package.manifest import CascadeFacts, Discriminator, Facts, Interval, Operation
 from engines.package.verify import Verified
-from engines.package.write import Contents, amend, check_place, move, pack, program, sentences, write
+from engines.package.write import (
+    Contents,
+    amend,
+    check_place,
+    cluster_program,
+    move,
+    pack,
+    program,
+    sentences,
+    write,
+)
 from studio.errors import ExportError
 from studio.plan.cascade import Cascade
 from studio.plan.deferral import Interval as Measured
@@ -256,6 +266,7 @@ def _together(
         readme=_readme(name, cascade, threshold, light),
         more={
             "run.py": program(PLANNER).encode(),
+            "ray_app.py": cluster_program(PLANNER).encode(),
             GOLDEN_LIGHT: encode(light.own.picture),
             **planner_files(),
         },
@@ -321,6 +332,7 @@ def _readme(name: str, cascade: Cascade, threshold: float, light: _Side) -> str:
             "    env/bin/python run.py --serve --port 8000                # one process per model",
             "    env/bin/python run.py --serve --objective 2              # plans itself for 2 s",
             "    env/bin/python run.py --self-test",
+            "    python ray_app.py --heavy-workers 4        # on a Ray cluster; needs `ray[serve]`",
             "",
             "    curl localhost:8000/v1/images/generations -H 'Content-Type: application/json' \\",
             f"      -d '{json.dumps({'prompt': prompt, 'deadline_ms': 5000})}'",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 TOLERANCE: Final[dict[str, tuple[int, float]]] = {"fp32": (6, 35.0), "bf16": (12, 22.0), "int8": (14, 20.0)}
 """Bits of the difference hash, and dB, that the golden picture may be off on another machine.  Other
 instruction sets round otherwise; what that moves grows as precision falls."""
-_MODEL_FILES: Final = (".xml", ".onnx")
+_MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json")
 _LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 
 
@@ -172,7 +172,7 @@ def _public(source: str) -> str:
 
 def engine_files(artifact: Artifact) -> EngineFiles:
     facts = artifact.metadata
-    files = {path.name: path for path in artifact.files}
+    files = {path.relative_to(artifact.folder).as_posix(): path for path in artifact.files}
     models = [name for name in files if name.endswith(_MODEL_FILES)]
     if len(models) != 1 or artifact.backend not in get_args(Engine.model_fields["engine"].annotation):
         raise ExportError(
@@ -184,16 +184,19 @@ def engine_files(artifact: Artifact) -> EngineFiles:
         "model_file": models[0],
         "precision": artifact.precision,
         "options": {str(key): str(value) for key, value in facts.get("options", {}).items()},
+        "device": artifact.device,
     }
     measured = facts["parity"]
+    target = target_of(artifact.backend, str(facts["version"]))
     return EngineFiles(
         component=artifact.capture.component,
         engine=Engine.model_validate(engine),
         files=files,
         inputs=_tensors(artifact.capture.inputs),
         outputs=_tensors(artifact.capture.outputs),
-        built_for=target_of(artifact.backend, str(facts["version"])),
-        parity=Parity(max_abs=float(measured["max_abs"]), psnr=float(measured["psnr"]), passed=True),
+        built_for=target.model_copy(update={"device": artifact.device}),
+        parity=measured
+        and Parity(max_abs=float(measured["max_abs"]), psnr=float(measured["psnr"]), passed=True),
         fallbacks=artifact.fallbacks,
         excluded_layers=tuple(str(name) for name in facts.get("excluded", ())),
     )
@@ -298,7 +301,8 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
         f'    env/bin/python run.py --prompt "{prompt}" --seed {seed} --out picture.png',
         "    env/bin/python run.py --self-test     # the golden picture, made here and compared",
         "    env/bin/python run.py --info",
-        "    env/bin/python run.py --serve         # JSON lines in, JSON lines and raw pictures out",
+        "    env/bin/python run.py --serve         # over HTTP, as OpenAI's image generation",
+        "    env/bin/python run.py --lines         # JSON lines in, JSON lines and raw pictures out",
         "",
         "Every byte is checked against `SHA256SUMS` before anything is loaded. `manifest.json` says where",
         "the model comes from, what was done to it, what was measured, and where it was verified.",

@@ -308,10 +308,30 @@ def run(application: Any, *, host: str, port: int, address: str | None = None) -
     return serve.run(application, name=NAME, route_prefix="/")
 
 
-def main(folder: Path, planner: str = "", arguments: Sequence[str] | None = None) -> int:
-    """`python ray_app.py --light-workers 2 --heavy-workers 4`: deploy, and serve until told to stop."""
+def packaged(folder: Path, planner: str = "", options: argparse.Namespace | None = None) -> Any:
+    """The application of a package, as the options say (default: one replica of each model).
+
+    Raises:
+        PackageError: the package is not as it was made, or Ray Serve is not installed.
+    """
     from engines.package.runner import Package
-    from engines.package.serving.options import add_arguments, model_of, settings_of
+    from engines.package.serving.options import model_of, settings_of
+
+    chosen = _parser().parse_args([]) if options is None else options
+    package = Package(folder)
+    plan = Plan(
+        settings_of(package, chosen),
+        deadline=chosen.deadline or chosen.objective or 60.0,
+        queue=chosen.queue,
+        objective=chosen.objective,
+        planner=planner,
+        cpus=chosen.cpus,
+    )
+    return application(folder, model_of(package), plan, package.facts)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from engines.package.serving.options import add_arguments
 
     parser = argparse.ArgumentParser(prog="ray_app.py", description="Serves this package on a Ray cluster.")
     parser.add_argument(
@@ -319,25 +339,20 @@ def main(folder: Path, planner: str = "", arguments: Sequence[str] | None = None
     )
     parser.add_argument("--cpus", type=float, default=1.0, help="of a node, for each replica")
     add_arguments(parser)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(folder: Path, planner: str = "", arguments: Sequence[str] | None = None) -> int:
+    """`python ray_app.py --light-workers 2 --heavy-workers 4`: deploy, and serve until told to stop."""
+    options = _parser().parse_args(arguments)
     try:
-        package = Package(folder)
-        plan = Plan(
-            settings_of(package, options),
-            deadline=options.deadline or options.objective or 60.0,
-            queue=options.queue,
-            objective=options.objective,
-            planner=planner,
-            cpus=options.cpus,
-        )
-        made = application(folder, model_of(package), plan, package.facts)
+        made = packaged(folder, planner, options)
         run(made, host=options.host, port=options.port, address=options.address)
     except PackageError as error:
         print(error, file=sys.stderr)
         return 1
     print(
-        f"Serving {package.manifest['package_name']} on http://{options.host}:{options.port} by Ray.",
-        flush=True,
+        f"Serving {folder.name} on http://{options.host}:{options.port} by Ray; Ctrl-C ends it.", flush=True
     )
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
