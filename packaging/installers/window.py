@@ -1,0 +1,86 @@
+"""The window as a PyInstaller folder, and the proof that it needs no torch."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from source import BuildError, Source, build_environment
+
+HEAVY = (
+    "torch", "torchvision", "diffusers", "transformers", "openvino", "onnx", "onnxruntime", "nncf", "scipy",
+    "optuna", "accelerate", "triton", "timm", "PIL", "matplotlib", "cupy", "numba", "h5py", "IPython", "tkinter",
+    "PyQt5", "PyQt6", "PySide2", "OpenGL", "studio.work", "engines", "agent", "pytest", "setuptools",
+    "pyqtgraph.opengl", "pyqtgraph.examples", "pyqtgraph.console", "pyqtgraph.jupyter", "pyqtgraph.flowchart",
+)  # fmt: skip
+"""Left out of the folder, and refused by the import check."""
+
+_CHECK = """
+import importlib, pkgutil, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in set(sys.argv[2].split(",")) or name.startswith("studio.work"):
+            raise ImportError(name + " is not in the window")
+        return None
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, sys.argv[1])
+import studio.ui, studio.record, studio.plan, studio.setup
+for package in (studio.ui, studio.record, studio.plan, studio.setup):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+"""
+
+
+def check_imports(source: Source) -> None:
+    """Import every module of the window where nothing heavy can be imported.
+
+    Raises:
+        BuildError: one of them needs it.
+    """
+    refused = ",".join(name for name in HEAVY if "." not in name)
+    done = subprocess.run(
+        [sys.executable, "-c", _CHECK, str(source.folder), refused],
+        env=build_environment(source), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise BuildError(
+            f"The window would need what it does not ship: {done.stderr.strip().splitlines()[-1]}"
+        )
+
+
+def freeze(source: Source, build: Path, icon: Path | None = None) -> Path:
+    """The folder with the program `pareto-studio` (macOS: the `.app`)."""
+    check_imports(source)
+    shutil.rmtree(build / "frozen", ignore_errors=True)
+    start = build / "pareto_studio_window.py"
+    start.write_text(
+        "import os, sys\n"
+        'os.environ.setdefault("QT_LOGGING_RULES", "qt.qpa.*=false")\n'
+        "from studio.ui.bundled import main\n"
+        "sys.exit(main())\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--onedir", "--noupx",
+               "--name", "pareto-studio", "--distpath", str(build / "frozen"), "--workpath", str(build / "work"),
+               "--specpath", str(build), "--paths", str(source.folder)]  # fmt: skip
+    for package in ("studio.ui", "studio.record", "studio.plan", "studio.setup"):
+        command += ["--collect-submodules", package]
+    for name in HEAVY:
+        command += ["--exclude-module", name]
+    icons = source.folder / "assets" / "icons"
+    command += ["--add-data", f"{icons}{';' if sys.platform == 'win32' else ':'}assets/icons"]
+    if sys.platform in {"darwin", "win32"}:
+        command += ["--windowed"]
+    if icon is not None:
+        command += ["--icon", str(icon)]
+    if sys.platform == "darwin":
+        command += ["--osx-bundle-identifier", "studio.pareto.window"]
+    subprocess.run([*command, str(start)], check=True, env=build_environment(source), cwd=build)
+    made = build / "frozen" / ("pareto-studio.app" if sys.platform == "darwin" else "pareto-studio")
+    carried = [name for name in ("torch", "scipy", "diffusers") if any(made.rglob(name))]
+    if carried:
+        raise BuildError(f"The window's folder carries {', '.join(carried)}; see what imports it.")
+    return made
