@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import PackageError
+from engines.package import likeness
 from engines.package.runner import Package, Pixels, read_picture
 from engines.package.serving.engine import Pictures
 
@@ -44,6 +45,7 @@ class Member(Package):
         if role not in roles(package):
             raise PackageError(f"This package has no {role} model; it serves {' and '.join(roles(package))}.")
         self.folder, self.id = package.folder, package.id
+        self.device, self.threads = package.device, package.threads
         self.fallbacks: list[str] = []
         self.facts = package.facts["cascade"]["light"] if role == "light" else package.facts
         self.manifest = package.manifest | {
@@ -217,7 +219,8 @@ class PackageEngine:
         drawn = time.perf_counter()
         scores = None if self._judge is None else self._judge.scores(made.images, prompts).tolist()
         scored = time.perf_counter()
-        return Pictures([encode(one) for one in made.images], scores, drawn - start, scored - drawn)
+        pngs = [encode(likeness.sheet(one)) for one in made.images]
+        return Pictures(pngs, scores, drawn - start, scored - drawn)
 
 
 def encode(picture: Pixels) -> bytes:

@@ -44,6 +44,8 @@ class Package:
         """`device`: whose variants are tried first; without it, the manifest's order."""
         self.folder = folder
         self.device = device
+        self.threads: int | None = None
+        """That an engine may use on a CPU; `None`: as many as it likes."""
         self.id = sums.check_folder(folder)
         self.manifest: dict[str, Any] = json.loads((folder / sums.MANIFEST).read_bytes())
         self.facts: dict[str, Any] = self.manifest["additional_metadata"]
@@ -60,10 +62,11 @@ class Package:
         reason = PackageError(f"The package has no variant of {name}.")
         for variant in self._order(body):
             facts = body["variants"][variant]
+            engine = dict(facts["executor_info"]["pareto-studio"])
+            if self.threads is not None and engine["engine"] == "openvino":
+                engine["options"] = engine.get("options", {}) | {"INFERENCE_NUM_THREADS": str(self.threads)}
             try:
-                return components.load(
-                    self.folder / facts["variant_directory"], facts["executor_info"]["pareto-studio"]
-                )
+                return components.load(self.folder / facts["variant_directory"], engine)
             except PackageError as error:
                 self.fallbacks.append(f"{name}: {variant}: {error}")
                 reason = error

@@ -261,6 +261,9 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
     facts = contents.facts(places.pop("", ""))
     if places:
         facts = facts.model_copy(update={"tokenizers": places})
+        if facts.cascade is not None:  # both models of a cascade come from one run, and so from one model
+            light = facts.cascade.light.model_copy(update={"tokenizers": places})
+            facts = facts.model_copy(update={"cascade": facts.cascade.model_copy(update={"light": light})})
     manifest = Manifest(
         package_name=contents.name,
         description=contents.description,

@@ -52,7 +52,7 @@ from studio.work.export import (
     verified_sentence,
     with_verification,
 )
-from studio.work.exportable import Check, examine
+from studio.work.exportable import ENGINES, Check, examine
 from studio.work.job import Job
 from studio.work.package_contents import make_contents, package_name
 from studio.work.proof import unchanged, unproved
@@ -151,7 +151,7 @@ def export_pair(
         tell(7, "Building the discriminator")
         judging = build(
             folder / cascade.folder / NETWORK,
-            sides[1].backend,
+            sides[1].backend if sides[1].backend in ENGINES else ENGINES[0],
             Path(bench),
             sides[0].own.picture[None],
             [sides[0].own.prompt],

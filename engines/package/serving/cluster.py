@@ -101,7 +101,8 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
             found: Drawing = await self._together((prompt, seed, time.monotonic()))
             return found
 
-        async def _drawn(self, asked: list[tuple[str, int, float]]) -> list[Drawing]:
+        @serve.batch(max_batch_size=1, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
+        async def _together(self, asked: list[tuple[str, int, float]]) -> list[Drawing]:
             begun = time.monotonic()
             count = len(asked)
             spare = next((size for size in self._sizes if size >= count), count) - count
@@ -113,8 +114,6 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
                 Drawing(png, score, begun - arrived, made.draw, made.score, count, 1)
                 for png, score, (_, _, arrived) in zip(made.pngs, scores, asked, strict=False)
             ]
-
-        _together = serve.batch(max_batch_size=1, batch_wait_timeout_s=0.0)(_drawn)
 
     class Front:
         """The server's API and router before the replicas."""

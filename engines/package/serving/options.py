@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--queue", type=_whole(1, 100_000), default=64, metavar="N", help="that may wait for each model"
     )
     group.add_argument(
+        "--threads",
+        type=_whole(1, 1024),
+        metavar="N",
+        help="of each process (default: the cores, shared out)",
+    )
+    group.add_argument(
         "--grace", type=_real(0.0, 3600.0), default=30.0, metavar="SECONDS", help="for answers when stopping"
     )
 
@@ -58,7 +65,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command_line(options: argparse.Namespace) -> list[str]:
     """The options as they would be typed: for whoever starts a package's own server."""
-    names = ["host", "port", "threshold", "objective", "deadline", "wait_ms", "queue", "grace"]
+    names = ["host", "port", "threshold", "objective", "deadline", "wait_ms", "queue", "threads", "grace"]
     names += [f"{role}_{what}" for role in ("light", "heavy") for what in ("workers", "batch")]
     found = []
     for name in names:
@@ -72,6 +79,7 @@ def run_engine(package: Package, options: argparse.Namespace, answers: Any) -> N
     from engines.package.cascade import PackageEngine
     from engines.package.serving.engine import serve_engine, sizes_to_warm
 
+    package.threads = options.threads
     engine = PackageEngine(package, options.engine, options.batch)
     serve_engine(engine, sys.stdin, answers, sizes_to_warm(options.batch))
 
@@ -91,11 +99,14 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
             raise PackageError("Only cascades are planned for a latency objective; leave --objective out.")
         planner = make_planner(package.facts, options.objective)
     settings = settings_of(package, options)
+    processes = settings.heavy.workers + (settings.light.workers if cascade else 0)
+    threads = options.threads or max(1, _cores() // processes)
+    more = ["--threads", str(threads), *(["--device", package.device] if package.device else [])]
     server = Server(
         model_of(package),
         Commands(
-            heavy=engine_command(package.folder, "heavy"),
-            light=engine_command(package.folder, "light") if cascade else None,
+            heavy=engine_command(package.folder, "heavy", *more),
+            light=engine_command(package.folder, "light", *more) if cascade else None,
         ),
         Options(
             settings,
@@ -109,6 +120,13 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
         say=_say,
     )
     serve(server, as_json=options.json)
+
+
+def _cores() -> int:
+    """Of this machine, those that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def settings_of(package: Package, options: argparse.Namespace) -> Settings:
