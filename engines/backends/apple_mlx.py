@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
@@ -55,7 +56,7 @@ class AppleMlx(Backend):
         bits = BITS.get(options.precision, 0)
         names = [spec.name for spec in capture.inputs]
         program, weights = lower(program_of(capture, half), names, table(), bits)
-        save(program, weights, folder)
+        save(replace(program, names=[spec.name for spec in capture.outputs]), weights, folder)
         quantised = sum(one.kind == "quantised" for one in program.constants.values())
         facts = {
             "options": {},
@@ -72,4 +73,4 @@ class AppleMlx(Backend):
     def component_of(self, artifact: Artifact) -> Component:
         from engines.backends.mlx_graph.run import open_folder
 
-        return open_folder(artifact.folder, [spec.name for spec in artifact.capture.outputs])
+        return open_folder(artifact.folder)

@@ -68,8 +68,12 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
     if program is None:
         raise BuildError("torch.onnx.export returned nothing")
     program.save(str(path))
-    if path.stat().st_size > LARGEST:
-        raise BuildError("its weights do not fit into one ONNX file")
+
+
+def files(model: Path) -> tuple[Path, ...]:
+    """An ONNX model and, where it has more than 2 GiB of weights, the second file that holds them."""
+    weights = model.with_name(model.name + ".data")
+    return (model, weights) if weights.is_file() else (model,)
 
 
 @contextlib.contextmanager
@@ -119,6 +123,7 @@ def quantise(source: Path, target: Path, samples: Sequence[Arrays], *, signed: b
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            use_external_data_format=sum(path.stat().st_size for path in files(source)) > 4 * LARGEST,
             extra_options=extra,
         )
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from engines import drivers
 from engines.backends import directml
 from engines.backends.base import Artifact, Availability, Backend, Built, Component, Options
-from engines.backends.onnx_files import MODEL, converted, precision_facts, quantise
+from engines.backends.onnx_files import MODEL, converted, files, precision_facts, quantise
 from engines.backends.providers import OnnxComponent
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -87,8 +87,9 @@ class OnnxRuntime(Backend):
             quantise(source / MODEL, folder / MODEL, options.calibration.samples(capture.component))
             facts["calibration"] = options.calibration.facts
         else:
-            link(source / MODEL, folder / MODEL)
-        return Built((MODEL,), facts)
+            for file in files(source / MODEL):
+                link(file, folder / file.name)
+        return Built([file.name for file in files(folder / MODEL)], facts)
 
     def component_of(self, artifact: Artifact) -> Component:
         place = "cpu" if self.absent(artifact.device) else artifact.device

@@ -84,8 +84,8 @@ def _timing(trt: Any, config: Any, path: Path) -> Iterator[None]:
 def validity(engine: bytes) -> dict[str, Any]:
     """What the header of an engine says of this machine; read without a GPU.
 
-    `state`: `VALID`, `SUBOPTIMAL`, `INVALID` (for no reason where there is no GPU), or `UNKNOWN`; `reasons`: of
-    `CUDA_ERROR`, `UNSUPPORTED_CC`, `VERSION_MISMATCH`, `MALFORMED_ENGINE` and the like.
+    `state`: `VALID`, `SUBOPTIMAL`, `INVALID` (for no reason where there is no GPU), or `UNKNOWN`;
+    `reasons`: of `UNSUPPORTED_CC`, `VERSION_MISMATCH`, `MALFORMED_ENGINE` and the like.
     """
     trt = module()
     runtime = trt.Runtime(logger(trt))

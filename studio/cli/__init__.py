@@ -214,6 +214,14 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--threshold", type=float, help="of the cascade: light pictures with a lower score are deferred"
     )
+    export.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="DEVICE",
+        help="put engines for this device into the package too (coreml, mlx, directml, ...): built here, not"
+        " verified on it; may be given again",
+    )
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
 
     serve = add("serve", "answer requests with a package over HTTP, until Ctrl-C")

@@ -224,7 +224,11 @@ def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
         raise ExportError("Only a cascade has a threshold; give --cascade LIGHT HEAVY, or leave it out.")
     with show.progress(terminal) as job_of:
         result = export(
-            job_of(home), run=given.run, candidate=given.candidate, out=str(given.out.expanduser())
+            job_of(home),
+            run=given.run,
+            candidate=given.candidate,
+            out=str(given.out.expanduser()),
+            also=given.also,
         )
     terminal.document(result)
     show.package(terminal, result)
@@ -245,12 +249,14 @@ def _export_cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -
     return 0
 
 
-def _serve(given: argparse.Namespace, _home: Path, _terminal: Terminal) -> int:
+def _serve(given: argparse.Namespace, _home: Path, terminal: Terminal) -> int:
     from engines.package.serving.options import command_line
     from studio.work.serve import serve
 
     arguments = command_line(given)
-    return serve(given.package.expanduser(), [*arguments, "--json"] if given.json else arguments)
+    return serve(
+        given.package.expanduser(), [*arguments, "--json"] if given.json else arguments, terminal.streams
+    )
 
 
 def _verify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:

@@ -9,8 +9,9 @@ name; until then what was there stays.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import replace as with_parts
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
 from studio.work.exportable import Check, Examination, examine
 from studio.work.job import Job
+from studio.work.more_devices import variants
 from studio.work.package_contents import make_contents, package_name, target_of
 from studio.work.proof import Proof, prove, unchanged, unproved
 
@@ -47,7 +49,12 @@ Tell = Callable[[int, str], None]
 
 
 def export(
-    job: Job, run: str, candidate: str = "winner", out: str = "", replace: bool = True
+    job: Job,
+    run: str,
+    candidate: str = "winner",
+    out: str = "",
+    replace: bool = True,
+    also: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Command `export`.
 
@@ -57,6 +64,7 @@ def export(
         out: an existing folder takes the package as a folder of its own and the `.zip` beside it; else the
             package becomes `out` itself, with `out.zip`; empty: into `RUN/package`.
         replace: put it in the place of an older package of the same candidate.
+        also: devices that the package shall hold engines for beside the run's own; built, not verified.
 
     Returns:
         `package` and `zip` (paths), `id`, `bytes` (of the folder), `zip_bytes`, `files`,
@@ -73,7 +81,12 @@ def export(
     """
     folder = job.run_folder(run)
     return export_candidate(
-        folder, candidate, Path(out).expanduser() if out else None, replace=replace, on_progress=job.progress
+        folder,
+        candidate,
+        Path(out).expanduser() if out else None,
+        replace=replace,
+        also=also,
+        on_progress=job.progress,
     )
 
 
@@ -128,6 +141,7 @@ def export_candidate(
     out: Path | None = None,
     *,
     replace: bool = True,
+    also: Sequence[str] = (),
     on_progress: Callable[[int, int, str], None] = lambda _done, _total, _doing: None,
 ) -> dict[str, Any]:
     """See `export`; `folder` is the run's."""
@@ -149,6 +163,9 @@ def export_candidate(
     tell(4, "Making the Studio's own picture")
     own = own_picture(folder, state, chosen)
     contents = make_contents(state, chosen, plan, artifacts, own.prompt, own.seed, own.picture)
+    if also:
+        tell(4, f"Building for {' and '.join(also)}")
+        contents = with_parts(contents, engines=(*contents.engines, *variants(plan, also)))
     with unproved(place) as partial:
         tell(5, "Writing the package")
         written = write(contents, partial)

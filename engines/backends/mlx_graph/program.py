@@ -45,6 +45,8 @@ class Program:
     outputs: list[Any]
     nodes: list[Node]
     constants: dict[str, Constant]
+    names: list[str] = field(default_factory=list)
+    """Of the outputs, where they have any."""
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps({"format": FORMAT} | asdict(self)), encoding="utf-8")
@@ -60,6 +62,7 @@ class Program:
             data["outputs"],
             [Node(**node) for node in data["nodes"]],
             {name: Constant(**constant) for name, constant in data["constants"].items()},
+            data["names"],
         )
 
 

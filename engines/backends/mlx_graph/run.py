@@ -101,13 +101,14 @@ def compiled() -> bool:
     return bool(mx.default_device() == mx.Device(mx.gpu))
 
 
-def open_folder(folder: Path, outputs: list[str]) -> Callable[[Arrays], Arrays]:
-    """A component from `program.json` and `weights.safetensors`.
+def open_folder(folder: Path, outputs: list[str] | None = None) -> Callable[[Arrays], Arrays]:
+    """A component from `program.json` and `weights.safetensors`; `outputs` instead of the program's names.
 
     Raises:
         ValueError, OSError, RuntimeError: a file is missing, damaged or of another format.
     """
     program = Program.read(folder / PROGRAM)
+    names = outputs or program.names
     # Arrays from a file are read when first used, and the file may be gone by then.
     weights = mx.load(str(folder / WEIGHTS))
     mx.eval(weights)
@@ -118,6 +119,6 @@ def open_folder(folder: Path, outputs: list[str]) -> Callable[[Arrays], Arrays]:
         found = function(*(mx.array(np.ascontiguousarray(inputs[name])) for name in program.inputs))
         floats = [value.astype(mx.float32) for value in found]
         mx.eval(floats)
-        return {name: np.array(value) for name, value in zip(outputs, floats, strict=True)}
+        return {name: np.array(value) for name, value in zip(names, floats, strict=True)}
 
     return component

@@ -1,0 +1,52 @@
+"""Engines of a candidate for devices that are not here: built, put into its package, and called no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from engines.backends.serves import SERVES, plain_engine, plain_precision
+from engines.package.write import EngineFiles
+from studio.errors import ExportError
+from studio.work.package_contents import engine_files
+
+if TYPE_CHECKING:
+    from engines.plan import Plan
+
+
+def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
+    """The engine files of a plan for each device, by the device's own engine and precision.
+
+    What the recipe changes in weights, graph and host loop stays; engine and
+    precision are the device's, for the recipe's were chosen for another one.
+
+    Raises:
+        ExportError: a device that is unknown or the plan's own, or part of the model cannot be built for it.
+    """
+    found: list[EngineFiles] = []
+    for device in dict.fromkeys(devices):
+        if device not in SERVES:
+            raise ExportError(f"There is no device {device}; there are: {', '.join(SERVES)}.")
+        if device == plan.device:
+            raise ExportError(f"The package is for {device} already; leave --also {device} out.")
+        found += _variant(plan, device)
+    return tuple(found)
+
+
+def _variant(plan: Plan, device: str) -> list[EngineFiles]:
+    from engines.pipeline import prepare
+
+    wanted = replace(
+        plan,
+        device=device,
+        backend=plain_engine(device),
+        precision=plain_precision(device),
+        channels_last=False,
+    )
+    artifacts = prepare(wanted)
+    for artifact in artifacts:
+        if artifact.backend != wanted.backend:
+            reason = " ".join(artifact.fallbacks)
+            raise ExportError(f"The package cannot hold engines for {device}: {reason}")
+    return [engine_files(artifact) for artifact in artifacts]
