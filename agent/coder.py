@@ -216,6 +216,23 @@ def generate(pipeline, prompts, seeds):
 '''
 
 
+_ANY_BASELINE: Final = '''{docstring}
+
+from engines.models.load import open_model
+from engines.models.reference import Reference
+
+
+def load(model, device, workload):
+    return Reference(open_model(model), device, workload)
+
+
+def generate(pipeline, prompts, seeds):
+    return pipeline.generate(prompts, seeds)
+'''
+_PLAIN: Final = "stable-diffusion"
+"""The family whose baseline is spelled out; any other is run by its own pipeline in `engines.models.reference`."""
+
+
 class ScriptWriter:
     """The coder that needs no key: the same proposal gives the same file."""
 
@@ -247,7 +264,8 @@ class ScriptWriter:
 
     def baseline(self, context: Context) -> str:
         """The unchanged model through diffusers, torch eager in fp32, with the Studio's noise."""
-        return _BASELINE.format(
+        script = _BASELINE if context.card.family == _PLAIN else _ANY_BASELINE
+        return script.format(
             docstring=_docstring(
                 f"{context.card.name} as its authors ship it",
                 "The baseline that everything is compared with: diffusers' own pipeline, the saved scheduler "

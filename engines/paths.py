@@ -46,18 +46,30 @@ def cache_folder(name: str = "") -> Path:
 
 
 def bundled_model() -> Path:
-    """The folder of Tiny Scenes: `assets/tiny-scenes` of a checkout, `engines/_assets` of a wheel.
+    """The folder of Tiny Scenes.
 
     Raises:
-        ModelError: neither is there.
+        ModelError: it is not there.
+    """
+    try:
+        return asset(BUNDLED)
+    except EngineError:
+        raise ModelError(
+            "The bundled model tiny-scenes is not part of this installation; install Pareto Studio again."
+        ) from None
+
+
+def asset(name: str) -> Path:
+    """A folder of `assets` of a checkout, of `engines/_assets` of a wheel.
+
+    Raises:
+        EngineError: neither is there.
     """
     engines = Path(__file__).resolve().parent
-    for folder in (engines.parent / "assets" / BUNDLED, engines / "_assets" / BUNDLED):
+    for folder in (engines.parent / "assets" / name, engines / "_assets" / name):
         if folder.is_dir():
             return folder
-    raise ModelError(
-        "The bundled model tiny-scenes is not part of this installation; install Pareto Studio again."
-    )
+    raise EngineError(f"The files of {name} are not part of this installation; install Pareto Studio again.")
 
 
 def digest(*parts: object) -> str:

@@ -76,11 +76,15 @@ def plan(
 
 def _reasons(techniques: Sequence[Technique], model: Model, start: Plan) -> list[str]:
     from engines.models.card import describe
-    from engines.techniques.compatibility import check
+    from engines.techniques.compatibility import canonical, check_plan
 
     # The workload's steps and guidance are what a recipe starts from, not the model's own.
     card = replace(describe(model), steps=start.loop.steps, guidance=start.loop.guidance)
-    return check(tuple(techniques), card, start.device)
+    try:
+        values = canonical(tuple(techniques))
+    except TechniqueError as error:
+        return [str(error)]
+    return check_plan(values, start, card, start.device)
 
 
 def loop_settings(model: Model, workload: Workload) -> LoopSettings:

@@ -33,6 +33,8 @@ FORMAT: Final = 1
 """Raise it when a component's module changes what it computes."""
 SMALL: Final = 100_000_000
 """Parameters below which a module's reference is computed by one thread."""
+LARGE: Final = 400_000_000
+"""Parameters from which on a module is not kept beside the engine that is made of it."""
 
 
 class Capture:
@@ -127,6 +129,13 @@ class Capture:
             finally:
                 Path(name).unlink(missing_ok=True)
             return program
+
+    def release(self) -> None:
+        """Let go of the module and the program of a large component; they come again when asked for."""
+        module = self.__dict__.get("module")
+        if module is None or sum(one.numel() for one in module.parameters()) >= LARGE:
+            self.__dict__.pop("module", None)
+            self.__dict__.pop("program", None)
 
     def _export(self) -> ExportedProgram:
         import torch

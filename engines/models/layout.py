@@ -23,6 +23,8 @@ SILENT: Final = (
 )  # fmt: skip
 """Parts of a pipeline that are no component: settings, or not run."""
 DENOISERS: Final = ("transformer", "unet")
+ENLARGED_SIDE: Final = 128
+"""Pixels of the pictures that a network which enlarges them is given, where the user names no size."""
 VIDEO_UNET: Final = "UNetMotionModel"
 """What a U-Net becomes with a motion adapter."""
 
@@ -151,6 +153,13 @@ def examine(folder: Path) -> Layout:
     return found
 
 
+def enlarging(path: Path, architecture: str, scale: int) -> Layout:
+    """The layout of a model that is one network: it makes pictures `scale` times as large."""
+    part = Part("upscaler", architecture, path.parent, {}, (path,))
+    facts = {"name": path.stem, "scale": scale, "side": ENLARGED_SIDE}
+    return Layout(path.parent, "Upscaler", "super-resolution", {"upscaler": part}, {}, None, facts)
+
+
 def family_of(pipeline: str) -> str:
     """A pipeline's class as words: `StableDiffusionXLPipeline` is `stable-diffusion-xl`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", pipeline.removesuffix("Pipeline"))
@@ -246,7 +255,8 @@ def _weights(place: Path, stem: str) -> tuple[Path, ...]:
     single = place / f"{stem}.safetensors"
     if single.is_file():
         return (single,)
-    for index in (place / f"{stem}.safetensors.index.json", place / f"{stem}.fp16.safetensors.index.json"):
+    indices = ("safetensors.index", "fp16.safetensors.index", "safetensors.index.fp16")
+    for index in (place / f"{stem}.{name}.json" for name in indices):
         if index.is_file():
             names = sorted(set(read_json_file(index).get("weight_map", {}).values()))
             missing = [name for name in names if not (place / name).is_file()]

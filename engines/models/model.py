@@ -197,7 +197,7 @@ class Model:
             ModelError: the decoder makes no such number of frames.
         """
         if self.enlarges:
-            return (3, size // self.scale, size // self.scale)
+            return (3, size // self.scale, size // self.scale)  # `size` is what comes out
         count = 0
         if self.frames:
             config = self.layout.parts["vae"].config

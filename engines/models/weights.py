@@ -80,6 +80,21 @@ def _transformers(part: Part) -> torch.nn.Module:
     missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)
     if missing:
         raise ModelError(f"The weights of {part.folder} lack {missing[0]}; copy or download the model again.")
+    return _checked(part, module)
+
+
+def _checked(part: Part, module: Any) -> torch.nn.Module:
+    """In fp32 eval, and every weight a number.
+
+    Raises:
+        ModelError: a weight is not finite; pictures would be black.
+    """
+    for name, value in module.named_parameters():
+        if not value.isfinite().all():
+            raise ModelError(
+                f"The weights of {part.folder} are damaged: {name} holds values that are no numbers; copy or"
+                " download the model again."
+            )
     ready: torch.nn.Module = module.float().eval().requires_grad_(False)
     return ready
 
@@ -130,8 +145,7 @@ def _ready(part: Part, make: Any, rename: Any) -> torch.nn.Module:
         name = (missing or unexpected)[0]
         what = "lack" if missing else "have a surplus tensor"
         raise ModelError(f"The weights of {part.folder} {what} {name}; copy or download the model again.")
-    ready: torch.nn.Module = module.float().eval().requires_grad_(False)
-    return ready
+    return _checked(part, module)
 
 
 def _renamed(wanted: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:

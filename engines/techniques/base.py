@@ -173,6 +173,12 @@ def precision_objection(precision: Precision, plan: Plan) -> str | None:
     return f"{precision} is not to be had on {plan.device}: {reason}." if reason else None
 
 
+def kind_of(card: Card) -> str:
+    """The class of a model's denoiser; empty where nothing is denoised."""
+    parts = [card.component(name) for name in ("transformer", "unet")]
+    return next((part.kind for part in parts if part is not None), "")
+
+
 def device_of(target: Target) -> str:
     return target if isinstance(target, str) else target.id
 
@@ -184,8 +190,15 @@ def _met(need: str, card: Card, device: str) -> bool:
             return card.component(value) is not None
         case "denoiser":
             return card.component(value) is not None
+        case "kind":
+            return kind_of(card) in value.split("|")
+        case "denoises":
+            return card.component("upscaler") is None
+        case "prompts":
+            return card.component("text_encoder") is not None
         case "guidance":
-            return card.guidance > 1
+            # FLUX takes its guidance as an input: there is no second pass
+            return card.guidance > 1 and kind_of(card) != "FluxTransformer2DModel"
         case "device":
             return device in value.split("|")
         case "backend":

@@ -47,8 +47,22 @@ class Scheduler(Technique):
     def apply(self, plan: Plan) -> Plan:
         return replace(plan, loop=replace(plan.loop, scheduler=self.solver))
 
+    def objection(self, plan: Plan) -> str | None:
+        config = plan.loop.scheduler_config
+        if config.get("prediction_type") == "flow_prediction" and self.solver not in ("dpm++2m", "unipc"):
+            return (
+                f"The model's denoiser predicts a flow, which {TITLES[self.solver]} here cannot follow; choose"
+                " DPM++ 2M or UniPC."
+            )
+        return super().objection(plan)
+
     def applies(self, card: Card, target: Target) -> str | None:
         saved = card.component("scheduler")
+        if saved is not None and saved.kind.startswith("FlowMatch"):
+            return (
+                f"The model is solved along the straight path of flow matching and {TITLES[self.solver]} here"
+                " solves diffusion's; keep its own scheduler."
+            )
         if saved is not None and DIFFUSERS_NAMES.get(saved.kind) == self.solver:
             return f"The model uses {TITLES[self.solver]} already; choose another scheduler."
         return super().applies(card, target)

@@ -187,6 +187,17 @@ def test_weights_of_another_shape_are_refused(copy: Path) -> None:
         open_model(copy).part("unet")
 
 
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+def test_weights_that_are_no_numbers_are_refused(copy: Path, part: str) -> None:
+    path = next((copy / part).glob("*.safetensors"))
+    weights = load_file(path)
+    name = next(name for name, value in weights.items() if value.is_floating_point() and value.ndim > 1)
+    weights[name].view(-1)[3] = float("nan")
+    save_file(weights, path)
+    with pytest.raises(ModelError, match="no numbers"):
+        open_model(copy).part(part)
+
+
 @pytest.mark.parametrize("name", ["model.ckpt", "model.bin", "sub/model.pt"])
 def test_a_pickle_file_is_refused_without_being_opened(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnsafeWeights, match="pickle"):

@@ -190,6 +190,13 @@ class TechniqueContract:
                     found = [self.kind().applies(card(without=[value]), "cpu")]
                 case "denoiser":
                     found = [self.kind().applies(card(without=["unet"]), "cpu")]
+                case "kind":
+                    others = ({"unet": "UNet3DConditionModel"}, {"transformer": "WanTransformer3DModel"})
+                    found = [self.kind().applies(card(parts=parts), "cpu") for parts in others]
+                case "denoises":
+                    found = [self.kind().applies(card(parts={"upscaler": "ESRGAN"}), "cpu")]
+                case "prompts":
+                    found = [self.kind().applies(card(without=["text_encoder"]), "cpu")]
                 case "backend":
                     wrong = set(SERVES["cpu"]) - set(value.split("|"))
                     engines = [Step("engine", {"backend": name}) for name in wrong]

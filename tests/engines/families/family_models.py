@@ -78,7 +78,8 @@ def _tokenizer(begin: str, end: str, pad: str, length: int) -> Any:
     elif not end:
         named = {"bos_token": begin}
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, unk_token="<unk>", pad_token=pad, model_max_length=length, padding_side="right",
+        tokenizer_object=made, unk_token="<unk>", pad_token=pad, model_max_length=length,
+        padding_side="right",
         **named,
     )  # fmt: skip
 
@@ -281,7 +282,7 @@ def hunyuan_dit() -> Any:
             num_attention_heads=2,
             intermediate_size=32,
             max_position_embeddings=128,
-        )  # fmt: skip
+        )
     )
     scheduler = diffusers.DDPMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.02, prediction_type="v_prediction",
@@ -292,8 +293,8 @@ def hunyuan_dit() -> Any:
         up_block_types=("UpDecoderBlock2D",) * 4,
     )  # fmt: skip
     return diffusers.HunyuanDiTPipeline(
-        decoder, _settled(bert), _tokenizer("[CLS]", "[SEP]", "[PAD]", 77), _settled(transformer), scheduler, None,
-        None, requires_safety_checker=False, text_encoder_2=t5(24), tokenizer_2=t5_tokenizer(256),
+        decoder, _settled(bert), _tokenizer("[CLS]", "[SEP]", "[PAD]", 77), _settled(transformer), scheduler,
+        None, None, requires_safety_checker=False, text_encoder_2=t5(24), tokenizer_2=t5_tokenizer(256),
     )  # fmt: skip
 
 
@@ -313,12 +314,14 @@ def sana() -> Any:
             num_key_value_heads=2,
             head_dim=8,
             query_pre_attn_scalar=8,
-        )  # fmt: skip
+        )
     )
     deep = diffusers.AutoencoderDC(
         in_channels=3, latent_channels=4, attention_head_dim=2,
-        encoder_block_types=("ResBlock", "EfficientViTBlock"), decoder_block_types=("ResBlock", "EfficientViTBlock"),
-        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), encoder_qkv_multiscales=((), (5,)),
+        encoder_block_types=("ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"),
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
+        encoder_qkv_multiscales=((), (5,)),
         decoder_qkv_multiscales=((), (5,)), encoder_layers_per_block=(1, 1), decoder_layers_per_block=[1, 1],
         downsample_block_type="conv", upsample_block_type="interpolate", decoder_norm_types="rms_norm",
         decoder_act_fns="silu", scaling_factor=0.41407,
@@ -436,7 +439,7 @@ def stable_video_diffusion() -> Any:
             num_attention_heads=2,
             image_size=224,
             patch_size=32,
-        )  # fmt: skip
+        )
     )
     scheduler = diffusers.EulerDiscreteScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, interpolation_type="linear",

@@ -1,0 +1,114 @@
+"""Models from the hub: only the files that are needed, with progress; broken downloads go on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from engines.errors import EngineError, ModelError
+
+OnProgress = Callable[[int, int, str], None]
+"""Called with files done, of how many, and what is being done."""
+HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SETTINGS: Final = (".json", ".txt", ".model", ".jinja")
+PATTERNS: Final = ["*.json", "*.txt", "*.safetensors", "*.model"]
+"""Where the hub cannot be asked what there is."""
+_VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|fp8\w*)[.-]")
+
+
+def wanted(files: Sequence[str]) -> list[str]:
+    """Of a repository's files those that a pipeline folder needs: settings, and each part's weights once.
+
+    Checkpoints beside the folders, pickles and copies in other precisions are left out, unless a part has
+    nothing else.
+    """
+    paths = [PurePosixPath(name) for name in files]
+    found = [
+        str(path)
+        for path in paths
+        if path.suffix in SETTINGS and len(path.parts) <= 2 and not _VARIANT.search(path.name)
+    ]
+    for folder in sorted({path.parts[0] for path in paths if len(path.parts) == 2}):
+        weights = [path for path in paths if path.parts[0] == folder and path.suffix == ".safetensors"]
+        plain = [path for path in weights if not _VARIANT.search(path.name)]
+        halves = [path for path in weights if re.search(r"\.fp16[.-]", path.name)]
+        found += map(str, plain or halves)
+        if not plain:
+            found += [str(path) for path in paths if path.parts[0] == folder and ".fp16" in path.name]
+    return list(dict.fromkeys(name for name in found if not name.endswith((".bin", ".ckpt", ".msgpack"))))
+
+
+def download(name: str, on_progress: OnProgress | None = None) -> Path:
+    """The folder of a hub model; what is there already is not fetched again.
+
+    Raises:
+        ModelError: no such model, a gated one, or no network, in one sentence.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        try:
+            patterns = wanted(huggingface_hub.HfApi().list_repo_files(name))
+        except (GatedRepoError, RepositoryNotFoundError):
+            raise
+        except (HfHubHTTPError, OSError):
+            patterns = PATTERNS  # unreachable: what was fetched before will do
+        bar = {} if on_progress is None else {"tqdm_class": _bar(on_progress, name)}
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, **bar))
+    except GatedRepoError as error:
+        raise ModelError(
+            f"The hub model {name} is gated; accept its licence on the hub and log in, then try again."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"There is no model {name} on the hub and no such folder here; check the name."
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, EngineError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+        raise ModelError(
+            f"The hub model {name} is not on this machine and the hub cannot be reached{offline};"
+            " connect to the network or give a model folder."
+        ) from error
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        first = (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
+        raise ModelError(
+            f"The hub model {name} cannot be downloaded ({first}); try again or give a model folder."
+        ) from error
+
+
+def _bar(on_progress: OnProgress, name: str) -> Any:
+    """The hub's progress bar as calls."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *given: Any, **named: Any) -> None:
+            named.pop("name", None)
+            super().__init__(*given, **{**named, "disable": False, "file": _Nowhere()})
+
+        def update(self, amount: float | None = 1) -> Any:
+            changed = super().update(amount)
+            if self.unit != "B":
+                on_progress(int(self.n), int(self.total or self.n), f"Downloading {name}")
+            return changed
+
+    return Bar
+
+
+class _Nowhere:
+    """What a bar prints goes nowhere."""
+
+    def write(self, _text: str) -> int:
+        return 0
+
+    def flush(self) -> None:
+        return None
