@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from studio.record.events import Event
 
@@ -84,6 +84,11 @@ class Terminal:
         if self.machine:
             self.document({"error": text})
         print(f"pareto-studio: {text}", file=self._error, flush=True)
+
+    @property
+    def streams(self) -> tuple[IO[str], IO[str]]:
+        """Stdout and stderr as they were: for a program that speaks for itself."""
+        return self._out, self._error
 
     def close(self) -> None:
         """Give stdout and stderr back; a reader that has gone (`| head`) is no error."""

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from engines.errors import PackageError
 from engines.package.verify import verify
 
 
-def serve(package: Path, arguments: list[str]) -> int:
-    """Block until the server ends; its exit status.
+def serve(package: Path, arguments: list[str], streams: tuple[IO[str], IO[str]]) -> int:
+    """Block until the server ends; its exit status.  It speaks on `streams`, stdout and stderr.
 
     The package's `run.py` does the serving, in a process of its own, so that
     what is tried here is what is deployed.
@@ -24,7 +25,9 @@ def serve(package: Path, arguments: list[str]) -> int:
     if package.is_file():
         raise PackageError(f"{package} is a file; unpack it and give the folder.")
     verify(package)
-    process = subprocess.Popen([sys.executable, str(package / "run.py"), "--serve", *arguments])
+    out, error = streams
+    command = [sys.executable, str(package / "run.py"), "--serve", *arguments]
+    process = subprocess.Popen(command, stdout=out, stderr=error)
 
     def forward(number: int, _frame: FrameType | None) -> None:
         if process.poll() is None:

@@ -147,7 +147,7 @@ async def _serve(package: Path) -> None:
     )
     assert server.stdout is not None
     try:
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(500):
             port = int(json.loads(await server.stdout.readline())["url"].rpartition(":")[2])
         answers = await asyncio.gather(*(_ask(port, prompt, seed) for seed, prompt in enumerate(PROMPTS[:6])))
         assert [one.status for one in answers] == [200] * 6

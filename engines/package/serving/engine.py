@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol
 
 WARM_PROMPT: Final = "a picture"
-_LONG: Final = 3.0
+_LONG: Final = 15.0
 """Seconds."""
 
 
