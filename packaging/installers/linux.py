@@ -14,7 +14,7 @@ import archive
 import icon
 from signing import sign
 from source import Source, backend, build_environment, uv_of_this_system
-from window import freeze
+from window import freeze, smoke
 
 SIZES = (48, 64, 128, 256)
 DEPENDS = (
@@ -32,6 +32,7 @@ def build(source: Source, work: Path, out: Path) -> list[str]:
     shutil.rmtree(program.parent, ignore_errors=True)
     shutil.copytree(frozen, program / "window", symlinks=True)
     backend(source, program / "backend", uv=uv_of_this_system(), uv_name="uv")
+    smoke(source, program / "window" / "pareto-studio")
     shutil.copyfile(source.folder / "LICENSE", program / "LICENSE")
     out.mkdir(parents=True, exist_ok=True)
     made = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from source import BuildError, Source, build_environment
@@ -78,9 +79,27 @@ def freeze(source: Source, build: Path, icon: Path | None = None) -> Path:
         command += ["--icon", str(icon)]
     if sys.platform == "darwin":
         command += ["--osx-bundle-identifier", "studio.pareto.window"]
-    subprocess.run([*command, str(start)], check=True, env=build_environment(source), cwd=build)
+    # Submodules are found by importing them, which `--paths` alone does not make possible.
+    environment = {**build_environment(source), "PYTHONPATH": str(source.folder)}
+    subprocess.run([*command, str(start)], check=True, env=environment, cwd=build)
     made = build / "frozen" / ("pareto-studio.app" if sys.platform == "darwin" else "pareto-studio")
     carried = [name for name in ("torch", "scipy", "diffusers") if any(made.rglob(name))]
     if carried:
         raise BuildError(f"The window's folder carries {', '.join(carried)}; see what imports it.")
     return made
+
+
+def smoke(source: Source, program: Path) -> None:
+    """Start the built program beside its backend until its window is shown.
+
+    Raises:
+        BuildError: it did not, or said anything else.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run(
+            [program, "--smoke", "--home", home],
+            env=build_environment(source), capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+    if done.returncode or done.stdout.strip() != "window shown" or done.stderr.strip():
+        last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+        raise BuildError(f"The built window did not start (status {done.returncode}): {last}")

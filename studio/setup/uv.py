@@ -94,7 +94,7 @@ class UvFailed(Exception):
     @property
     def last(self) -> str:
         """The line that says most, at most 200 characters."""
-        marked = [line for line in self.lines if re.search(r"error|caused by|×|failed", line, re.IGNORECASE)]
+        marked = [line for line in self.lines if re.search(r"error|cause|×|failed", line, re.IGNORECASE)]
         return ((marked or self.lines or ["it said nothing"])[-1]).strip(" ×╰─▶├│")[:200]
 
 
