@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import census
 from engines.errors import EngineError, ScriptError
 from engines.workload import Workload
 
@@ -96,7 +97,7 @@ def check_images(images: object, count: int, size: int | None = None) -> Pixels:
     Raises:
         ScriptError: another type, number, shape or size of pictures.
     """
-    if not isinstance(images, np.ndarray):
+    if type(images) is not np.ndarray:
         raise ScriptError(
             f"generate returned {type(images).__name__}; return a numpy array (N, H, W, 3) of uint8."
         )
@@ -118,7 +119,7 @@ def check_images(images: object, count: int, size: int | None = None) -> Pixels:
         )
     if not height or not width:
         raise ScriptError("generate returned empty pictures; return at least one pixel each.")
-    return np.ascontiguousarray(images)
+    return np.array(images, order="C")  # a copy: nothing fills it in later
 
 
 def load(script: Script, model: str, device: str, workload: Workload) -> Any:
@@ -158,6 +159,7 @@ class _Server:
     def __init__(self) -> None:
         self._script: Script | None = None
         self._pipeline: Any = None
+        self._originals: census.Originals | None = None
 
     def answer(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         """The answer and the bytes that follow it."""
@@ -165,6 +167,7 @@ class _Server:
             case "load":
                 started = time.perf_counter()
                 workload = Workload.model_validate(request.get("workload", {}))
+                self._originals = census.Originals()
                 self._script = read_script(Path(request["script"]))
                 self._pipeline = load(self._script, request["model"], request["device"], workload)
                 return {"ok": True, "seconds": time.perf_counter() - started}, b""
@@ -175,6 +178,15 @@ class _Server:
                 payload = images.tobytes()
                 said = evidence(self._pipeline)
                 return {"ok": True, "shape": list(images.shape), "bytes": len(payload), **said}, payload
+            case "census":
+                if self._script is None or self._originals is None:
+                    raise ScriptError("No script is loaded; send load before census.")
+                script, pipeline = self._script, self._pipeline
+                prompts, seeds = request["prompts"], request["seeds"]
+                taken = census.take(
+                    lambda: generate(script, pipeline, prompts, seeds), self._originals, pipeline
+                )
+                return {"ok": True, "census": taken}, b""
             case other:
                 raise ScriptError(f"The request {other!r} is unknown; send load or generate.")
 

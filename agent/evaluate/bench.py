@@ -13,7 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.candidate import Recipe
 from agent.errors import BaselineError, JudgeError
+from agent.evaluate import declared
 from agent.evaluate.prompts import Asked, Prompts
 from agent.sandbox import Answer, CandidateFailure, Limits, Nursery, Process
 from engines.measure.timing import Timing, alternate
@@ -57,6 +59,9 @@ class Bench:
         self.nursery = Nursery(limits, readable)
         self._baseline: Process | None = None
         self._live: list[Process] = []
+        self._kept: dict[str, Pixels] = {}
+        self.encoding = 0.0
+        """Seconds that the baseline spends on encoding one prompt: what a prompt cache can save."""
         self._lock = threading.Lock()
         self.aborted = False
 
@@ -103,6 +108,27 @@ class Bench:
         with self.process(_BUILDER.format(recipe=recipe), trusted=True, limits=limits) as builder:
             self.load(builder)
 
+    def carried_out(self, recipe: Recipe, asked: Asked, timed: Asked) -> tuple[Pixels, tuple[float, ...]]:
+        """A recipe's own pictures of `asked`, and its CPU seconds for each picture of `timed`.
+
+        Raises:
+            CandidateFailure: the recipe cannot be carried out.
+        """
+        script = declared.CANONICAL.format(recipe=declared.same_recipe(recipe))
+        with self.process(script) as process:
+            self.load(process)
+            drawn = []
+            for start in range(0, len(asked), 4):
+                part = asked.part(start, start + 4)
+                drawn.append(process.generate(part.prompts, part.seeds).images)
+            one = timed.part(0, 1)
+            process.generate(one.prompts, one.seeds)  # the first call alone may compile for its size
+            spent = []
+            for index in range(len(timed)):
+                one = timed.part(index, index + 1)
+                spent.append(process.generate(one.prompts, one.seeds).cpu)
+        return np.concatenate(drawn), tuple(spent)
+
     # -- the baseline ----------------------------------------------------------------------------
 
     def baseline(self) -> Process:
@@ -136,6 +162,12 @@ class Bench:
         except CandidateFailure as failure:
             raise self._blame(failure) from failure
 
+    def once(self, name: str, asked: Asked) -> Pixels:
+        """The baseline's pictures of something that every candidate is asked; drawn for the first of them."""
+        if name not in self._kept:
+            self._kept[name] = self.draw_baseline(asked).images
+        return self._kept[name]
+
     def _blame(self, failure: CandidateFailure) -> Exception:
         if self.aborted:
             return JudgeError("The evaluation was stopped.")
@@ -146,12 +178,14 @@ class Bench:
         candidate: Process,
         prompts: Prompts,
         on_pair: Callable[[Asked, Pixels, Pixels], None],
+        on_call: Callable[[str, Asked, Answer], None] = lambda _side, _asked, _answer: None,
         **stop: float,
     ) -> Timing:
         """Take turns, every call on a fresh prompt; who is not timed stands still.
 
         One call of each of the candidate's turns, chosen by chance, gets the
-        prompt of the baseline's turn before it; `on_pair` sees both sides' pictures.
+        prompt of the baseline's turn before it; `on_pair` sees both sides' pictures,
+        `on_call` every call of both (`baseline`, `candidate`).
         """
         baseline = self.baseline()
         size = self.workload.batch
@@ -163,6 +197,7 @@ class Bench:
             with _standing_still(candidate):
                 answer = self.draw_baseline(wanted)
             shared[turn] = (wanted, answer.images)
+            on_call("baseline", wanted, answer)
             return answer.seconds / size
 
         def theirs(turn: int, call: int) -> float:
@@ -174,6 +209,7 @@ class Bench:
             wanted = pair[0] if pair else prompts.fresh(size)
             with _standing_still(baseline):
                 answer = candidate.generate(wanted.prompts, wanted.seeds)
+            on_call("candidate", wanted, answer)
             if pair:
                 on_pair(wanted, answer.images, pair[1])
             return answer.seconds / size

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
 from agent.errors import AgentError, BaselineError, JudgeError
+from agent.evaluate import declared
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
@@ -33,7 +34,7 @@ from agent.evaluate.claims import Certificate
 from agent.evaluate.measure import Measured, measure
 from agent.evaluate.prompts import Prompts
 from agent.evaluate.static import differs, examine
-from agent.sandbox import CandidateFailure, Limits
+from agent.sandbox import CandidateFailure, Limits, Process
 from engines.devices import measure_peak, remeasure
 from engines.errors import EngineError
 from engines.measure import bootstrap, floor, images, quality
@@ -153,6 +154,7 @@ class Judge:
                 "failed", "gate", _one_sentence(error), evidence, seconds=time.monotonic() - started
             )
         self._reference = found
+        self._bench.encoding = last.stages.get("encode", 0.0) / size
         self._bench.limits = replace(self.limits, generate_seconds=self._patience(found))
         latency = bootstrap.median(found.seconds)
         metrics = {} if found.adherence is None else {"adherence": _interval(bootstrap.mean(found.adherence))}
@@ -180,7 +182,13 @@ class Judge:
     def _key(self) -> str:
         from engines.paths import digest
 
-        return digest(_FORMAT, self._opened.hash, self.workload.model_dump(mode="json"), self._asked.prompts)
+        return digest(
+            _FORMAT,
+            self._opened.hash,
+            self.workload.model_dump(mode="json"),
+            self._asked.prompts,
+            self._asked.seeds,
+        )
 
     def _find_reference(self) -> references.Reference | None:
         found = references.find(self.folder, BASELINE, self._key(), self._asked)
@@ -253,9 +261,47 @@ class Judge:
                 process.generate(self._asked.prompts[:SMOKE], self._asked.seeds[:SMOKE]).images
             )
             stage("gate", f"drawing {len(self._asked) - SMOKE} pictures and timing it")
-            found = measure(self._bench, process, self._prompts, self._reference, self.quality, smoke)
+            plain = declared.is_plain(candidate.script)
+            cached = recipe is not None and any(step.technique == "prompt-cache" for step in recipe)
+            found = measure(
+                self._bench, process, self._prompts, self._reference, self.quality, smoke,
+                plain=plain, cached=cached,
+            )  # fmt: skip
+            if not plain and recipe is not None:
+                stage("gate", "comparing it with what it declares")
+                found = self._held_to(candidate, recipe, process, found)
             memory = process.peak
         return self._verdict(candidate, found, memory, recipe)
+
+    def _held_to(self, candidate: Candidate, recipe: Recipe, process: Process, found: Measured) -> Measured:
+        """What was measured, with what the script does beyond its recipe added to its suspicions."""
+        assert self._reference is not None
+        plan = self._plan(recipe)
+        said = bool(candidate.proposal.code)
+        asked = self._prompts.fresh(1)
+        census = process.census(asked.prompts, asked.seeds)
+        problems = [
+            declared.calculated(census, None if said else plan, self._work(recipe)),
+        ]
+        if not said:
+            problems.append(declared.rows(*found.told[:1], plan, found.told[1]))
+            count = min(len(found.images), declared.COMPARED)
+            part = self._asked.part(0, count)
+            if recipe:
+                expected, spent = self._bench.carried_out(recipe, part, self._prompts.fresh(3))
+            else:
+                expected, spent = self._reference.images[:count], found.baseline_cpu
+            problems.append(declared.compared(found.images[:count], expected))
+            if self.device == "cpu":
+                problems.append(declared.worked(found.cpu, spent))
+        return replace(found, suspicions=found.suspicions + tuple(filter(None, problems)))
+
+    def _work(self, recipe: Recipe) -> float:
+        """Nominal FLOPs of one picture by the recipe; 0 where they are not known."""
+        try:
+            return sum(floor.work(self._plan(recipe)).values())
+        except EngineError:
+            return 0.0
 
     def _recipe(self, candidate: Candidate, written: Recipe | None) -> Recipe | None:
         """The recipe to hold the script to: its candidate's, for a user's own script what it says itself."""
@@ -342,8 +388,9 @@ class Judge:
         for check in ("seeds", "prompts"):
             if found.robustness.get(check, "ok") != "ok":
                 return replace(verdict, state="failed", reason=found.robustness[check])
-        if found.suspicion:
-            return replace(verdict, state="quarantined", reason=found.suspicion)
+        if found.suspicions:
+            evidence = "\n".join(found.suspicions)
+            return replace(verdict, state="quarantined", reason=found.suspicions[0], evidence=evidence)
         if least is not None and found.timing.latency.value < least:
             # A rate that was measured beside other work is too low and would accuse the innocent.
             remeasure()

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.evaluate import conduct
 from agent.evaluate.bench import Bench
+from agent.evaluate.conduct import Timed
 from agent.evaluate.prompts import Asked, Prompts
 from agent.evaluate.reference import Reference
 from agent.sandbox import Answer, Process
@@ -25,10 +27,8 @@ Values = NDArray[np.float64]
 BATCH: Final = 4
 WIDTH: Final = 0.16
 """Width of the speed-up's interval, as a share of it, that is narrow enough to search by."""
-KEPT: Final = 0.5
-"""Share of the usual time below which an identical request was answered from memory."""
-_MARGIN: Final = 0.08
-"""HaarPSI by which pictures of timed calls may be worse than the gate's, beyond three standard errors."""
+_MARGINS: Final = {"haarpsi": 0.08, "psnr": 3.0}
+"""By how much pictures of timed calls may be worse than the gate's, beyond three standard errors."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,33 @@ class Measured:
     throughput: Mapping[int, float]
     robustness: Mapping[str, str]
     fallbacks: tuple[str, ...]
-    suspicion: str
+    suspicions: tuple[str, ...]
     """Why a person has to look; empty where nobody has."""
+    calls: tuple[Timed, ...] = ()
+    """Timed calls with their pictures."""
+    cpu: tuple[float, ...] = ()
+    """CPU seconds for a picture in the candidate's timed calls."""
+    baseline_cpu: tuple[float, ...] = ()
+    told: tuple[Mapping[str, int], int] = ({}, 0)
+    """Rows by component that the pipeline told of a call, and that call's pictures."""
 
 
 def measure(
-    bench: Bench, process: Process, prompts: Prompts, reference: Reference, quality: Quality, smoke: Pixels
+    bench: Bench,
+    process: Process,
+    prompts: Prompts,
+    reference: Reference,
+    quality: Quality,
+    smoke: Pixels,
+    *,
+    plain: bool,
+    cached: bool,
 ) -> Measured:
     """Measure a loaded candidate; `smoke` are its pictures of the first prompts.
+
+    A `plain` script is nothing but its recipe; any other is tried for what
+    pipelines do not do (`agent.evaluate.conduct`).  `cached`: it declares a
+    prompt cache.
 
     Raises:
         CandidateFailure: it fails on the way.
@@ -61,31 +80,57 @@ def measure(
     pictures, batched = _draw_rest(process, asked, smoke)
     values = quality.values(pictures, reference.images, asked.prompts)
     losses = quality.losses(values, reference.adherence)
-    last, checks, repeated = _robustness(bench, process, reference, pictures)
+    last, checks, likeness = _robustness(bench, process, reference, pictures)
     two = _batch_of_two(process, asked)
-    timed = list[Values]()
+    timed: dict[str, list[Values]] = {"haarpsi": [], "psnr": []}
+    calls, cpu = list[Timed](), dict[str, list[float]](baseline=[], candidate=[])
 
     def compare(_: Asked, ours: Pixels, theirs: Pixels) -> None:
-        timed.append(images.haarpsi(ours, theirs))
+        timed["haarpsi"].append(images.haarpsi(ours, theirs))
+        timed["psnr"].append(images.psnr(ours, theirs))
 
-    timing = bench.alternate(process, prompts, compare, width=WIDTH, seconds=4.0)
-    usual = timing.latency.value
-    if repeated < KEPT * usual:
-        checks["repeat"] = (
-            f"An identical request takes {repeated / usual:.0%} of the usual time: pictures are kept."
-        )
+    def keep(side: str, wanted: Asked, answer: Answer) -> None:
+        cpu[side].append(answer.cpu / len(wanted))
+        if side == "candidate":
+            calls.append(Timed(wanted, answer.images))
+
+    timing = bench.alternate(process, prompts, compare, keep, width=WIDTH, seconds=4.0)
+    found = [
+        _worse_when_timed(name, values.get(name), timed[name], margin) for name, margin in _MARGINS.items()
+    ]
+    if not plain:
+        found += [
+            conduct.shuffled(pictures, reference, quality),
+            conduct.spread(process, bench, asked),
+            _unless_ok(checks["repeat"]) if likeness < conduct.AGAIN else "",
+            _unless_ok(checks["batch"]),
+            conduct.looked_at_again(process, calls),
+            conduct.still_working(process),
+        ]
+        kept = conduct.repeated(process, prompts, bench.encoding if cached else 0.0)
+        if kept:
+            checks["repeat"] = kept
+            found.append(kept)
     return Measured(
         images=pictures,
         values=values,
-        metrics={name: bootstrap.mean(found) for name, found in values.items()},
+        metrics={name: bootstrap.mean(value) for name, value in values.items()},
         loss=quality.loss(losses),
         timing=timing,
         stages=_stages(last, timing),
-        throughput={1: 1 / usual, 2: 2 / two, BATCH: BATCH / batched},
+        throughput={1: 1 / timing.latency.value, 2: 2 / two, BATCH: BATCH / batched},
         robustness=checks,
         fallbacks=last.fallbacks,
-        suspicion=_suspicion(values.get("haarpsi"), timed),
+        suspicions=tuple(filter(None, found)),
+        calls=tuple(calls),
+        cpu=tuple(cpu["candidate"]),
+        baseline_cpu=tuple(cpu["baseline"]),
+        told=(last.rows, 1),
     )
+
+
+def _unless_ok(check: str) -> str:
+    return "" if check == robustness.OK else check
 
 
 def _draw_rest(process: Process, asked: Asked, smoke: Pixels) -> tuple[Pixels, float]:
@@ -102,7 +147,7 @@ def _draw_rest(process: Process, asked: Asked, smoke: Pixels) -> tuple[Pixels, f
 def _robustness(
     bench: Bench, process: Process, reference: Reference, pictures: Pixels
 ) -> tuple[Answer, dict[str, str], float]:
-    """The checks, the last answer, and the seconds of an identical request."""
+    """An answer, the checks, and how like (dB) the same request is to itself."""
     asked = reference.asked
     prompt, other = asked.prompts[0], next((text for text in asked.prompts if text != asked.prompts[0]), "")
     seed = asked.seeds[0]
@@ -127,7 +172,7 @@ def _robustness(
             own = bench.draw_baseline(Asked(texts, seeds)).images[0]
             if robustness.same(own, reference.images[0]):
                 checks[name] = robustness.OK
-    return again, checks, again.seconds
+    return again, checks, float(conduct.likeness(alone.images, again.images)[0])
 
 
 def _batch_of_two(process: Process, asked: Asked) -> float:
@@ -142,7 +187,7 @@ def _stages(last: Answer, timing: Timing) -> dict[str, float]:
     return told if sum(told.values()) <= 1.5 * max(timing.candidate) else {}
 
 
-def _suspicion(gate: Values | None, timed: list[Values]) -> str:
+def _worse_when_timed(name: str, gate: Values | None, timed: list[Values], margin: float) -> str:
     """Whether pictures of timed calls are worse than the gate's: a script that knows when it is timed."""
     if gate is None or not timed:
         return ""
@@ -152,9 +197,10 @@ def _suspicion(gate: Values | None, timed: list[Values]) -> str:
         return ""
     error = math.sqrt(found.var(ddof=1) / len(found) + gate.var(ddof=1) / len(gate))
     drop = float(gate.mean() - found.mean())
-    if drop > 3 * error + _MARGIN:
+    if drop > 3 * error + margin:
+        title = "PSNR" if name == "psnr" else "HaarPSI"
         return (
-            f"Timed pictures are less like the baseline's than the gate's (HaarPSI {found.mean():.2f} "
+            f"Timed pictures are less like the baseline's than the gate's ({title} {found.mean():.2f} "
             f"against {gate.mean():.2f}); look at what the script does when it is timed."
         )
     return ""

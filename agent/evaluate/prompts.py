@@ -16,8 +16,8 @@ from engines.scenes import grammar
 
 GATE_SEED: Final = 20_260
 """Decides the gate's captions, the same ones in every run, so that runs can be compared."""
-_TIMED: Final = 1 << 32
-_SEALED: Final = 1 << 40
+_SEEDS: Final = 1 << 31
+"""Seeds lie below it, the gate's as the others: nothing tells what a picture is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Prompts:
     def __init__(self, given: tuple[str, ...] = ()) -> None:
         self._given = given
         self._seen: set[str] = set()
+        self._used: set[int] = set()
 
     def gate(self, count: int) -> Asked:
         """The gate's prompts, the same at every call."""
@@ -48,16 +49,20 @@ class Prompts:
         else:
             chosen = tuple(grammar.captions(count, GATE_SEED))
             self._seen |= set(chosen)
-        return Asked(chosen, tuple(range(count)))
+        rng, seeds = np.random.default_rng(GATE_SEED), dict[int, None]()
+        while len(seeds) < count:
+            seeds[int(rng.integers(_SEEDS))] = None
+        self._used |= set(seeds)
+        return Asked(chosen, tuple(seeds))
 
     def fresh(self, count: int, *, sealed: bool = False) -> Asked:
         """Prompts that nobody has seen: drawn by the operating system's chance, after a candidate is loaded.
 
-        `sealed` ones come from seeds of their own, for certification.
+        No seed and no caption comes twice, so `sealed` ones, for certification, stay apart.
         """
-        start = _SEALED if sealed else _TIMED
+        del sealed
         rng = np.random.default_rng(secrets.randbits(64))
-        seeds = tuple(int(start + value) for value in rng.integers(0, 1 << 31, count))
+        seeds = self._seeds(rng, count)
         if self._given:
             return Asked(self._cycle(count, int(rng.integers(len(self._given)))), seeds)
         chosen: list[str] = []
@@ -67,6 +72,15 @@ class Prompts:
                 self._seen.add(caption)
                 chosen.append(caption)
         return Asked(tuple(chosen), seeds)
+
+    def _seeds(self, rng: np.random.Generator, count: int) -> tuple[int, ...]:
+        found: list[int] = []
+        while len(found) < count:
+            seed = int(rng.integers(_SEEDS))
+            if seed not in self._used:
+                self._used.add(seed)
+                found.append(seed)
+        return tuple(found)
 
     def _cycle(self, count: int, start: int) -> tuple[str, ...]:
         return tuple(self._given[(start + i) % len(self._given)] for i in range(count))

@@ -51,9 +51,13 @@ def scripts(folder: Path) -> list[Path]:
 
 
 def candidate(script: Path, number: int = 1) -> Candidate:
-    """A script as a search would hand it in: what it declares is its literal `RECIPE`, or nothing."""
+    """A script as a search would hand it in.
+
+    What it declares is its literal `RECIPE`, or nothing, and in words what its docstring says after `Beyond:`.
+    """
     source = script.read_text(encoding="utf-8")
-    proposal = Proposal(declared(source) or (), "a script of the red team", "new")
+    _, _, beyond = (ast.get_docstring(ast.parse(source)) or "").partition("Beyond: ")
+    proposal = Proposal(declared(source) or (), "a script of the red team", "new", code=beyond)
     return Candidate(f"c{number:03}", 1, proposal, source)
 
 

@@ -24,6 +24,8 @@ _FORBIDDEN: Final = frozenset({"eval", "exec", "compile", "__import__", "open", 
 _ALLOWED_DUNDERS: Final = frozenset({"__init__", "__call__", "__name__", "__class__", "__len__",
                                      "__getitem__", "__enter__", "__exit__", "__post_init__", "__iter__",
                                      "__dict__"})  # fmt: skip
+_BROAD: Final = frozenset({"Exception", "BaseException", "RuntimeError", "EngineError", "OSError"})
+"""Errors that cover too much to be expected."""
 _ARGUMENTS: Final = {"load": ("model", "device", "workload"), "generate": ("pipeline", "prompts", "seeds")}
 
 
@@ -43,7 +45,7 @@ def examine(source: str) -> Examined:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         return Examined(f"The script does not parse: {text}{line}; correct it.")
-    for problem in (_functions(tree), _imports(tree), _calls(tree)):
+    for problem in (_functions(tree), _imports(tree), _calls(tree), _swallowed(tree)):
         if problem:
             return Examined(problem)
     return Examined("", _recipe(tree))
@@ -100,6 +102,32 @@ def _calls(tree: ast.Module) -> str:
         ):
             return f"The script uses {node.attr} (line {node.lineno}), which a script may not; do without it."
     return ""
+
+
+def _swallowed(tree: ast.Module) -> str:
+    """A handler for whatever goes wrong that goes on: it hides which path was taken."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _name(node.func) == "suppress":
+            if any(_name(one) in _BROAD for one in node.args):
+                return f"The script suppresses every error (line {node.lineno}); name the expected one."
+            continue
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        broad = any(kind is None or _name(kind) in _BROAD for kind in kinds)
+        if broad and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
+            return (
+                f"The script swallows every error (line {node.lineno}); name the error that it expects, "
+                "or let it through."
+            )
+    return ""
+
+
+def _name(node: ast.expr) -> str:
+    """`suppress` of `suppress` and of `contextlib.suppress`."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def _recipe(tree: ast.Module) -> Recipe | None:

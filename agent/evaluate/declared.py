@@ -1,0 +1,188 @@
+"""Whether a script does what it declares: its pictures, work and types against its recipe's own.
+
+A recipe is carried out by the program's own code in a process of its own, on
+the same prompts.  A script that declares nothing beyond it must draw the same
+pictures with about the same work.  A script that says in words what else it
+does is held to what can be checked all the same.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.candidate import Recipe
+
+Pixels = NDArray[np.uint8]
+
+SAME: Final = 45.0
+"""dB: below it pictures were not made by the declared steps, solver and guidance."""
+NUMBERS: Final = 57.0
+"""dB: below it they were not calculated in the declared precision.  Measured: docs/benchmarks."""
+COMPARED: Final = 8
+"""Pictures that are compared."""
+WORK: Final = 0.7
+"""Share of the declared recipe's CPU time that must be spent at least."""
+FLOPS: Final = 0.9
+"""Share of the declared work that torch must be seen to do."""
+_NARROW: Final = ("bfloat16", "float16", "int8", "uint8", "float8")
+
+CANONICAL: Final = '''"""A declared recipe, carried out by the program's own code."""
+
+from engines.pipeline import build, plan
+from engines.techniques.base import Step, from_step
+
+RECIPE = {recipe!r}
+
+
+def load(model, device, workload):
+    return build(plan(model, device, workload, [from_step(Step(name, values)) for name, values in RECIPE]))
+
+
+def generate(pipeline, prompts, seeds):
+    return pipeline.generate(prompts, seeds).images
+'''
+
+_PLAIN: Final = ast.dump(
+    ast.parse("""
+def load(model, device, workload):
+    return build(plan(model, device, workload, RECIPE))
+def generate(pipeline, prompts, seeds):
+    return pipeline.generate(prompts, seeds).images
+""")
+)
+
+
+def is_plain(source: str) -> bool:
+    """Whether a script is nothing but its recipe: imports of techniques, a literal `RECIPE`, two lines."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    functions: list[ast.stmt] = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            functions.append(node)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module not in ("engines.pipeline", "engines.techniques") or node.level:
+                return False
+            if any(alias.asname for alias in node.names):
+                return False
+        elif isinstance(node, ast.Assign):
+            if not _is_recipe(node):
+                return False
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            return False
+    return ast.dump(ast.Module(functions, [])) == _PLAIN
+
+
+def _is_recipe(node: ast.Assign) -> bool:
+    targets, value = node.targets, node.value
+    return (
+        len(targets) == 1
+        and isinstance(targets[0], ast.Name)
+        and targets[0].id == "RECIPE"
+        and isinstance(value, ast.Tuple | ast.List)
+        and all(
+            isinstance(one, ast.Call)
+            and isinstance(one.func, ast.Name)
+            and not one.args
+            and all(isinstance(keyword.value, ast.Constant) for keyword in one.keywords)
+            for one in value.elts
+        )
+    )
+
+
+def compared(ours: Pixels, theirs: Pixels) -> str:
+    """Whether pictures (N, H, W, 3) are the declared recipe's."""
+    from agent.evaluate.conduct import likeness
+
+    found = likeness(ours, theirs)
+    middle = float(np.median(found))
+    if middle < SAME or float(found.min()) < SAME - 10:
+        return (
+            f"The pictures are not those of the declared recipe (PSNR {found.min():.0f} to "
+            f"{found.max():.0f} dB): the script does something that it does not declare."
+        )
+    if middle < NUMBERS:
+        return (
+            f"The pictures differ from the declared recipe's as another precision's do (PSNR "
+            f"{middle:.0f} dB): "
+            "declare the precision."
+        )
+    return ""
+
+
+def worked(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Whether about as much CPU time was spent on a picture as the declared recipe needs."""
+    if not ours or not theirs:
+        return ""
+    spent, usual = float(np.median(ours)), float(np.median(theirs))
+    if usual > 0 and spent < WORK * usual:
+        return (
+            f"It spends {spent * 1000:.0f} ms of CPU time on a picture and the declared recipe "
+            f"{usual * 1000:.0f} ms: the script leaves out or keeps what it does not declare."
+        )
+    return ""
+
+
+def rows(told: Mapping[str, int], plan: Any, pictures: int) -> str:
+    """Whether the calls that a pipeline of `engines` counts are those that its recipe makes."""
+    from engines.measure.floor import rows as expected_rows
+
+    if not told or plan is None:
+        return ""
+    expected = expected_rows(plan.loop)
+    for name, value in expected.items():
+        if name.startswith(("text_encoder", "image_encoder")) or not plan.loop.steps:
+            continue
+        if told.get(name, 0) != value * pictures:
+            return (
+                f"The {name.replace('_', ' ')} computed {told.get(name, 0) / pictures:g} rows for a picture, "
+                f"and the declared recipe computes {value:g}."
+            )
+    return ""
+
+
+def calculated(census: Mapping[str, Any], plan: Any, work: float) -> str:
+    """Whether types, engines and torch's own count of operations are the declared ones."""
+    if patched := [str(name) for name in census.get("patched") or ()]:
+        shown = ", ".join(patched[:4])
+        return f"The script replaces functions that are not its own: {shown}; call them as they are."
+    if plan is None:
+        return ""
+    found = census.get("dtypes")
+    kinds = [str(kind) for kind in found] if isinstance(found, Mapping) else []
+    narrow = [kind for kind in kinds if kind.startswith(_NARROW)]
+    if narrow and plan.precision == "fp32":
+        return f"The script calculates in {', '.join(narrow)} and declares no precision; declare it."
+    engines = census.get("engines")
+    if isinstance(engines, Mapping):
+        for component, engine in engines.items():
+            if component in ("denoiser", "decoder") and engine != f"{plan.backend} {plan.precision}":
+                return (
+                    f"The {component} runs as {engine}, and the recipe declares {plan.backend} "
+                    f"{plan.precision}."
+                )
+    done = census.get("flops")
+    if plan.backend != "torch" and isinstance(done, int | float) and work and done > 0.5 * work:
+        return (
+            f"torch did {done / 1e9:.2f} GFLOP for a picture that the recipe has {plan.backend} do: "
+            "the declared engine does not run."
+        )
+    if plan.backend == "torch" and isinstance(done, int | float) and work and done < FLOPS * work:
+        return (
+            f"torch did {done / 1e9:.2f} GFLOP for a picture, and the declared recipe needs "
+            f"{work / 1e9:.2f}: "
+            "steps, rows or pixels are left out."
+        )
+    return ""
+
+
+def same_recipe(recipe: Recipe) -> tuple[tuple[str, dict[str, object]], ...]:
+    """A recipe as literals, for a script's text."""
+    return tuple((step.technique, dict(step.parameters)) for step in recipe)
