@@ -74,26 +74,29 @@ class Task:
 def generate(
     context: Context, targets: Sequence[Target], seed: int = 0, counts: dict[Level, int] | None = None
 ) -> list[Task]:
-    """All tasks for a model on a device; fewer than asked where the space or the targets give no more."""
+    """All tasks for a model on a device.
+
+    Where the space or the targets give fewer of a level than asked, there are
+    more combinations (L3) instead, so that the whole stays as large.
+    """
     wanted = counts or COUNTS
     draw = random.Random(f"bench/{seed}")
-    found: list[Task] = []
-    made: dict[Level, Iterator[Recipe]] = {
-        "L1": _plain(context, draw),
-        "L2": _joined(context, draw, (1, 1)),
-        "L3": _joined(context, draw, (2, 4)),
-    }
-    for level, recipes in made.items():
-        seen: set[str] = set()
-        for recipe in recipes:
-            if len(seen) >= wanted.get(level, 0):
-                break
-            if key(recipe) not in seen:
-                seen.add(key(recipe))
-                found.append(Task(level, context.card.name, context.device, recipe))
-    found += _aimed("L4", context, targets, wanted.get("L4", 0))
-    found += _aimed("L5", context, targets, wanted.get("L5", 0))
-    return found
+    aimed = _aimed("L4", context, targets, wanted.get("L4", 0))
+    aimed += _aimed("L5", context, targets, wanted.get("L5", 0))
+    plain = _required("L1", context, _plain(context, draw), wanted.get("L1", 0))
+    single = _required("L2", context, _joined(context, draw, (1, 1)), wanted.get("L2", 0))
+    rest = sum(wanted.values()) - len(aimed) - len(plain) - len(single)
+    return [*plain, *single, *_required("L3", context, _joined(context, draw, (2, 4)), rest), *aimed]
+
+
+def _required(level: Level, context: Context, recipes: Iterator[Recipe], count: int) -> list[Task]:
+    """A task for each of the first `count` different recipes."""
+    found: dict[str, Task] = {}
+    for recipe in recipes:
+        if len(found) >= count:
+            break
+        found.setdefault(key(recipe), Task(level, context.card.name, context.device, recipe))
+    return list(found.values())
 
 
 def sample(tasks: Sequence[Task], count: int, seed: int = 0) -> list[Task]:

@@ -64,6 +64,12 @@ def test_there_are_as_many_tasks_as_published_and_no_two_are_the_same(
     assert {one.difficulty for one in tasks if one.level == "L4"} == {"easy", "medium", "hard"}
 
 
+def test_without_targets_there_are_more_combinations_instead(world: Any) -> None:
+    tasks = generate(world.context, [])
+    assert Counter(one.level for one in tasks) == {"L1": 41, "L2": 116, "L3": 447}
+    assert len({one.id for one in tasks}) == 604
+
+
 def test_a_sample_keeps_the_levels_shares(world: Any, found: list[Judged]) -> None:
     tasks = generate(world.context, targets(found))
     drawn = sample(tasks, 60)
