@@ -14,6 +14,7 @@ from engines.techniques.base import (
 )
 from engines.techniques.bf16 import BFloat16
 from engines.techniques.channels_last import ChannelsLast
+from engines.techniques.compute_units import ComputeUnits
 from engines.techniques.engine import Engine
 from engines.techniques.feature_cache import FeatureCache
 from engines.techniques.fewer_steps import FewerSteps
@@ -26,10 +27,12 @@ from engines.techniques.sequential_guidance import SequentialGuidance
 from engines.techniques.student import Student
 from engines.techniques.tiny_decoder import TinyDecoder
 from engines.techniques.token_merging import TokenMerging
+from engines.techniques.weight_bits import WeightBits
 
 __all__ = [
     "BFloat16",
     "ChannelsLast",
+    "ComputeUnits",
     "Engine",
     "FeatureCache",
     "FewerSteps",
@@ -45,6 +48,7 @@ __all__ = [
     "Technique",
     "TinyDecoder",
     "TokenMerging",
+    "WeightBits",
     "all_techniques",
     "from_step",
     "register",

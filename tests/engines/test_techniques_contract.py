@@ -20,6 +20,7 @@ from engines.plan import Plan
 from engines.techniques import (
     BFloat16,
     ChannelsLast,
+    ComputeUnits,
     Engine,
     FeatureCache,
     FewerSteps,
@@ -33,6 +34,7 @@ from engines.techniques import (
     Technique,
     TinyDecoder,
     TokenMerging,
+    WeightBits,
     all_techniques,
     from_step,
     register,
@@ -89,6 +91,7 @@ class TechniqueContract:
     """Inherit it, name the technique and what it changes in a plan."""
 
     kind: ClassVar[type[Technique]]
+    device: ClassVar[str] = "cpu"
     changed: ClassVar[frozenset[str]]
     """Fields of the plan (and, dotted, of its parts) that differ after `apply` with default parameters."""
 
@@ -177,7 +180,7 @@ class TechniqueContract:
             assert any(reason in found for found in check([self.kind(), technique(other)()], card()))
 
     def test_it_applies_to_the_bundled_model(self) -> None:
-        assert self.kind().applies(card(), "cpu") is None
+        assert self.kind().applies(card(), self.device) is None
 
     def test_each_unmet_need_is_named(self) -> None:
         for need in self.kind.needs:
@@ -197,6 +200,8 @@ class TechniqueContract:
                     found = [self.kind().applies(card(parts={"upscaler": "ESRGAN"}), "cpu")]
                 case "prompts":
                     found = [self.kind().applies(card(without=["text_encoder"]), "cpu")]
+                case "device":
+                    found = [self.kind().applies(card(), "cpu")]
                 case "backend":
                     wrong = set(SERVES["cpu"]) - set(value.split("|"))
                     engines = [Step("engine", {"backend": name}) for name in wrong]
@@ -319,6 +324,25 @@ class TestSequentialGuidance(TechniqueContract):
     kind, changed = SequentialGuidance, frozenset({"loop.batched_guidance"})
 
 
+class TestWeightBits(TechniqueContract):
+    kind, changed = WeightBits, frozenset({"precision"})
+    device = "coreml"
+
+    def test_a_device_offers_the_widths_that_its_engine_has(self) -> None:
+        def offered(device: str) -> tuple[Value, ...]:
+            axes = {axis.name: axis for axis in search_space(card(), device)}
+            return axes["weight-bits"].parameters[0].choices if "weight-bits" in axes else ()
+
+        assert offered("mlx") == (8, 4)
+        assert offered("coreml") == (8, 6, 4)
+        assert offered("cpu") == offered("directml") == ()
+
+
+class TestComputeUnits(TechniqueContract):
+    kind, changed = ComputeUnits, frozenset({"units"})
+    device = "coreml"
+
+
 # -- all of them -----------------------------------------------------------------------------------
 
 
@@ -380,7 +404,8 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    assert [axis.name for axis in whole] == [kind.name for kind in all_techniques()]
+    everywhere = [kind for kind in all_techniques() if kind not in (ComputeUnits, WeightBits)]
+    assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")
     gone = {axis.name for axis in whole} - {axis.name for axis in bare}
     assert gone == {"student", "tiny-decoder", "guidance-cutoff", "sequential-guidance"}

@@ -17,6 +17,7 @@ from engines.scenes.grammar import captions
 from engines.techniques import (
     BFloat16,
     ChannelsLast,
+    ComputeUnits,
     Engine,
     FeatureCache,
     FewerSteps,
@@ -30,6 +31,7 @@ from engines.techniques import (
     Technique,
     TinyDecoder,
     TokenMerging,
+    WeightBits,
     all_techniques,
 )
 from engines.workload import Workload
@@ -145,7 +147,7 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
-    assert tried == set(all_techniques()) - {Int8}
+    assert tried == set(all_techniques()) - {Int8, ComputeUnits, WeightBits}
 
 
 def test_the_prompt_cache_saves_what_comes_again() -> None:
