@@ -176,6 +176,11 @@ def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 def _bench(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.bench import bench
 
+    if given.agent != "built-in":
+        from agent.llm.briefing import LEAVES, STAYS
+
+        terminal.say(f"The language model is told: {'; '.join(LEAVES)}. Never: {'; '.join(STAYS)}.")
+
     with show.progress(terminal) as job_of:
         result = bench(
             job_of(home),
