@@ -38,6 +38,9 @@ class FlowEuler(Scheduler):
         self.timesteps = (levels * count).astype(np.float32)
         self._sigmas = [float(level) for level in np.append(levels, 0.0).astype(np.float32)]
 
+    def mixture(self, step: int) -> tuple[float, float]:
+        return 1.0 - self._sigmas[step], self._sigmas[step]
+
     def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
         del noise
         return sample + (self._sigmas[step + 1] - self._sigmas[step]) * prediction

@@ -2,6 +2,8 @@
 
     tokenize -> text encoders -> noise -> (denoiser, guidance, scheduler) x steps -> decoder -> uint8
 
+With `strength` below 1 it starts from latents that another pass has made, noised again, and takes the
+last steps only.
 A component is a function from named arrays to named arrays, batch first.
 The seed alone decides a picture's noise: the batch it is in does not.
 A model without a denoiser is one component, `upscaler`: picture in, picture out.
@@ -122,13 +124,15 @@ class Loop:
         prompts: Sequence[str],
         seeds: Sequence[int],
         on_step: Callable[[StepDone], None] | None = None,
+        start: Floats | None = None,
     ) -> Result:
         """One picture (or video) for each prompt and its seed.
 
-        `on_step` is called after every step; to cancel, raise `Cancelled` in it.
+        `on_step` is called after every step; to cancel, raise `Cancelled` in it.  `start`: a latent for
+        each prompt, (N, C, h, w), as the decoder takes it, from which the settings' `strength` starts.
 
         Raises:
-            LoopError: no prompt, or not one seed for each prompt.
+            LoopError: no prompt, not one seed for each prompt, or no fitting latents to start from.
         """
         if not prompts:
             raise LoopError("There is no prompt; give at least one.")
@@ -136,6 +140,7 @@ class Loop:
             raise LoopError(
                 f"{len(prompts)} prompts came with {len(seeds)} seeds; give one seed for each prompt."
             )
+        self._check_start(start, len(prompts))
         self._calls.clear()
         self._rows.clear()
         seconds = {"encode": 0.0, "denoise": 0.0, "decode": 0.0}
@@ -148,7 +153,9 @@ class Loop:
             if self.steps:
                 conditions = self._prompts.conditions(asked, drawn_by, guided=self.guided_steps > 0)
                 encoded = time.perf_counter()
-                latent = self._denoise(conditions, drawn_by, images, on_step)
+                latent = self._denoise(
+                    conditions, drawn_by, images, on_step, None if start is None else start[list(images)]
+                )
                 denoised = time.perf_counter()
                 pixels, finite = self._decode(latent)
             else:
@@ -176,16 +183,40 @@ class Loop:
         self._rows[name] += len(next(iter(inputs.values())))
         return self._components[name](inputs)
 
+    def _check_start(self, start: Floats | None, count: int) -> None:
+        wanted = (count, *self.settings.latent_shape)
+        if start is None:
+            if self.settings.strength < 1:
+                raise LoopError(
+                    f"The strength {self.settings.strength} needs latents to start from; give `start`, or a "
+                    "strength of 1."
+                )
+        elif not self.steps:
+            raise LoopError("A model that denoises nothing cannot start from latents; leave `start` out.")
+        elif start.shape != wanted:
+            raise LoopError(
+                f"Latents of the shape {start.shape} were given to start from where {wanted} is needed; the "
+                "two models' autoencoders or sizes differ, so go through pixels."
+            )
+
     def _denoise(
-        self, conditions: Arrays, seeds: list[int], images: range, on_step: Callable[[StepDone], None] | None
+        self,
+        conditions: Arrays,
+        seeds: list[int],
+        images: range,
+        on_step: Callable[[StepDone], None] | None,
+        start: Floats | None,
     ) -> Floats:
         settings, shape = self.settings, self.settings.latent_shape
         scheduler = schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
         sample = np.stack([noise.latent_noise(seed, shape) for seed in seeds])
-        if scheduler.start_scale != 1:
+        if start is not None:
+            sample = scheduler.begin(settings.strength, start, sample)
+        elif scheduler.start_scale != 1:
             sample = sample * scheduler.start_scale
+        first, taken = scheduler.first, self.steps - scheduler.first
         features: dict[str, Floats] = {}
-        for step in range(self.steps):
+        for step in range(first, self.steps):
             timestep = float(scheduler.timesteps[step])
             prediction = self._predict(scheduler.scale(sample, step), timestep, conditions, step, features)
             fresh = None
@@ -193,7 +224,7 @@ class Loop:
                 fresh = np.stack([noise.step_noise(seed, step, shape) for seed in seeds])
             sample = scheduler.advance(prediction, step, sample, fresh)
             if on_step is not None:
-                on_step(StepDone(step, self.steps, images, sample))
+                on_step(StepDone(step - first, taken, images, sample))
         return sample
 
     def _predict(
@@ -246,7 +277,7 @@ class Loop:
         }
         if self.settings.cache_interval == 1:
             return self._call("denoiser", inputs)["prediction"]
-        if step % self.settings.cache_interval == 0:
+        if branch not in features or step % self.settings.cache_interval == 0:
             outputs = self._call("denoiser_full", inputs)
             features[branch] = outputs["feature"]
         else:

@@ -36,6 +36,7 @@ class Scheduler(ABC):
     Attributes:
         timesteps: what the denoiser is told at each step, float32 (steps,); pndm evaluates one more.
         start_scale: what the unit noise is multiplied with before the first step.
+        first: the step that this pass begins with; 0 unless `begin` said otherwise.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -76,6 +77,36 @@ class Scheduler(ABC):
                 f"use one of {', '.join(self.predictions)}."
             )
         self.timesteps: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+        self.first = 0
+
+    def begin(self, strength: float, latent: Latent, noise: Latent) -> Latent:
+        """Start late, from a latent that is there: what the first step is given; sets `first`.
+
+        SDEdit (Meng et al., arXiv 2108.01073) as diffusers' img2img does it: the last
+        `int(steps * strength)` steps are taken, from the latent mixed with unit noise
+        as much as the first of them expects.
+
+        Raises:
+            LoopError: a strength that is not above 0 and at most 1, or so small that no step is left.
+        """
+        if not 0 < strength <= 1:
+            raise LoopError(f"The strength {strength} makes no sense; give a number above 0 and up to 1.")
+        taken = min(int(self.steps * strength + 1e-9), self.steps)
+        if taken < 1:
+            raise LoopError(
+                f"With strength {strength} none of {self.steps} steps is left; give {1 / self.steps:.3g} or more."
+            )
+        self.first = self._late(self.steps - taken)
+        signal, blur = self.mixture(self.first)
+        return (signal * latent + blur * noise).astype(np.float32)
+
+    def _late(self, skipped: int) -> int:
+        """The step after `skipped` steps."""
+        return skipped
+
+    @abstractmethod
+    def mixture(self, step: int) -> tuple[float, float]:
+        """How much clean latent and how much unit noise the sample at `step` is."""
 
     def scale(self, sample: Latent, step: int) -> Latent:
         """What the denoiser is shown of `sample` at `step`."""

@@ -48,6 +48,9 @@ class DDIM(Scheduler):
         self._left = left[now]
         self._next = np.where(then >= 0, left[np.maximum(then, 0)], final)
 
+    def mixture(self, step: int) -> tuple[float, float]:
+        return math.sqrt(float(self._left[step])), math.sqrt(1.0 - float(self._left[step]))
+
     def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
         del noise
         left, after = float(self._left[step]), float(self._next[step])
@@ -86,6 +89,9 @@ class LCM(Scheduler):
         chosen = grid[np.floor(np.linspace(0, original, num=steps, endpoint=False)).astype(np.int64)]
         self.timesteps = chosen.astype(np.float32)
         self._left = schedule.signal_left(self.config)[chosen]
+
+    def mixture(self, step: int) -> tuple[float, float]:
+        return math.sqrt(float(self._left[step])), math.sqrt(1.0 - float(self._left[step]))
 
     def wants_noise(self, step: int) -> bool:
         return step < len(self._left) - 1
@@ -134,6 +140,9 @@ class Euler(Scheduler):
         leading = self.config["timestep_spacing"] == "leading"
         self.start_scale = math.sqrt(largest**2 + 1.0) if leading else largest
 
+    def mixture(self, step: int) -> tuple[float, float]:
+        return 1.0, self._sigmas[step]
+
     def scale(self, sample: Latent, step: int) -> Latent:
         return sample / math.sqrt(self._sigmas[step] ** 2 + 1.0)
 
@@ -179,6 +188,14 @@ class PNDM(Scheduler):
         self._next = np.where(then >= 0, left[np.maximum(then, 0)], final)
         self._past: list[Latent] = []
         self._start: Latent | None = None
+
+    def _late(self, skipped: int) -> int:
+        # The second timestep is there twice, for a start from noise only.  (diffusers evaluates it
+        # again for a late start too, on a list that has it once, and is a step off from then on.)
+        return skipped + (skipped > 0)
+
+    def mixture(self, step: int) -> tuple[float, float]:
+        return math.sqrt(float(self._left[step])), math.sqrt(1.0 - float(self._left[step]))
 
     def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
         del noise

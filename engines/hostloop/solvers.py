@@ -64,6 +64,9 @@ class _Sigma(Scheduler):
         self.timesteps = visited.astype(np.float32)
         return found
 
+    def mixture(self, step: int) -> tuple[float, float]:
+        return self._signal[step], self._noise[step]
+
     @abstractmethod
     def _flow_levels(self, steps: int) -> NDArray[np.float64]:
         """Sigma of flow matching at each step and after the last, (steps + 1,)."""
@@ -117,7 +120,7 @@ class DPMSolverPlusPlus2M(_Sigma):
     def _first_order(self, step: int) -> bool:
         last = step == self.steps - 1
         return (
-            step == 0
+            step == self.first
             or int(self.config["solver_order"]) == 1
             or (last and bool(self.config["euler_at_final"]))
             or (last and bool(self.config["lower_order_final"]) and self.steps < 15)
@@ -152,7 +155,7 @@ class UniPC(_Sigma):
         if self._before is not None and step - 1 not in self.config["disable_corrector"]:
             sample = self._move(self._before, step - 1, self._order, newest=clean)
         self._cleans = [*self._cleans[-2:], clean]
-        order = min(int(self.config["solver_order"]), 3, step + 1)
+        order = min(int(self.config["solver_order"]), 3, step - self.first + 1)
         if self.config["lower_order_final"] or self._noise[-1] == 0:
             order = min(order, self.steps - step)
         self._order, self._before = order, sample

@@ -35,6 +35,9 @@ class EulerAncestral(Scheduler):
         leading = self.config["timestep_spacing"] == "leading"
         self.start_scale = math.sqrt(largest**2 + 1.0) if leading else largest
 
+    def mixture(self, step: int) -> tuple[float, float]:
+        return 1.0, self._sigmas[step]
+
     def scale(self, sample: Latent, step: int) -> Latent:
         return sample / math.sqrt(self._sigmas[step] ** 2 + 1.0)
 
@@ -77,6 +80,9 @@ class DDPM(Scheduler):
         now = visited.astype(np.int64)
         self._left = left[now]
         self._next = np.append(left[now[1:]], 1.0)
+
+    def mixture(self, step: int) -> tuple[float, float]:
+        return math.sqrt(float(self._left[step])), math.sqrt(1.0 - float(self._left[step]))
 
     def wants_noise(self, step: int) -> bool:
         return float(self.timesteps[step]) > 0
