@@ -43,7 +43,7 @@ def profile(model: str, device: str, workload: Workload) -> list[list[Any]]:
     loaded = backend(request.backend).load(artifact(wanted, request, opened))
     inputs = Capture(opened, request.structure).example(2 if wanted.loop.guidance > 1 else 1)
     loaded.component(inputs)
-    # On a graphics card the processor only hands work on, so the card's own time counts; not verified on device.
+    # On a graphics card the processor only hands work on; the card's own time is not verified on device.
     card = device.startswith("cuda")
     kinds = torch.profiler.ProfilerActivity
     with torch.profiler.profile(activities=[kinds.CPU, kinds.CUDA] if card else [kinds.CPU]) as watched:

@@ -328,7 +328,8 @@ class Service:
         if not fault.again or spent.attempts >= self._retries:
             if fault.again:
                 fault = replace(fault, text=f"{fault.text} ({spent.attempts + 1} attempts)")
-            raise fault.error(self.hide)
+            # Without the SDK's own error behind it: that may repeat what was sent, the key included.
+            raise fault.error(self.hide) from None
         usual = self._first_wait * 2**spent.attempts * random.uniform(0.75, 1.25)
         seconds = min(_LONGEST_WAIT, usual if fault.wait is None else fault.wait)
         on_delta("wait", self.hide(f"{fault.text}; trying again in {seconds:.1f} s"))

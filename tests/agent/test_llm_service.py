@@ -2,6 +2,7 @@
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,7 @@ def test_a_key_that_the_service_sends_back_is_hidden_everywhere() -> None:
     with MessagesService([told]) as service, pytest.raises(LlmKeyError) as found:
         ask(service)
     assert KEY not in str(found.value)
+    assert KEY not in "".join(traceback.format_exception(found.value))
     assert KEY not in repr(Secret(KEY))
     said: list[str] = []
     echo = Streamed([("text", f"key {KEY}"), ("submit_script", {"script": f"# {KEY}"})])
