@@ -149,7 +149,7 @@ class Loop:
         for first in range(0, len(prompts), self.settings.batch):
             images = range(first, min(first + self.settings.batch, len(prompts)))
             asked, drawn_by = [prompts[i] for i in images], [seeds[i] for i in images]
-            start = time.perf_counter()
+            begun = time.perf_counter()
             if self.steps:
                 conditions = self._prompts.conditions(asked, drawn_by, guided=self.guided_steps > 0)
                 encoded = time.perf_counter()
@@ -159,11 +159,11 @@ class Loop:
                 denoised = time.perf_counter()
                 pixels, finite = self._decode(latent)
             else:
-                encoded = denoised = start
+                encoded = denoised = begun
                 pixels, finite = self._enlarge(asked)
             made.append(pixels)
             broken += [images[i] for i, fine in enumerate(finite) if not fine]
-            seconds["encode"] += encoded - start
+            seconds["encode"] += encoded - begun
             seconds["denoise"] += denoised - encoded
             seconds["decode"] += time.perf_counter() - denoised
         return Result(

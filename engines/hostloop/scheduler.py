@@ -94,7 +94,8 @@ class Scheduler(ABC):
         taken = min(int(self.steps * strength + 1e-9), self.steps)
         if taken < 1:
             raise LoopError(
-                f"With strength {strength} none of {self.steps} steps is left; give {1 / self.steps:.3g} or more."
+                f"With strength {strength} none of {self.steps} steps is left; give {1 / self.steps:.3g} or "
+                "more."
             )
         self.first = self._late(self.steps - taken)
         signal, blur = self.mixture(self.first)

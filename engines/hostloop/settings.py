@@ -106,7 +106,7 @@ class LoopSettings:
     """The decoder knows pictures only: a video is decoded frame by frame."""
     picture: Picture | None = None
     strength: float = 1.0
-    """Of noise on the latents that a pass is given to start from; below 1 it cannot start from noise alone."""
+    """Of noise on the latents that a pass is given to start from; below 1 they must be given."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; what came with later versions is left out where it says nothing."""

@@ -37,7 +37,7 @@ def late(theirs: Any, name: str, steps: int, strength: float) -> Any:
         if name == "flow-euler":
             from diffusers import StableDiffusion3Img2ImgPipeline as Pipeline
         else:
-            from diffusers import StableDiffusionImg2ImgPipeline as Pipeline  # type: ignore[assignment]
+            from diffusers import StableDiffusionImg2ImgPipeline as Pipeline
     return Pipeline.get_timesteps(SimpleNamespace(scheduler=theirs), steps, strength, None)[0]
 
 
