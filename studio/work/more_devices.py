@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from engines.backends.serves import SERVES, plain_engine, plain_precision
+from engines.backends.serves import SERVES, plain_precision
+from engines.package.manifest import Engine
 from engines.package.write import EngineFiles
 from studio.errors import ExportError
 from studio.work.package_contents import engine_files
@@ -37,10 +38,14 @@ def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
 def _variant(plan: Plan, device: str) -> list[EngineFiles]:
     from engines.pipeline import prepare
 
+    packed = get_args(Engine.model_fields["engine"].annotation)
+    able = [name for name in SERVES[device] if name in packed]
+    if not able:
+        raise ExportError(f"No engine of {device} has files to ship; leave --also {device} out.")
     wanted = replace(
         plan,
         device=device,
-        backend=plain_engine(device),
+        backend=able[0],
         precision=plain_precision(device),
         channels_last=False,
     )

@@ -68,6 +68,11 @@ class TargetRow(QFrame):
         self.use.setMinimumWidth(88)
         self.use.setAccessibleName(f"Use {target.name}")
         self.use.setEnabled(target.state == "ready")
+        if target.state == "build_only":
+            self.use.setToolTip(
+                "Nothing can be measured on it here: optimise on a device that is ready, then export engines "
+                f"for {target.name} too (export --also {target.id})"
+            )
         self.use.clicked.connect(lambda: self.chosen.emit(target.id))
         grid.addWidget(self.use, 0, 3, 2, 1)
         grid.setColumnMinimumWidth(0, 230)
