@@ -64,7 +64,9 @@ def estimate(
         total = sum(calls.values())
         asked = sum(count * (_ASKED[purpose] + _ROW * candidates // 2) for purpose, count in calls.items())
         answered = sum(count * _ANSWERED[purpose][at] for purpose, count in calls.items())
-        usage = Usage(asked, answered, fixed, fixed * max(0, total - 1))
+        # The service keeps its cache for five minutes: at worst every candidate takes longer.
+        written = total if at else 1
+        usage = Usage(asked, answered, fixed * written, fixed * (total - written))
         ends.append((total, usage))
     (low_calls, low), (high_calls, high) = ends
     usd = None if rates is None else (rates.price(low), rates.price(high))
