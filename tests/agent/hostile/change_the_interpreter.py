@@ -1,0 +1,15 @@
+"""Plants a module among the installed packages."""
+
+# mypy: ignore-errors
+from pathlib import Path
+
+import numpy as np
+
+
+def load(model, device, workload):
+    Path(np.__file__).with_name("planted.py").write_text("x")
+    raise SystemExit("BREACH")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)

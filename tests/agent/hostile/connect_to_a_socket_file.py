@@ -1,0 +1,15 @@
+"""Connects to a service's socket file."""
+
+# mypy: ignore-errors
+import socket
+
+import numpy as np
+
+
+def load(model, device, workload):
+    socket.socket(socket.AF_UNIX).connect("@SOCKET@")
+    raise SystemExit("BREACH")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)

@@ -1,0 +1,15 @@
+"""Talks to the kernel about the network."""
+
+# mypy: ignore-errors
+import socket
+
+import numpy as np
+
+
+def load(model, device, workload):
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+    raise SystemExit("BREACH")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)

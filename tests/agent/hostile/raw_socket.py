@@ -1,0 +1,15 @@
+"""Opens a raw socket."""
+
+# mypy: ignore-errors
+import socket
+
+import numpy as np
+
+
+def load(model, device, workload):
+    socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+    raise SystemExit("BREACH")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)

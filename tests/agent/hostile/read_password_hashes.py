@@ -1,0 +1,15 @@
+"""Reads the machine's password hashes."""
+
+# mypy: ignore-errors
+from pathlib import Path
+
+import numpy as np
+
+
+def load(model, device, workload):
+    found = Path("/etc/shadow").read_text()
+    raise SystemExit(f"BREACH {found!r}")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)

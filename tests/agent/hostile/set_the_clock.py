@@ -1,0 +1,28 @@
+"""Sets the machine's clock."""
+
+# mypy: ignore-errors
+import ctypes
+import platform
+import struct
+
+import numpy as np
+
+LIBRARY = ctypes.CDLL(None, use_errno=True)
+NUMBERS = {"clock_settime": (227, 112)}
+
+
+def call(name, *arguments):
+    number = NUMBERS[name][platform.machine() == "aarch64"]
+    found = LIBRARY.syscall(number, *arguments)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), name)
+    return found
+
+
+def load(model, device, workload):
+    call("clock_settime", 0, struct.pack("qq", 1, 0))
+    raise SystemExit("BREACH")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)

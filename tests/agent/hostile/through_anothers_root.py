@@ -1,0 +1,15 @@
+"""Goes through another process's view of the disk."""
+
+# mypy: ignore-errors
+from pathlib import Path
+
+import numpy as np
+
+
+def load(model, device, workload):
+    found = Path("/proc/@PID@/root@KEY@").read_text()
+    raise SystemExit(f"BREACH {found!r}")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)

@@ -1,0 +1,27 @@
+"""Watches the processor's counters."""
+
+# mypy: ignore-errors
+import ctypes
+import platform
+
+import numpy as np
+
+LIBRARY = ctypes.CDLL(None, use_errno=True)
+NUMBERS = {"perf_event_open": (298, 241)}
+
+
+def call(name, *arguments):
+    number = NUMBERS[name][platform.machine() == "aarch64"]
+    found = LIBRARY.syscall(number, *arguments)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), name)
+    return found
+
+
+def load(model, device, workload):
+    call("perf_event_open", ctypes.create_string_buffer(128), 0, -1, -1, 0)
+    raise SystemExit("BREACH")
+
+
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)
