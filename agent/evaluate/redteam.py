@@ -53,7 +53,7 @@ def scripts(folder: Path) -> list[Path]:
 def candidate(script: Path, number: int = 1) -> Candidate:
     """A script as a search would hand it in.
 
-    What it declares is its literal `RECIPE`, or nothing, and in words what its docstring says after `Beyond:`.
+    What it declares is its literal `RECIPE`, or nothing; in words, what its docstring says after `Beyond:`.
     """
     source = script.read_text(encoding="utf-8")
     _, _, beyond = (ast.get_docstring(ast.parse(source)) or "").partition("Beyond: ")

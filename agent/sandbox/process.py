@@ -53,6 +53,8 @@ class Answer:
     rows: Mapping[str, int] = field(default_factory=dict)
     broken: tuple[int, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    cpu: float = 0.0
+    """CPU seconds that the process and all it started spent meanwhile, as the operating system counts them."""
 
 
 class Process:
@@ -123,6 +125,7 @@ class Process:
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Answer:
         """Pictures for prompts and seeds; the time is from the request to the last byte."""
         seeds = [int(seed) for seed in seeds]
+        before = self.cpu_seconds()
         answer, payload, seconds = self._ask(
             {"op": "generate", "prompts": list(prompts), "seeds": seeds},
             self.limits.generate_seconds,
@@ -149,7 +152,27 @@ class Process:
             _numbers(answer.get("rows"), int),
             tuple(index for index in answer.get("broken") or () if isinstance(index, int)),
             tuple(str(text) for text in answer.get("fallbacks") or ()),
+            max(self.cpu_seconds() - before, 0.0),
         )
+
+    def census(self, prompts: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+        """What the process did to itself and how it calculates (`engines.census`): evidence, no proof."""
+        answer, _, _ = self._ask(
+            {"op": "census", "prompts": list(prompts), "seeds": [int(seed) for seed in seeds]},
+            2 * self.limits.generate_seconds,
+            "census",
+        )
+        found = answer.get("census")
+        return found if isinstance(found, dict) else {}
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the process and all it started so far, user and system."""
+        total = 0.0
+        for process in self.processes():
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system + getattr(times, "children_user", 0.0)
+        return total
 
     def _ask(self, request: dict[str, Any], timeout: float, what: str) -> tuple[dict[str, Any], bytes, float]:
         self._ticket += 1
