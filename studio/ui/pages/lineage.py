@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPen
+from PySide6.QtGui import (
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QPen,
+    QShowEvent,
+)
 from PySide6.QtWidgets import QScrollArea, QToolTip, QWidget
 
 from studio.record.state import CandidateState
@@ -40,14 +49,21 @@ def layout(candidates: dict[str, CandidateState]) -> tuple[list[Node], int]:
     generations = sorted({one.proposal.generation for one in candidates.values()})
     column = {generation: at for at, generation in enumerate(generations)}
     taken: dict[tuple[int, bool], set[int]] = {}
+    free: dict[tuple[int, bool], int] = {}
     rows: dict[str, int] = {}
     nodes = []
     for name, one in candidates.items():
         failed = one.verdict is not None and one.verdict.state == "failed"
-        used = taken.setdefault((column[one.proposal.generation], failed), set())
+        lane = (column[one.proposal.generation], failed)
+        used = taken.setdefault(lane, set())
         parents = [rows[parent] for parent in one.proposal.parents if parent in rows and parent != "c000"]
         wanted = parents[0] if parents and not failed else 0
-        row = wanted if wanted not in used else next(at for at in range(len(used) + 1) if at not in used)
+        row = wanted
+        if row in used:
+            row = free.get(lane, 0)
+            while row in used:
+                row += 1
+            free[lane] = row
         used.add(row)
         if not failed:
             rows[name] = row
@@ -70,6 +86,8 @@ class LineageTree(QWidget):
         self._nodes: list[Node] = []
         self._upper = 1
         self._current = ""
+        self._stale = False
+        """Whether something changed while nobody looked."""
         self.setAccessibleName("Lineage")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         run.changed.connect(self._on_changed)
@@ -82,14 +100,25 @@ class LineageTree(QWidget):
 
     def place(self, name: str) -> QPointF | None:
         """Centre of a candidate's mark; None: it is not here."""
+        if self._stale:
+            self._rebuild()
         found = next((node for node in self._nodes if node.name == name), None)
         return None if found is None else self._centre(found)
 
     def _on_changed(self, changes: Changes) -> None:
         if changes.everything or changes.added or changes.updated or changes.front:
+            if self.isVisible():
+                self._rebuild()
+            else:
+                self._stale = True
+
+    def showEvent(self, event: QShowEvent) -> None:
+        if self._stale:
             self._rebuild()
+        super().showEvent(event)
 
     def _rebuild(self) -> None:
+        self._stale = False
         self._nodes, self._upper = layout(self._run.state.candidates)
         failed = sum(node.failed for node in self._nodes)
         self.setAccessibleDescription(
@@ -250,6 +279,6 @@ class LineageView(QScrollArea):
 
     def _on_selection(self, name: str) -> None:
         self.tree.select(name)
-        place = self.tree.place(name)
-        if place is not None and self.isVisible():
+        place = self.tree.place(name) if self.isVisible() else None
+        if place is not None:
             self.ensureVisible(round(place.x()), round(place.y()), 80, 40)
