@@ -31,7 +31,7 @@ TRIES: Final = 3
 """How often a step is tried while the network is at fault."""
 PAUSE: Final = 3.0
 """Seconds before the second try; twice as many before the third."""
-FROM_WHEELS: Final = 3.2
+FROM_WHEELS: Final = 2.4
 """Bytes that an environment takes per byte of its wheels; measured, and rounded up."""
 CHECK_LIMIT: Final = 600.0
 """Seconds for the import check; a cold disk reads gigabytes."""

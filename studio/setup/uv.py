@@ -42,6 +42,10 @@ _CAUSES: Final[tuple[tuple[Cause, tuple[str, ...]], ...]] = (
         (r"no interpreter found", r"no python installations? found", r"no download found for request"),
     ),
     (
+        "damaged",
+        (r"invalid zip", r"not a valid zip", r"bad crc", r"failed to (extract|read archive)", r"corrupt"),
+    ),
+    (
         "network",
         (
             r"dns error",
@@ -71,10 +75,6 @@ _CAUSES: Final[tuple[tuple[Cause, tuple[str, ...]], ...]] = (
     (
         "rights",
         (r"permission denied", r"os error (5|13|30)\b", r"read-only file system", r"access is denied"),
-    ),
-    (
-        "damaged",
-        (r"invalid zip", r"not a valid zip", r"bad crc", r"failed to (extract|read archive)", r"corrupt"),
     ),
 )
 
@@ -153,6 +153,9 @@ class Child:
             code = process.wait()
         finally:
             _end(process)
+            reader.join(timeout=5)
+            if process.stdout is not None:
+                process.stdout.close()
         if self.cancelled.is_set():
             raise Cancelled
         if code:
