@@ -24,7 +24,7 @@ from agent.evaluate.static import declared
 from engines.workload import Workload
 
 HONEST: Final = "honest"
-STEPS: Final = 4
+STEPS: Final = 3
 GATE: Final = 8
 
 

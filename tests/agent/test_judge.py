@@ -140,25 +140,28 @@ def test_no_picture_at_all_ends_at_the_smoke_stage(judge: Judge, picture: str, s
 
 
 def test_a_script_that_cheats_only_while_it_is_timed_is_quarantined(judge: Judge) -> None:
-    body = """    if min(seeds) < 1 << 31:
+    body = """    CALLS.append(1)
+    if len(CALLS) < 10:
         return pipeline.generate(prompts, seeds).images
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
     return np.broadcast_to(ramp[:, None, None], (len(prompts), 64, 64, 3))
 """
-    found = verdict(judge, cheat(body))
+    found = verdict(judge, cheat(body, "CALLS = []\n"))
     assert found.state == "quarantined"
     assert "timed" in found.reason
 
 
-def test_pictures_kept_for_identical_requests_are_exposed(judge: Judge) -> None:
+def test_pictures_kept_for_identical_requests_are_quarantined_with_the_evidence(judge: Judge) -> None:
     body = """    key = (tuple(prompts), tuple(seeds))
     if key not in KEPT:
         KEPT[key] = pipeline.generate(prompts, seeds).images
     return KEPT[key]
 """
     found = verdict(judge, cheat(body, "KEPT = {}\n"))
-    assert found.state == "passed"
-    assert "pictures are kept" in found.robustness["repeat"]
+    assert found.state == "quarantined"
+    assert "An identical request takes" in found.robustness["repeat"]
+    assert found.robustness["repeat"] in found.evidence
+    assert found.latency is not None
 
 
 def test_another_recipe_than_the_declared_one_ends_at_the_static_stage(judge: Judge) -> None:
