@@ -5,12 +5,15 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Final
 
+from engines import drivers
 from engines.errors import PackageError
 from engines.package.manifest import Wheel
 
 DIRECT: Final = {
     "openvino": ("openvino", "numpy", "tokenizers", "pillow", "h11"),
     "onnxruntime": ("onnxruntime", "numpy", "tokenizers", "pillow", "h11"),
+    "mlx": ("mlx", "numpy", "tokenizers", "pillow", "h11"),
+    "coreml": ("coremltools", "numpy", "tokenizers", "pillow", "h11"),
 }
 """What a package imports, by engine."""
 
@@ -27,7 +30,7 @@ def needed(engine: str) -> tuple[Wheel, ...]:
     if engine not in DIRECT:
         raise PackageError(f"{engine} has no packages; export the recipe for openvino or onnxruntime.")
     found: dict[str, Wheel] = {}
-    pending = list(DIRECT[engine])
+    pending = [_installed_as(name) for name in DIRECT[engine]]
     for name in pending:
         key = canonicalize_name(name)
         if key in found:
@@ -42,6 +45,14 @@ def needed(engine: str) -> tuple[Wheel, ...]:
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 pending.append(requirement.name)
     return tuple(found.values())
+
+
+def _installed_as(name: str) -> str:
+    """ONNX Runtime comes in several wheels of one module, each with its provider."""
+    if name != "onnxruntime":
+        return name
+    found = drivers.installed(*drivers.RUNTIMES)
+    return found[-1] if found else name
 
 
 def _licence(wheel: metadata.Distribution) -> str:

@@ -19,7 +19,9 @@ from studio.work.job import Job
 State = Literal["ok", "warning", "failed"]
 
 ENGINES: Final = ("openvino", "onnxruntime")
-"""Engines that run without torch, the preferred first."""
+"""Engines that run without torch on a CPU, the preferred first."""
+PACKED: Final = (*ENGINES, "mlx", "coreml")
+"""Every engine that packages hold."""
 _EXPLORE: Final = {
     "torch": "it runs on eager torch, which a package does not carry",
     "compile": "it runs on torch.compile, whose kernels exist only inside a running torch",
@@ -103,10 +105,12 @@ def examine(folder: Path, state: RunState, candidate: str) -> Examination:
     return Examination(found, tuple(checks), offers)
 
 
-def backend(recipe: tuple[Step, ...]) -> str:
-    """The engine that a recipe names; torch where it names none."""
+def backend(recipe: tuple[Step, ...], target: str = "cpu") -> str:
+    """The engine that a recipe names; the target's plain one where it names none."""
+    from engines.backends.serves import plain_engine
+
     named = [step.parameters.get("backend", "openvino") for step in recipe if step.technique == "engine"]
-    return str(named[-1]) if named else "torch"
+    return str(named[-1]) if named else plain_engine(target)
 
 
 def _judged(candidate: CandidateState) -> Check:
@@ -122,10 +126,9 @@ def _judged(candidate: CandidateState) -> Check:
 
 
 def _engine(proposed: CandidateProposed, state: RunState) -> Check:
-    name = backend(proposed.recipe)
-    if name in ENGINES:
+    name = backend(proposed.recipe, state.started.target if state.started else "cpu")
+    if name in PACKED:
         return Check("exportable", "ok", "Captured components and a host loop say all that it does.")
-    del state
     reason = _EXPLORE.get(name, f"the engine {name} has no packages in this version")
     return Check("exportable", "failed", f"{proposed.id} is for exploring only: {reason}.")
 
@@ -223,7 +226,7 @@ def _offers(state: RunState, proposed: CandidateProposed) -> tuple[Offer, ...]:
     if state.started is None or proposed.origin == "given":
         return ()
     found = []
-    for engine in ENGINES:
+    for engine in PACKED:
         recipe = _on(proposed.recipe, engine)
         try:
             recipe = tuple(sorted(recipe, key=lambda step: technique(step.technique).order))

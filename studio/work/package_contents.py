@@ -40,7 +40,15 @@ if TYPE_CHECKING:
     from engines.models.model import Model
     from engines.plan import Plan
 
-TOLERANCE: Final[dict[str, tuple[int, float]]] = {"fp32": (6, 35.0), "bf16": (12, 22.0), "int8": (14, 20.0)}
+TOLERANCE: Final[dict[str, tuple[int, float]]] = {
+    "fp32": (6, 35.0),
+    "fp16": (10, 28.0),
+    "bf16": (12, 22.0),
+    "int8": (14, 20.0),
+    "w8": (12, 22.0),
+    "w6": (14, 20.0),
+    "w4": (16, 18.0),
+}
 """Bits of the difference hash, and dB, that the golden picture may be off on another machine.  Other
 instruction sets round otherwise; what that moves grows as precision falls."""
 _MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json")
@@ -87,6 +95,7 @@ def make_contents(
     engines = tuple(engine_files(artifact) for artifact in artifacts)
     wheels = needed(plan.backend)
     built_for = target_of(plan.backend, str(artifacts[0].metadata["version"]))
+    built_for = built_for.model_copy(update={"device": plan.device})
     bits, least = TOLERANCE[plan.precision]
     words = tokenizers(model)
     source = SourceModel(
