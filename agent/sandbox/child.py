@@ -57,6 +57,8 @@ _SYSTEM: Final = (
     "/proc/uptime", "/proc/filesystems", "/proc/devices", "/proc/driver", "/proc/sys/vm", "/proc/sys/kernel",
     "/sys/devices", "/sys/class", "/sys/bus", "/sys/dev", "/sys/module", "/sys/fs/cgroup",
 )  # fmt: skip
+_SCOPES_SIGNALS: Final = 6
+"""Landlock's version that keeps signals inside."""
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/dri", "/dev/kfd", "/dev/accel")
 _OWN_PACKAGES: Final = ("engines", "assets")
 """What a script may read of a source tree that this program runs from."""
@@ -133,7 +135,7 @@ def _enter_linux(order: Order) -> Isolation:
         readable = [*_SYSTEM, *places(), *order.readable]
         landlock.restrict(readable, [*_DEVICES, *_graphics(), order.folder, *order.writable])
     if calls:
-        seccomp.restrict()
+        seccomp.restrict(signals=os.getuid() >= account.FIRST or landlock.version() >= _SCOPES_SIGNALS)
     return "isolated" if files and calls and private else "limited"
 
 

@@ -54,7 +54,7 @@ class Answer:
     broken: tuple[int, ...] = ()
     fallbacks: tuple[str, ...] = ()
     cpu: float = 0.0
-    """CPU seconds that the process and all it started spent meanwhile, as the operating system counts them."""
+    """CPU seconds that the process and all it started spent meanwhile, by the operating system's count."""
 
 
 class Process:

@@ -89,6 +89,8 @@ _MACHINES: Final = {
     "x86_64": (0xC000003E, _X86, (56, 435, 53, 44, 16, 317)),
     "aarch64": (0xC00000B7, _ARM, (220, 435, 199, 206, 29, 277)),
 }
+_SIGNALS: Final = {"x86_64": (62, 200, 234), "aarch64": (129, 130, 131)}
+"""kill, tkill, tgkill"""
 _PUSH_INPUT: Final = (0x5412, 0x541C)
 """ioctl TIOCSTI and TIOCLINUX: typing into somebody's terminal."""
 
@@ -106,8 +108,10 @@ def _argument(index: int) -> bytes:
     return _step(_LOAD, _ARGUMENTS + 8 * index)
 
 
-def program(machine: str) -> bytes:
+def program(machine: str, pid: int = 0) -> bytes:
     """The filter for a machine (`x86_64`, `aarch64`), 8 bytes an instruction.
+
+    With a `pid` signals reach that process only.
 
     Raises:
         KeyError: a machine whose system calls are not known here.
@@ -157,6 +161,14 @@ def program(machine: str) -> bytes:
         refuse,
         _step(_RETURN, _ALLOW),
     ]
+    for number in _SIGNALS[machine] if pid else ():
+        steps += [
+            _step(_EQUAL, number, 0, 4),
+            _argument(0),
+            _step(_EQUAL, pid, 1, 0),
+            refuse,
+            _step(_RETURN, _ALLOW),
+        ]
     steps.append(_step(_RETURN, _ALLOW))
     return b"".join(steps)
 
@@ -172,14 +184,17 @@ def available() -> bool:
         return False
 
 
-def restrict() -> None:
+def restrict(*, signals: bool) -> None:
     """From now on the calls above fail with EPERM, in this process and all that it starts.
+
+    Without `signals` only this process can be sent any: where nothing else keeps
+    a candidate's from others of its user.
 
     Raises:
         OSError: the kernel refuses.
     """
     machine = platform.machine()
-    steps = program(machine)
+    steps = program(machine, 0 if signals else os.getpid())
     buffer = ctypes.create_string_buffer(steps, len(steps))
     filter_ = _Program(len(steps) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     library = ctypes.CDLL(None, use_errno=True)

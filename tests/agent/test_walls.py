@@ -21,11 +21,11 @@ REFUSED = 0x00050000 | errno.EPERM
 X86 = 0xC000003E
 
 
-def run(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+def run(machine: str, number: int, *arguments: int, architecture: int | None = None, pid: int = 0) -> int:
     """What the kernel would do: the filter, carried out."""
     kind = seccomp._MACHINES[machine][0] if architecture is None else architecture
     data = struct.pack("<IIQ6Q", number, kind, 0, *[*arguments, *[0] * 6][:6])
-    program = seccomp.program(machine)
+    program = seccomp.program(machine, pid)
     at, value = 0, 0
     while True:
         code, yes, no, k = struct.unpack_from("HBBI", program, 8 * at)
@@ -64,6 +64,15 @@ def test_every_listed_call_is_refused_and_ordinary_ones_are_not(machine: str) ->
     assert run(machine, send, 3, 4, 5, 0, 0x7FFF1000) == REFUSED
     assert run(machine, control, 0, 0x5413) == ALLOW
     assert run(machine, control, 0, 0x5412) == REFUSED
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_where_nothing_else_keeps_signals_in_only_the_process_itself_can_be_sent_one(machine: str) -> None:
+    for number in seccomp._SIGNALS[machine]:
+        assert run(machine, number, 4242) == ALLOW
+        assert run(machine, number, 4242, pid=4242) == ALLOW
+        assert run(machine, number, 1, pid=4242) == REFUSED
+        assert run(machine, number, 0xFFFFFFFF, pid=4242) == REFUSED
 
 
 def test_another_architecture_s_calls_end_the_process() -> None:
