@@ -146,12 +146,27 @@ class Capture:
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return torch.export.export(self.module, example, dynamic_shapes=shapes, strict=False)
+                program = torch.export.export(self.module, example, dynamic_shapes=shapes, strict=False)
+                return _with_clear_memory(program)
         except Exception as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise CaptureError(
                 f"torch.export cannot capture {self.component} of {self.model.name}: {first[:300]}"
             ) from error
+
+
+def _with_clear_memory(program: ExportedProgram) -> ExportedProgram:
+    """Memory that is written to before it is read begins as zeros: engines know no unset memory."""
+    import torch
+
+    changed = False
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.empty_like.default:
+            node.target = torch.ops.aten.zeros_like.default
+            changed = True
+    if changed:
+        program.graph_module.recompile()
+    return program
 
 
 @contextmanager

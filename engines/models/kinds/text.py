@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from engines.models.kinds.base import Config, Tensors, TextKind, TextUse
 
@@ -39,9 +40,13 @@ class Clip(TextKind):
 class _Sequence(TextKind):
     """Encoders of which only the last hidden state is used."""
 
+    options: ClassVar[Mapping[str, Any]] = {}
+
     def run(self, network: Any, given: Tensors, use: TextUse) -> tuple[torch.Tensor, ...]:
         mask = given.get("attention_mask")
-        found: torch.Tensor = network(input_ids=given["input_ids"], attention_mask=mask, return_dict=True)[0]
+        found: torch.Tensor = network(
+            input_ids=given["input_ids"], attention_mask=mask, return_dict=True, **self.options
+        )[0]
         if use.blank and mask is not None:
             found = found * mask.unsqueeze(-1).to(found.dtype)
         return (found,)
@@ -72,6 +77,7 @@ class Gemma(_Sequence):
     """Gemma 2 as an encoder (Xie et al., Sana, arXiv 2410.10629)."""
 
     classes = ("Gemma2Model",)
+    options: ClassVar[Mapping[str, Any]] = {"use_cache": False}
     begin = ("bos_token", "<bos>")
 
     def width(self, config: Config) -> int:
