@@ -95,7 +95,7 @@ def table(found: Sequence[Tried]) -> str:
     for one in found:
         verdict = one.verdict
         mark = verdict.state if one.right else f"**{verdict.state}**"
-        reason = verdict.reason.replace("|", "\\|")
+        reason = verdict.reason.replace("|", "\\|").replace(str(Path.home()), "~")
         lines.append(f"| {one.group} | {one.name} | {one.about} | {mark} | {verdict.stage} | {reason} |")
     return "\n".join(lines) + "\n"
 
