@@ -53,7 +53,7 @@ def test_a_size_that_the_model_cannot_draw_is_refused(folder: Path) -> None:
 
 
 def test_a_device_without_an_engine_is_refused(folder: Path) -> None:
-    with pytest.raises(WorkloadError, match="not on tpu"):
+    with pytest.raises(WorkloadError, match="not tpu"):
         plan(folder, "tpu", Workload())
 
 

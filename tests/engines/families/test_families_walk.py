@@ -29,7 +29,7 @@ from studio.work.package_contents import engine_files, output, target_of, tokeni
 from tests.engines.families.family_models import MAKERS, workload_of
 
 PROMPT, SEED = "the small red house", 11
-QUICK = ("sdxl", "flux-dev")
+QUICK = ("sdxl",)
 """Walked in every run of the tests; the others are marked slow."""
 CHANGES: tuple[Change, ...] = (FewerSteps(4), PromptCache(), SequentialGuidance())
 FAMILIES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MAKERS]
