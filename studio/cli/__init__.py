@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from studio.cli import serve_arguments
 from studio.cli.cascade_arguments import add_cascade
 
 MODEL = "a model folder, a .safetensors file, a hub id, or tiny-scenes"
@@ -97,7 +98,6 @@ def _language_model(parser: argparse.ArgumentParser) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from engines.package.serving.options import add_arguments
     from studio import __version__
 
     common = argparse.ArgumentParser(add_help=False)
@@ -226,7 +226,7 @@ def parser() -> argparse.ArgumentParser:
 
     serve = add("serve", "answer requests with a package over HTTP, until Ctrl-C")
     serve.add_argument("package", type=Path, help="a package's folder")
-    add_arguments(serve)
+    serve_arguments.add_arguments(serve)
 
     verify = add("verify", "check every byte of a package, without running anything in it")
     verify.add_argument("package", type=Path, help="a package's folder or .zip")

@@ -255,13 +255,10 @@ def _export_cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -
 
 
 def _serve(given: argparse.Namespace, _home: Path, terminal: Terminal) -> int:
-    from engines.package.serving.options import command_line
+    from studio.cli.serve_arguments import command_line
     from studio.work.serve import serve
 
-    arguments = command_line(given)
-    return serve(
-        given.package.expanduser(), [*arguments, "--json"] if given.json else arguments, terminal.streams
-    )
+    return serve(given.package.expanduser(), command_line(given), terminal.streams)
 
 
 def _verify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:

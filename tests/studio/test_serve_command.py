@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import subprocess
@@ -12,7 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from engines.package.serving.options import add_arguments
 from engines.package.write import pack, write
+from studio.cli.serve_arguments import OPTIONS
 from tests.engines.cascade_parts import GOOD, cascade_contents
 from tests.engines.serving_client import ask
 
@@ -62,6 +65,16 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(package: Path, tmp_path:
     assert done.returncode == 1
     assert "LICENSE was changed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_command_knows_every_option_of_the_packages_server(package: Path, tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    known = {action.option_strings[0].removeprefix("--") for action in parser._actions} - {"-h"}
+    assert set(OPTIONS) == known
+    done = studio(tmp_path, "serve", str(package), "--port", "70000")
+    assert done.returncode == 2
+    assert "whole number from 0 to 65535" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -63,17 +63,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=_whole(1, 1024), default=1, help=argparse.SUPPRESS)
 
 
-def command_line(options: argparse.Namespace) -> list[str]:
-    """The options as they would be typed: for whoever starts a package's own server."""
-    names = ["host", "port", "threshold", "objective", "deadline", "wait_ms", "queue", "threads", "grace"]
-    names += [f"{role}_{what}" for role in ("light", "heavy") for what in ("workers", "batch")]
-    found = []
-    for name in names:
-        if (value := getattr(options, name)) is not None:
-            found += ["--" + name.replace("_", "-"), str(value)]
-    return found
-
-
 def run_engine(package: Package, options: argparse.Namespace, answers: Any) -> None:
     """Be an engine process until the input ends."""
     from engines.package.cascade import PackageEngine

@@ -1,0 +1,39 @@
+"""The command line of `pareto-studio serve`; imports `argparse` only.
+
+What is given goes to the package's own server as it is: that one knows the
+defaults and what makes sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+OPTIONS: Final = {
+    "host": ("ADDRESS", "to listen on (default: this machine only)"),
+    "port": ("N", "default 8000; 0: any free one"),
+    "threshold": ("T", "light pictures with a lower score are deferred (default: as exported)"),
+    "objective": ("SECONDS", "latency objective: threshold, batches and processes are planned for it"),
+    "deadline": ("SECONDS", "for requests that name none"),
+    "light-workers": ("N", "processes of the light model"),
+    "light-batch": ("N", "its largest batch"),
+    "heavy-workers": ("N", "processes of the heavy model"),
+    "heavy-batch": ("N", "its largest batch"),
+    "wait-ms": ("MS", "that the first of a batch may wait for others"),
+    "queue": ("N", "pictures that may wait for each model"),
+    "threads": ("N", "of each process (default: the cores, shared out)"),
+    "grace": ("SECONDS", "for answers in flight when stopping"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """All options, without defaults."""
+    for name, (value, text) in OPTIONS.items():
+        parser.add_argument(f"--{name}", metavar=value, help=text)
+
+
+def command_line(given: argparse.Namespace) -> list[str]:
+    """What was given, as the package's own program takes it."""
+    values = {name: getattr(given, name.replace("-", "_")) for name in OPTIONS}
+    found = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    return [*found, "--json"] if given.json else found
