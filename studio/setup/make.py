@@ -198,6 +198,12 @@ class Setup:
                 raise
             # Some networks let the package index through and not PyTorch's own.
             self._log("PyTorch's own index did not answer; taking the general build by the lock's hashes.")
+            general = self._bundle.contents.space_cuda - self._bundle.contents.space
+            if environment.free(self._order.folder) < general:
+                raise SetupError(
+                    "PyTorch's own index does not answer, and its general build takes "
+                    f"{_gigabytes(general)} more than {self._order.folder} has free; free some space."
+                ) from error
             self._at(400, 900, "Fetching PyTorch's general build: its own index does not answer")
             listed.write_text(locks.written(family), encoding="utf-8")
             self._install(mine, "--require-hashes", "--no-deps", "-r", listed)

@@ -196,7 +196,7 @@ class FirstRun(QDialog):
     def _show_source(self) -> None:
         offline = self.offline.isChecked()
         for field in self._offline_row:
-            field.setEnabled(offline)
+            field.setVisible(offline)
         self.proxy.setEnabled(not offline)
 
     def _ask_space(self) -> None:

@@ -217,6 +217,9 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
         border-radius: 3px; background: {tokens.surface}; }}
     QCheckBox::indicator:checked {{ background: {tokens.accent}; border-color: {tokens.accent};
         image: {picture("check")}; }}
+    QRadioButton::indicator {{ width: {px(12)}; height: {px(12)}; border: 1px solid {tokens.muted};
+        border-radius: {px(7)}; background: {tokens.surface}; }}
+    QRadioButton::indicator:checked {{ background: {tokens.accent}; border-color: {tokens.accent}; }}
     QTableView::item {{ padding: 0 6px; border: none; }}
     QListWidget::item {{ padding: 3px 6px; border: none; }}
     QListWidget::item:selected {{ background: {selected}; color: {tokens.text}; }}

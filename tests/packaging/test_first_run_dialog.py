@@ -1,0 +1,137 @@
+"""The first run in the window: the dialog drives a real setup process on tiny wheels."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QDialog
+from pytestqt.qtbot import QtBot
+
+from studio.setup import environment
+from studio.setup.__main__ import as_result
+from studio.ui.app import application
+from studio.ui.bridge import Worker
+from studio.ui.bundled import Opened, is_command, own_libraries_only, worker_program
+from studio.ui.first_run import FirstRun
+from tests.packaging.tiny_bundle import ROOT, Parts
+
+LIMIT = 60_000
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path / "cache"))
+    application()
+    return Parts(tmp_path)
+
+
+@pytest.fixture
+def setup(parts: Parts) -> Iterator[Worker]:
+    bundle = parts.bundle()
+    worker = Worker(parts.home, [sys.executable, "-m", "studio.setup", "--bundle", str(bundle.folder)])
+    yield worker
+    worker.close()
+
+
+def dialog(qtbot: QtBot, parts: Parts, setup: Worker) -> FirstRun:
+    made = FirstRun(setup, as_result(environment.state(parts.home, parts.bundle())))
+    qtbot.addWidget(made)
+    made.show()
+    made.folder.setText(str(parts.folder))
+    made.offline.setChecked(True)
+    made.wheelhouse.setText(str(parts.wheelhouse))
+    return made
+
+
+def test_one_click_makes_the_environment_and_closes_the_dialog(
+    qtbot: QtBot, parts: Parts, setup: Worker
+) -> None:
+    made = dialog(qtbot, parts, setup)
+    qtbot.waitUntil(lambda: "GB free" in made.space.text(), timeout=LIMIT)
+    with qtbot.waitSignal(made.made, timeout=LIMIT) as answer:
+        made.go.click()
+    assert Path(str(answer.args[0])).exists()
+    assert made.result() == QDialog.DialogCode.Accepted
+    assert "Ready." in made.log.toPlainText()
+
+
+def test_a_failure_is_a_sentence_with_ways_on(qtbot: QtBot, parts: Parts, setup: Worker) -> None:
+    made = dialog(qtbot, parts, setup)
+    hidden = parts.wheelhouse / "SHA256SUMS"
+    kept = hidden.read_text()
+    hidden.unlink()
+    made.go.click()
+    qtbot.waitUntil(made.problem.isVisible, timeout=LIMIT)
+    assert "is no wheelhouse" in made.problem.text()
+    assert made.change.isVisible()
+    assert made.repair.isVisible()
+    assert made.stop.text() == "Quit"
+    hidden.write_text(kept)
+    made.change.click()
+    with qtbot.waitSignal(made.made, timeout=LIMIT):
+        made.go.click()
+
+
+def test_stop_keeps_what_was_fetched_and_offers_to_go_on(qtbot: QtBot, parts: Parts, setup: Worker) -> None:
+    made = dialog(qtbot, parts, setup)
+    made.go.click()
+    qtbot.waitUntil(lambda: made.bar.maximum() > 0, timeout=LIMIT)
+    made.stop.click()
+    qtbot.waitUntil(made.problem.isVisible, timeout=LIMIT)
+    assert made.problem.text() == "Stopped. What was fetched is kept; go on when you like."
+    assert made.go.text() == "Try again"
+
+
+def test_every_field_and_button_has_a_name(qtbot: QtBot, parts: Parts, setup: Worker) -> None:
+    made = dialog(qtbot, parts, setup)
+    for field in (made.folder, made.wheelhouse, made.proxy, made.bar, made.log):
+        assert field.accessibleName()
+
+
+def test_the_installed_window_sets_up_then_starts_its_worker_and_notices_another_protocol(
+    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = parts.bundle()
+    parts.setup(bundle).run()
+    monkeypatch.delenv("PYTHONPATH")
+    opened = Opened(bundle, parts.home)
+    opened._begun = True  # the worker alone: what the window asks of it is tested with the window
+    qtbot.addWidget(opened.window)
+    with qtbot.waitSignal(opened.worker.ready, timeout=LIMIT):
+        opened.show()
+    python = environment.state(parts.home, bundle).python
+    assert python is not None
+    package = next(python.parents[1].glob("lib/python*/site-packages/studio/work/worker.py"))
+    package.write_text(package.read_text().replace('"protocol": 1', '"protocol": 2'))
+    with qtbot.waitSignal(opened.worker.outdated, timeout=LIMIT):
+        opened.worker.restart()
+    dialogs = [one for one in opened.window.children() if isinstance(one, FirstRun)]
+    assert len(dialogs) == 1
+    assert dialogs[0].go.text() == "Update"
+    dialogs[0].reject()
+    opened.worker.close()
+
+
+def test_a_plain_word_is_work_by_command_and_a_file_is_a_package(tmp_path: Path) -> None:
+    package = tmp_path / "house.zip"
+    package.touch()
+    assert is_command(["doctor"])
+    assert not is_command([str(package)])
+    assert not is_command(["setup"])
+    assert not is_command(["--home", "x"])
+    assert not is_command([])
+
+
+def test_the_engines_get_the_library_path_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/pareto-studio/window/_internal")
+    monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", "/usr/local/cuda/lib64")
+    own_libraries_only()
+
+    assert os.environ["LD_LIBRARY_PATH"] == "/usr/local/cuda/lib64"
+    assert "LD_LIBRARY_PATH_ORIG" not in os.environ
+    assert worker_program("python")[1] == "-P"
