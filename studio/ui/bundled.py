@@ -36,7 +36,8 @@ def is_command(given: list[str]) -> bool:
 def own_libraries_only() -> None:
     """Give child processes the library path that was there before this program set its own.
 
-    PyInstaller's bootloader keeps it in `LD_LIBRARY_PATH_ORIG`.  A user's `PYTHONPATH` is not for the engines.
+    PyInstaller's bootloader keeps it in `LD_LIBRARY_PATH_ORIG`.  A user's
+    `PYTHONPATH` is not for the engines.
     """
     for name in ("PYTHONPATH", "PYTHONHOME"):
         os.environ.pop(name, None)
