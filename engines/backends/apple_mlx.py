@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
 
-from engines.backends.base import Artifact, Backend, Built, Component, Options
+from engines.backends.base import Artifact, Backend, Built, Options
+from engines.backends.guard import Component
 from engines.backends.lowered import program_of
 from engines.capture.capture import Capture
 from engines.plan import Precision

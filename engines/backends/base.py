@@ -16,33 +16,27 @@ the cache; two processes never build the same thing at once.
 from __future__ import annotations
 
 import errno
-import os
 import platform
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engines.backends import lowered, parity
 from engines.backends.calibration import Calibration
+from engines.backends.guard import Component, first_line, fitting, out_of_memory
 from engines.backends.serves import TITLES, devices_of
 from engines.capture.capture import Capture
-from engines.capture.structure import TensorSpec
-from engines.errors import BuildError, CaptureError, ModelError, WorkloadError
+from engines.errors import BuildError, CaptureError, ModelError
 from engines.paths import cache_folder, digest, locked, new_folder, read_json, write_json
 from engines.plan import Backend as BackendName
 from engines.plan import Precision, Units
 
-Arrays = dict[str, NDArray[Any]]
-Component = Callable[[Arrays], Arrays]
 State = Literal["ready", "build_only", "missing"]
 
 COMPUTED_IN_FP16: Final[tuple[Precision, ...]] = ("fp16", "w8", "w6", "w4")
@@ -414,42 +408,6 @@ class Backend(ABC):
         }
 
 
-def fitting(component: Component, capture: Capture) -> Component:
-    """The component, refusing arrays that its engine was not built for.
-
-    Raises:
-        WorkloadError: an array is missing or has another shape, the batch apart.
-    """
-    specs: tuple[TensorSpec, ...] = tuple(capture.inputs)
-
-    def checked(inputs: Arrays) -> Arrays:
-        for spec in specs:
-            given = inputs.get(spec.name)
-            if given is None or given.shape[1:] != spec.shape:
-                found = "none" if given is None else f"{given.shape[1:]}"
-                raise WorkloadError(
-                    f"The {capture.component} takes {spec.name} of shape {spec.shape}, not {found}:"
-                    " its engine was built for one size; make a plan for the other one."
-                )
-        try:
-            return component(inputs)
-        except Exception as error:
-            if out_of_memory(error):
-                raise WorkloadError(
-                    f"The device ran out of memory in the {capture.component} at a batch of"
-                    f" {len(next(iter(inputs.values())))}; use a smaller batch or a lower precision."
-                ) from error
-            raise
-
-    return checked
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a device's memory is full; each runtime has its own words for it."""
-    kind, text = type(error).__name__, str(error).lower()
-    return kind == "OutOfMemoryError" or "out of memory" in text or "failed to allocate memory" in text
-
-
 def _spare_device(device: str) -> str:
     """Where eager takes over: on the same device where torch runs there."""
     from engines.backends import backend
@@ -460,21 +418,3 @@ def _spare_device(device: str) -> str:
 
 def _with(artifact: Artifact, reasons: Sequence[str]) -> Artifact:
     return replace(artifact, fallbacks=tuple(reasons)) if reasons else artifact
-
-
-def first_line(error: BaseException) -> str:
-    """An error's first line, without the full stop."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def ordered(inputs: Arrays, names: Sequence[str]) -> list[NDArray[Any]]:
-    """The arrays in the order of `names`, contiguous."""
-    return [np.ascontiguousarray(inputs[name]) for name in names]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from engines import drivers
-from engines.backends.base import Artifact, Backend, Built, Component, Options
+from engines.backends.base import Artifact, Backend, Built, Options
+from engines.backends.guard import Component
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.plan import Precision, Units

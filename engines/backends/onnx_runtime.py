@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Final
 
 from engines import drivers
 from engines.backends import directml
-from engines.backends.base import Artifact, Availability, Backend, Built, Component, Options
+from engines.backends.base import Artifact, Availability, Backend, Built, Options
+from engines.backends.guard import Component
 from engines.backends.onnx_files import MODEL, converted, files, precision_facts, quantise
 from engines.backends.providers import OnnxComponent
 from engines.capture.capture import Capture

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from engines import drivers
-from engines.backends.base import Arrays, Artifact, Backend, Built, Component, Options, ordered
+from engines.backends.base import Artifact, Backend, Built, Options
+from engines.backends.guard import Arrays, Component, ordered
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest, link, locked, new_folder

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from engines import drivers
-from engines.backends.base import Artifact, Availability, Backend, Built, Component, Options
+from engines.backends.base import Artifact, Availability, Backend, Built, Options
+from engines.backends.guard import Component
 from engines.backends.onnx_files import MODEL as ONNX
 from engines.backends.onnx_files import converted, precision_facts, quantise
 from engines.capture.capture import Capture

@@ -21,16 +21,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from engines import drivers
-from engines.backends.base import (
-    Arrays,
-    Artifact,
-    Availability,
-    Backend,
-    Built,
-    Component,
-    Options,
-    first_line,
-)
+from engines.backends.base import Artifact, Availability, Backend, Built, Options
+from engines.backends.guard import Arrays, Component, first_line
 from engines.backends.lowered import program_of
 from engines.backends.torch_graphs import GraphedComponent, quantising_objection
 from engines.capture.capture import Capture

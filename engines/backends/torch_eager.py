@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from engines import drivers
-from engines.backends.base import Arrays, Artifact, Backend, Built, Component, Options
+from engines.backends.base import Artifact, Backend, Built, Options
+from engines.backends.guard import Arrays, Component
 from engines.capture.capture import Capture
 from engines.plan import Precision
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from engines.backends import backend
-from engines.backends.base import Options, out_of_memory
+from engines.backends.base import Options
+from engines.backends.guard import out_of_memory
 from engines.backends.serves import SERVES
 from engines.capture.capture import Capture
 from engines.capture.structure import Structure
@@ -123,7 +124,7 @@ def test_a_device_without_memory_is_not_held_against_the_engine(
 
 
 def test_memory_that_runs_out_while_drawing_names_the_component_and_the_batch(model: Model) -> None:
-    from engines.backends.base import fitting
+    from engines.backends.guard import fitting
 
     def full(_: object) -> dict[str, object]:
         raise MemoryError("Out of memory")
