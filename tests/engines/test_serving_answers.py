@@ -48,16 +48,16 @@ def test_a_good_light_picture_is_kept_and_a_poor_one_deferred() -> None:
 def test_the_light_picture_is_handed_back_when_heavy_would_be_late() -> None:
     async def main() -> None:
         async with serving(stub(score=True), stub(base=0.4), heavy_tuning=Tuning(batch=1)) as server:
-            at_once = await ask(server, "0.1", deadline_ms=150)
+            at_once = await ask(server, "0.1", deadline_ms=350)
             assert (at_once.said["decision"], at_once.said["reason"]) == ("light", "late")
-            assert at_once.said["seconds"]["total"] < 0.15  # known in advance: nobody waits for it
+            assert at_once.said["seconds"]["total"] < 0.35  # known in advance: nobody waits for it
             assert (await ask(server, "0.1", deadline_ms=2000)).said["decision"] == "heavy"
             # Expected in time, but then it was not: the estimate is that of an empty queue.
             server.router.heavy.seconds = {1: 0.1}
             begun = asyncio.get_running_loop().time()
             waited = await ask(server, "0.1", deadline_ms=250)
             assert (waited.said["decision"], waited.said["reason"]) == ("light", "late")
-            assert 0.2 < asyncio.get_running_loop().time() - begun < 0.35
+            assert 0.2 < asyncio.get_running_loop().time() - begun < 0.4  # heavy takes that long
             nothing = await ask(server, "0.1", deadline_ms=100, route="heavy")
             assert nothing.status == 504
             assert "deadline_ms" in nothing.sentence
