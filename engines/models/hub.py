@@ -11,9 +11,11 @@ from typing import Any, Final
 from engines.errors import EngineError, ModelError
 
 OnProgress = Callable[[int, int, str], None]
-"""Called with files done, of how many, and what is being done."""
+"""Called with how much is done, of how much, and what is being done."""
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SETTINGS: Final = (".json", ".txt", ".model", ".jinja")
+BYTES_WRITTEN: Final = "huggingface_hub.snapshot_download"
+"""The name of the hub's progress bar that counts bytes on the disk."""
 PATTERNS: Final = ["*.json", "*.txt", "*.safetensors", "*.model"]
 """Where the hub cannot be asked what there is."""
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|fp8\w*)[.-]")
@@ -88,17 +90,20 @@ def download(name: str, on_progress: OnProgress | None = None) -> Path:
 
 def _bar(on_progress: OnProgress, name: str) -> Any:
     """The hub's progress bar as calls."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from huggingface_hub.utils.tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc]
+    class Bar(tqdm):
         def __init__(self, *given: Any, **named: Any) -> None:
-            named.pop("name", None)
-            super().__init__(*given, **{**named, "disable": False, "file": _Nowhere()})
+            # the hub keeps three bars: files, bytes received and bytes written; the last is told
+            self.told = named.pop("name", None) == BYTES_WRITTEN
+            quiet = {**named, "disable": False, "file": _Nowhere()}
+            super().__init__(*given, **quiet)  # type: ignore[no-untyped-call]
 
         def update(self, amount: float | None = 1) -> Any:
             changed = super().update(amount)
-            if self.unit != "B":
-                on_progress(int(self.n), int(self.total or self.n), f"Downloading {name}")
+            if self.told:
+                done, total = int(self.n), int(max(self.total or 0, self.n))
+                on_progress(done >> 20, max(total >> 20, 1), f"Downloading {name}, MiB")
             return changed
 
     return Bar
