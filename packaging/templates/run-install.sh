@@ -81,7 +81,8 @@ refresh() {
 }
 refresh update-desktop-database -q "$prefix/share/applications"
 refresh update-mime-database "$prefix/share/mime"
-refresh gtk-update-icon-cache -q -t "$prefix/share/icons/hicolor"
+# A newer date tells desktops to read the icons anew; a cache here would outlive the program.
+touch "$prefix/share/icons/hicolor"
 echo "Installed. Open Pareto Studio from the applications menu, or run $prefix/bin/pareto-studio"
 echo "To remove it: $target/uninstall"
 exit 0

@@ -13,5 +13,11 @@ done
 for one in update-desktop-database:applications update-mime-database:mime; do
     command -v "${one%%:*}" >/dev/null 2>&1 && "${one%%:*}" "$prefix/share/${one#*:}" >/dev/null 2>&1 || true
 done
+# What was only made from our file goes with it; others' entries keep theirs.
+[ -n "$(ls -A "$prefix/share/mime/packages" 2>/dev/null)" ] || rm -rf "$prefix/share/mime"
+ls "$prefix"/share/applications/*.desktop >/dev/null 2>&1 || rm -f "$prefix/share/applications/mimeinfo.cache"
+(cd "$target/share" && find . -depth -type d) | while IFS= read -r one; do
+    rmdir "$prefix/share/$one" 2>/dev/null || true
+done
 rm -rf "$target"
 echo "Pareto Studio was removed; runs stay in ${PARETO_STUDIO_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/pareto-studio}/runs"

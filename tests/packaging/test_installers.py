@@ -1,0 +1,214 @@
+"""Installers built from a tiny program: installed, upgraded, damaged, removed; and what the locks promise."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from studio.setup import lock
+from tests.packaging.tiny_bundle import ROOT
+
+PACKAGING = ROOT / "packaging"
+PROGRAM = '#!/bin/sh\n[ -z "$PARETO_TEST_LOG" ] || echo "$@" >>"$PARETO_TEST_LOG"\n'
+
+
+@pytest.fixture
+def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
+    """The modules of `packaging/installers`."""
+    monkeypatch.syspath_prepend(str(PACKAGING / "installers"))
+    return {
+        name: importlib.import_module(name) for name in ("source", "archive", "signing", "window", "linux")
+    }
+
+
+def program(folder: Path, extra: str) -> Path:
+    """What `linux.build` would hand on: a window that starts, and a file of its version."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "window").mkdir(parents=True)
+    start = folder / "window" / "pareto-studio"
+    start.write_text(PROGRAM)
+    start.chmod(0o755)
+    (folder / "window" / extra).write_text(extra)
+    return folder
+
+
+def make_run(builder: dict[str, ModuleType], base: Path, version: str) -> Path:
+    base.mkdir(parents=True, exist_ok=True)
+    source = builder["source"].Source(ROOT, version, 1_790_000_000, "")
+    tree = base / f"tree-{version}"
+    shutil.rmtree(tree, ignore_errors=True)
+    made: Path = builder["linux"].run(source, program(base / "program", f"only-in-{version}"), tree, base)
+    return made
+
+
+def install(run: Path, prefix: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", str(run), "--prefix", str(prefix), *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="for Linux")
+def test_the_run_installs_upgrades_and_removes_in_a_folder_with_spaces_and_other_letters(
+    builder: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setenv("PARETO_TEST_LOG", str(log))
+    prefix = tmp_path / "Дом & 家 #1"
+    other = prefix / "share" / "applications" / "other.desktop"
+    other.parent.mkdir(parents=True)
+    other.write_text("another program's")
+    first, second = (make_run(builder, tmp_path / "out", version) for version in ("1.0", "1.1"))
+    done = install(first, prefix)
+    assert done.returncode == 0, done.stderr
+    target = prefix / "lib" / "pareto-studio"
+    entry = (prefix / "share" / "applications" / "pareto-studio.desktop").read_text(encoding="utf-8")
+    assert f'Exec="{target}/window/pareto-studio" %f' in entry
+    assert (prefix / "share" / "icons/hicolor/scalable/apps/pareto-studio.svg").exists()
+    assert (prefix / "bin" / "pareto-studio").resolve() == target / "window" / "pareto-studio"
+    assert install(second, prefix).returncode == 0
+    assert (target / "window" / "only-in-1.1").exists()
+    assert not (target / "window" / "only-in-1.0").exists()
+    gone = subprocess.run([target / "uninstall"], capture_output=True, text=True, check=True)
+    assert "runs stay in" in gone.stdout
+    assert log.read_text() == "setup --remove\n"
+    assert files(prefix) - {"share/applications/mimeinfo.cache"} == {"share/applications/other.desktop"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="for Linux")
+def test_the_run_says_what_is_wrong_and_leaves_what_was_there(
+    builder: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    run = make_run(builder, tmp_path / "out", "1.0")
+    prefix = tmp_path / "prefix"
+    assert install(run, prefix).returncode == 0
+    before = files(prefix)
+    content = run.read_bytes()
+    cut, damaged = tmp_path / "cut.run", tmp_path / "damaged.run"
+    cut.write_bytes(content[:-100])
+    damaged.write_bytes(content[:-200] + bytes([content[-200] ^ 1]) + content[-199:])
+    for bad in (cut, damaged):
+        assert "damaged or was not downloaded whole; download it again" in install(bad, prefix).stderr
+    lock_file = prefix / "lib" / "pareto-studio.installing"
+    lock_file.write_text(str(os.getpid()))
+    assert "is being installed into" in install(run, prefix).stderr
+    lock_file.unlink()
+    assert files(prefix) == before
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    assert "cannot be written; choose another folder" in install(run, in_the_way / "below").stderr
+    # One digit more would move the files behind the script: the number grows, its length stays.
+    head, payload = content[: len(content) - 1], content[-1:]
+    start = head.index(b"\nkib=") + 5
+    end = head.index(b"\n", start)
+    huge = tmp_path / "huge.run"
+    huge.write_bytes(head[:start] + b"9" * (end - start) + head[end:] + payload)
+    if int(b"9" * (end - start)) * 1024 > shutil.disk_usage(tmp_path).free:
+        assert "MiB free; free some space or choose another folder" in install(huge, tmp_path / "far").stderr
+    assert install(run, prefix, "--check").stdout == "The file is whole.\n"
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is Debian's")
+def test_the_same_inputs_give_the_same_bytes(builder: dict[str, ModuleType], tmp_path: Path) -> None:
+    source = builder["source"].Source(ROOT, "1.0", 1_790_000_000, "")
+    made = []
+    for number in (1, 2):
+        base = tmp_path / str(number)
+        base.mkdir()
+        tiny = program(base / "program", "extra")
+        os.utime(tiny / "window" / "extra", (number * 10**8, number * 10**8))
+        made.append(
+            (
+                builder["linux"].deb(source, tiny, base / "deb", base).read_bytes(),
+                builder["linux"].run(source, tiny, base / "run", base).read_bytes(),
+            )
+        )
+    assert made[0] == made[1]
+    listed = subprocess.run(
+        ["dpkg-deb", "--contents", str(tmp_path / "1" / "pareto-studio_1.0_amd64.deb")],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "./opt/pareto-studio/window/pareto-studio" in listed
+    assert "./usr/share/applications/pareto-studio.desktop" in listed
+    assert "root/root" in listed
+
+
+def test_a_tar_depends_on_content_alone(builder: dict[str, ModuleType], tmp_path: Path) -> None:
+    packed = []
+    for name, date in (("one", 10**8), ("other", 2 * 10**8)):
+        folder = tmp_path / name
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "file").write_text("same")
+        os.utime(folder / "sub" / "file", (date, date))
+        into = io.BytesIO()
+        builder["archive"].tar(folder, into, 1_790_000_000)
+        packed.append(into.getvalue())
+    assert packed[0] == packed[1]
+    (tmp_path / "other" / "sub" / "file").write_text("else")
+    assert builder["archive"].differences(tmp_path / "one", tmp_path / "other") == ["sub/file"]
+
+
+@pytest.mark.parametrize("system", ["linux", "windows", "macos"])
+def test_an_unsigned_installer_says_so(
+    builder: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    for name in ("SIGN_GPG_KEY", "SIGN_WINDOWS_PFX", "SIGN_MACOS_IDENTITY"):
+        monkeypatch.delenv(name, raising=False)
+    assert "NOT SIGNED" in builder["signing"].sign(tmp_path / "a.bin", system)
+
+
+def test_a_certificate_that_does_not_work_stops_the_build(
+    builder: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGN_WINDOWS_PFX", str(tmp_path / "expired.pfx"))
+    (tmp_path / "a.exe").write_bytes(b"MZ")
+    with pytest.raises(builder["source"].BuildError, match=r"Signing failed|not installed"):
+        builder["signing"].sign(tmp_path / "a.exe", "windows")
+
+
+@pytest.mark.slow
+def test_every_module_of_the_window_imports_where_nothing_heavy_can_be(
+    builder: dict[str, ModuleType],
+) -> None:
+    builder["window"].check_imports(builder["source"].Source(ROOT, "1.0", 1_790_000_000, ""))
+
+
+def test_a_window_that_would_need_torch_fails_the_build(
+    builder: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    for package in ("", "ui", "record", "plan", "setup"):
+        (tmp_path / "studio" / package).mkdir(exist_ok=True, parents=True)
+        (tmp_path / "studio" / package / "__init__.py").write_text("")
+    (tmp_path / "studio" / "ui" / "page.py").write_text("import torch\n")
+    with pytest.raises(builder["source"].BuildError, match="torch is not in the window"):
+        builder["window"].check_imports(builder["source"].Source(tmp_path, "1.0", 1_790_000_000, ""))
+
+
+def test_the_installers_locks_hold_the_versions_of_the_projects_lock() -> None:
+    whole = {(pin.name, pin.version) for pin in lock.pins((PACKAGING / "requirements.lock").read_text())}
+    names = {name for name, _ in whole}
+    for name in ("backend.lock", "window.lock"):
+        for pin in lock.pins((PACKAGING / name).read_text()):
+            assert pin.name not in names or (pin.name, pin.version) in whole, (
+                f"{name}: {pin.name} {pin.version}; run packaging/installer-locks"
+            )
+
+
+def test_the_windows_lock_has_no_torch_and_the_backends_has_hashes_for_everything() -> None:
+    window = {pin.name for pin in lock.pins((PACKAGING / "window.lock").read_text())}
+    assert {"pyside6-essentials", "pyqtgraph", "numpy", "pydantic"} <= window
+    assert not window & {"torch", "scipy", "diffusers", "openvino"}
+    backend = lock.pins((PACKAGING / "backend.lock").read_text())
+    assert all("--hash=sha256:" in pin.text for pin in backend)
+    torch = {pin.name for pin in backend if pin.torch_family}
+    assert {"torch", "torchvision", "triton", "nvidia-cublas"} <= torch
+    assert [one.partition("==")[0] for one in lock.torch_by_version(backend)] == ["torch", "torchvision"]
