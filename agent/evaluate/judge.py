@@ -34,7 +34,7 @@ from agent.evaluate.claims import Certificate
 from agent.evaluate.measure import Measured, measure
 from agent.evaluate.prompts import Prompts
 from agent.evaluate.static import differs, examine
-from agent.sandbox import CandidateFailure, Limits, Process
+from agent.sandbox import CandidateFailure, Limits, Process, graphics
 from engines.devices import measure_peak, remeasure
 from engines.errors import EngineError
 from engines.measure import bootstrap, floor, images, quality
@@ -78,7 +78,7 @@ class Judge:
         self.card = describe(self._opened)
         self._prompts = Prompts(workload.prompts)
         self._asked = self._prompts.gate(gate)
-        self.limits = limits or Limits(memory=_memory_limit())
+        self.limits = limits or Limits(memory=_memory_limit(), gpu_memory=graphics.limit())
         self._bench = Bench(
             self.model, device, workload, self._baseline_script(), self.limits, _places(self._opened.path)
         )
@@ -284,7 +284,8 @@ class Judge:
             declared.calculated(census, None if said else plan, self._work(recipe)),
         ]
         if not said:
-            problems.append(declared.rows(*found.told[:1], plan, found.told[1]))
+            told, pictures = found.told
+            problems.append(declared.rows(told, plan, pictures))
             count = min(len(found.images), declared.COMPARED)
             part = self._asked.part(0, count)
             if recipe:

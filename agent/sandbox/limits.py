@@ -46,6 +46,8 @@ class Limits:
     """What the candidate's own folder may hold in all, in MiB."""
     entries: int = 20_000
     """Files and folders in it."""
+    gpu_memory: int = 0
+    """On NVIDIA devices, in MiB; 0: not watched."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from agent.sandbox import account
+from agent.sandbox import account, graphics
 from agent.sandbox.limits import Isolation, Limits
 from engines.measure import memory
 from engines.workload import Workload
@@ -313,7 +313,8 @@ class Process:
             try:
                 if time.monotonic() - looked > _CHILDREN_SECONDS:
                     children, looked = self._others(handle), time.monotonic()
-                    if problem := self._overdone(len(children)):
+                    pids = [self.pid, *(child.pid for child in children)]
+                    if problem := self._overdone(pids):
                         self.kill(problem)
                         return
             except psutil.Error:
@@ -325,11 +326,13 @@ class Process:
                 )
                 return
 
-    def _overdone(self, children: int) -> str:
-        """What it has too much of: processes, bytes or files."""
+    def _overdone(self, pids: Sequence[int]) -> str:
+        """What it has too much of: processes, memory of a device, bytes or files."""
         limits = self.limits
-        if children > limits.processes:
+        if len(pids) > limits.processes:
             return f"The script started more than {limits.processes} processes; start none."
+        if limits.gpu_memory and graphics.used(pids) > limits.gpu_memory:
+            return f"The script took more than {limits.gpu_memory} MiB on the GPU; make it use less."
         size = count = 0
         for place, folders, files in os.walk(self.folder):
             count += len(folders) + len(files)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SandboxError
-from agent.sandbox import Nursery, account, macos, seccomp, windows
+from agent.sandbox import Nursery, account, graphics, macos, seccomp, windows
 from agent.sandbox.child import places
 from agent.sandbox.limits import Limits
 
@@ -133,6 +133,16 @@ def test_the_macos_profile_denies_by_default_and_quotes_paths(tmp_path: Path) ->
         assert not macos.walled()
         with pytest.raises(OSError, match="sandbox-exec"):
             macos.wrapped(["python"], [], [])
+
+
+def test_device_memory_is_asked_of_the_driver_and_nobody_where_there_is_none() -> None:
+    assert ctypes.sizeof(graphics._ProcessInfo) == 24
+    if graphics._library() is None:
+        assert graphics.limit() == 0
+        assert graphics.used([1]) == 0.0
+    else:
+        assert graphics.limit() > 100
+        assert graphics.used([]) == 0.0
 
 
 def test_windows_structures_have_the_sizes_that_windows_expects() -> None:
