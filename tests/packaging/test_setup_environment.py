@@ -38,7 +38,13 @@ def test_a_wheelhouse_becomes_an_environment_whose_worker_answers(parts: Parts) 
     assert "Ready." in (parts.folder / "setup.log").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("at", ["Making a Python environment", "Fetching PyTorch for this machine"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "Fetching PyTorch for this machine",
+        pytest.param("Making a Python environment", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_setup_goes_on_where_it_stopped(parts: Parts, at: str) -> None:
     bundle = parts.bundle()
     setup = parts.setup(bundle)
@@ -146,6 +152,7 @@ def test_engines_of_another_protocol_are_not_accepted(parts: Parts) -> None:
         parts.setup(parts.bundle()).run()
 
 
+@pytest.mark.slow
 def test_repair_makes_a_damaged_environment_anew(parts: Parts) -> None:
     bundle = parts.bundle()
     made = parts.setup(bundle).run()
