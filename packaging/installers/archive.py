@@ -60,7 +60,7 @@ def zip_folder(folder: Path, target: Path, epoch: int) -> None:
             entry.compress_type = zipfile.ZIP_DEFLATED
             if path.is_symlink():
                 entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-                archive.writestr(entry, os.readlink(path))
+                archive.writestr(entry, str(path.readlink()))
             else:
                 entry.external_attr = (stat.S_IFREG | (path.stat().st_mode & 0o777)) << 16
                 archive.writestr(entry, path.read_bytes())
@@ -74,7 +74,7 @@ def differences(one: Path, other: Path) -> list[str]:
 
 def _content(path: Path) -> bytes | str | None:
     if path.is_symlink():
-        return os.readlink(path)
+        return str(path.readlink())
     if path.is_dir():
         return ""
     return path.read_bytes() if path.exists() else None

@@ -87,9 +87,20 @@ def deb(source: Source, program: Path, tree: Path, out: Path) -> Path:
     archive.set_dates(tree, source.epoch)
     target = out / f"pareto-studio_{source.version}_{architecture}.deb"
     subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z10", "--threads-max=1", "--build", str(tree), str(target)],
-        check=True, env=build_environment(source), stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            "dpkg-deb",
+            "--root-owner-group",
+            "-Zzstd",
+            "-z10",
+            "--threads-max=1",
+            "--build",
+            str(tree),
+            str(target),
+        ],
+        check=True,
+        env=build_environment(source),
+        stdout=subprocess.DEVNULL,
+    )
     return target
 
 

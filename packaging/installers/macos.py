@@ -43,9 +43,24 @@ def build(source: Source, work: Path, out: Path) -> list[str]:
     archive.zip_folder(app, target, source.epoch)
     if shutil.which("hdiutil"):
         image = target.with_suffix(".dmg")
-        subprocess.run(["hdiutil", "create", "-quiet", "-volname", "Pareto Studio", "-srcfolder", str(app),
-                        "-format", "UDZO", str(image)], check=True)  # fmt: skip
-        said.append(f"{image.name}: a disk image holds the time of its making and is not the same bytes twice.")
+        subprocess.run(
+            [
+                "hdiutil",
+                "create",
+                "-quiet",
+                "-volname",
+                "Pareto Studio",
+                "-srcfolder",
+                str(app),
+                "-format",
+                "UDZO",
+                str(image),
+            ],
+            check=True,
+        )
+        said.append(
+            f"{image.name}: a disk image holds the time of its making and is not the same bytes twice."
+        )
     return said
 
 
@@ -69,14 +84,23 @@ def _describe(source: Source, app: Path) -> None:
     path = app / "Contents" / "Info.plist"
     found = plistlib.loads(path.read_bytes()) if path.exists() else {}
     found.update(
-        CFBundleName="Pareto Studio", CFBundleDisplayName="Pareto Studio", CFBundleExecutable="pareto-studio",
-        CFBundleIdentifier="studio.pareto.window", CFBundlePackageType="APPL",
-        CFBundleShortVersionString=source.version, CFBundleVersion=source.version,
-        LSMinimumSystemVersion="13.0", NSHighResolutionCapable=True,
-        CFBundleDocumentTypes=[{
-            "CFBundleTypeName": "Pareto Studio package", "CFBundleTypeExtensions": ["pareto"],
-            "CFBundleTypeRole": "Viewer", "LSHandlerRank": "Owner",
-        }],
-    )  # fmt: skip
+        CFBundleName="Pareto Studio",
+        CFBundleDisplayName="Pareto Studio",
+        CFBundleExecutable="pareto-studio",
+        CFBundleIdentifier="studio.pareto.window",
+        CFBundlePackageType="APPL",
+        CFBundleShortVersionString=source.version,
+        CFBundleVersion=source.version,
+        LSMinimumSystemVersion="13.0",
+        NSHighResolutionCapable=True,
+        CFBundleDocumentTypes=[
+            {
+                "CFBundleTypeName": "Pareto Studio package",
+                "CFBundleTypeExtensions": ["pareto"],
+                "CFBundleTypeRole": "Viewer",
+                "LSHandlerRank": "Owner",
+            }
+        ],
+    )
     found.setdefault("CFBundleIconFile", "pareto-studio.icns")
     path.write_bytes(plistlib.dumps(found, sort_keys=True))

@@ -18,7 +18,7 @@ def sign(path: Path, system: str) -> str:
     macos: `SIGN_MACOS_IDENTITY` with codesign, from the inside out, hardened runtime.
 
     Raises:
-        BuildError: configured, and it did not work; an installer that should be signed is never left unsigned.
+        BuildError: configured, and it did not work: what should be signed is never left unsigned.
     """
     match system:
         case "linux":
@@ -29,13 +29,26 @@ def sign(path: Path, system: str) -> str:
         case "windows":
             pfx = os.environ.get("SIGN_WINDOWS_PFX", "")
             if not pfx:
-                return f"{path.name} is NOT SIGNED: SIGN_WINDOWS_PFX is not set; Windows will warn before it runs."
+                return f"{path.name} is NOT SIGNED: SIGN_WINDOWS_PFX is not set; Windows will warn."
             signed = path.with_suffix(".signed.exe")
             password = os.environ.get("SIGN_WINDOWS_PASSWORD", "")
             stamp = os.environ.get("SIGN_WINDOWS_TIMESTAMP", "")
-            _run("osslsigncode", "sign", "-pkcs12", pfx, *(["-readpass", password] if password else []),
-                 "-n", "Pareto Studio", "-h", "sha256", *(["-ts", stamp] if stamp else []),
-                 "-in", str(path), "-out", str(signed))  # fmt: skip
+            _run(
+                "osslsigncode",
+                "sign",
+                "-pkcs12",
+                pfx,
+                *(["-readpass", password] if password else []),
+                "-n",
+                "Pareto Studio",
+                "-h",
+                "sha256",
+                *(["-ts", stamp] if stamp else []),
+                "-in",
+                str(path),
+                "-out",
+                str(signed),
+            )
             signed.replace(path)
         case "macos":
             identity = os.environ.get("SIGN_MACOS_IDENTITY", "")

@@ -18,9 +18,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTS = (
-    "numpy", "torch", "torchvision", "diffusers", "transformers", "onnxruntime", "openvino", "nncf", "optuna",
-    "engines.pipeline", "agent.evaluate", "studio.work.worker",
-)  # fmt: skip
+    "numpy",
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "optuna",
+    "engines.pipeline",
+    "agent.evaluate",
+    "studio.work.worker",
+)
 """Imported at the end of the first run."""
 SPACE = 3_500_000_000
 SPACE_CUDA = 8_000_000_000
@@ -48,8 +58,21 @@ def unpack(build: Path) -> Source:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if (ROOT / ".git").exists():
-        packed = _output("git", "-C", str(ROOT), "archive", "HEAD", "studio", "engines", "agent", "assets",
-                         "packaging", "pyproject.toml", "README.md", "LICENSE")  # fmt: skip
+        packed = _output(
+            "git",
+            "-C",
+            str(ROOT),
+            "archive",
+            "HEAD",
+            "studio",
+            "engines",
+            "agent",
+            "assets",
+            "packaging",
+            "pyproject.toml",
+            "README.md",
+            "LICENSE",
+        )
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD").decode().strip()
@@ -87,14 +110,33 @@ def studio_wheel(source: Source, into: Path) -> Path:
         (source.folder / "pyproject.toml").write_text(text, encoding="utf-8")
         init = source.folder / "studio" / "__init__.py"
         init.write_text(
-            re.sub(r'^__version__ = ".*"$', f'__version__ = "{source.version}"', init.read_text(encoding="utf-8"),
-                   flags=re.MULTILINE), encoding="utf-8")  # fmt: skip
+            re.sub(
+                r'^__version__ = ".*"$',
+                f'__version__ = "{source.version}"',
+                init.read_text(encoding="utf-8"),
+                flags=re.MULTILINE,
+            ),
+            encoding="utf-8",
+        )
     into.mkdir(parents=True, exist_ok=True)
     subprocess.run(
-        [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--no-build-isolation", "--python",
-         sys.executable, "--out-dir", str(into), str(source.folder)],
-        check=True, env=build_environment(source),
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "uv",
+            "build",
+            "--quiet",
+            "--wheel",
+            "--no-build-isolation",
+            "--python",
+            sys.executable,
+            "--out-dir",
+            str(into),
+            str(source.folder),
+        ],
+        check=True,
+        env=build_environment(source),
+    )
     (into / ".gitignore").unlink(missing_ok=True)
     return next(into.glob("pareto_studio-*.whl"))
 
@@ -116,9 +158,15 @@ def backend(source: Source, into: Path, *, uv: Path, uv_name: str) -> None:
     from studio.setup.bundle import Contents
 
     contents = Contents(
-        version=source.version, protocol=PROTOCOL, lock_sha256=digest(into / "backend.lock"), wheel=wheel.name,
-        wheel_sha256=digest(wheel), imports=IMPORTS, space=SPACE, space_cuda=SPACE_CUDA,
-    )  # fmt: skip
+        version=source.version,
+        protocol=PROTOCOL,
+        lock_sha256=digest(into / "backend.lock"),
+        wheel=wheel.name,
+        wheel_sha256=digest(wheel),
+        imports=IMPORTS,
+        space=SPACE,
+        space_cuda=SPACE_CUDA,
+    )
     (into / "bundle.json").write_text(contents.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -149,11 +197,38 @@ def download(requirements: str, platform: str, into: Path, python: str = "3.12")
     listed = into / "list.txt"
     listed.write_text(requirements, encoding="utf-8")
     subprocess.run(
-        [sys.executable, "-m", "uv", "tool", "run", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
-         "--only-binary", ":all:", "--platform", platform, "--python-version", python, "--implementation", "cp",
-         "--abi", "cp312", "--abi", "abi3", "--abi", "none", "--dest", str(into), "-r", str(listed)],
+        [
+            sys.executable,
+            "-m",
+            "uv",
+            "tool",
+            "run",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "--platform",
+            platform,
+            "--python-version",
+            python,
+            "--implementation",
+            "cp",
+            "--abi",
+            "cp312",
+            "--abi",
+            "abi3",
+            "--abi",
+            "none",
+            "--dest",
+            str(into),
+            "-r",
+            str(listed),
+        ],
         check=True,
-    )  # fmt: skip
+    )
     listed.unlink()
     return sorted(into.glob("*.whl"))
 
@@ -172,9 +247,11 @@ def write_sums(out: Path, source: Source) -> None:
         "".join(f"{digest(path)}  {path.name}\n" for path in made), encoding="utf-8"
     )
     version = {
-        "version": source.version, "commit": source.commit, "epoch": source.epoch,
+        "version": source.version,
+        "commit": source.commit,
+        "epoch": source.epoch,
         "files": {path.name: path.stat().st_size for path in made},
-    }  # fmt: skip
+    }
     (out / "version.json").write_text(json.dumps(version, indent=2) + "\n", encoding="utf-8")
 
 

@@ -11,11 +11,41 @@ from pathlib import Path
 from source import BuildError, Source, build_environment
 
 HEAVY = (
-    "torch", "torchvision", "diffusers", "transformers", "openvino", "onnx", "onnxruntime", "nncf", "scipy",
-    "optuna", "accelerate", "triton", "timm", "PIL", "matplotlib", "cupy", "numba", "h5py", "IPython", "tkinter",
-    "PyQt5", "PyQt6", "PySide2", "OpenGL", "studio.work", "engines", "agent", "pytest", "setuptools",
-    "pyqtgraph.opengl", "pyqtgraph.examples", "pyqtgraph.console", "pyqtgraph.jupyter", "pyqtgraph.flowchart",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "openvino",
+    "onnx",
+    "onnxruntime",
+    "nncf",
+    "scipy",
+    "optuna",
+    "accelerate",
+    "triton",
+    "timm",
+    "PIL",
+    "matplotlib",
+    "cupy",
+    "numba",
+    "h5py",
+    "IPython",
+    "tkinter",
+    "PyQt5",
+    "PyQt6",
+    "PySide2",
+    "OpenGL",
+    "studio.work",
+    "engines",
+    "agent",
+    "pytest",
+    "setuptools",
+    "pyqtgraph.opengl",
+    "pyqtgraph.examples",
+    "pyqtgraph.console",
+    "pyqtgraph.jupyter",
+    "pyqtgraph.flowchart",
+)
 """Left out of the folder, and refused by the import check."""
 
 _CHECK = """
@@ -44,8 +74,11 @@ def check_imports(source: Source) -> None:
     refused = ",".join(name for name in HEAVY if "." not in name)
     done = subprocess.run(
         [sys.executable, "-c", _CHECK, str(source.folder), refused],
-        env=build_environment(source), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=build_environment(source),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise BuildError(
             f"The window would need what it does not ship: {done.stderr.strip().splitlines()[-1]}"
@@ -64,9 +97,26 @@ def freeze(source: Source, build: Path, icon: Path | None = None) -> Path:
         "sys.exit(main())\n",
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--onedir", "--noupx",
-               "--name", "pareto-studio", "--distpath", str(build / "frozen"), "--workpath", str(build / "work"),
-               "--specpath", str(build), "--paths", str(source.folder)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "PyInstaller",
+        "--noconfirm",
+        "--log-level",
+        "WARN",
+        "--onedir",
+        "--noupx",
+        "--name",
+        "pareto-studio",
+        "--distpath",
+        str(build / "frozen"),
+        "--workpath",
+        str(build / "work"),
+        "--specpath",
+        str(build),
+        "--paths",
+        str(source.folder),
+    ]
     for package in ("studio.ui", "studio.record", "studio.plan", "studio.setup"):
         command += ["--collect-submodules", package]
     for name in HEAVY:
@@ -98,8 +148,12 @@ def smoke(source: Source, program: Path) -> None:
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
             [program, "--smoke", "--home", home],
-            env=build_environment(source), capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+            env=build_environment(source),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     if done.returncode or done.stdout.strip() != "window shown" or done.stderr.strip():
         last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
         raise BuildError(f"The built window did not start (status {done.returncode}): {last}")
