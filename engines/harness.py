@@ -128,10 +128,10 @@ def load(script: Script, model: str, device: str, workload: Workload) -> Any:
 
 
 def generate(
-    script: Script, pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], size: int | None = None
+    script: Script, pipeline: Any, prompts: list[str], seeds: list[int], size: int | None = None
 ) -> Pixels:
     """Checked pictures (N, H, W, 3); raises `ScriptError` for whatever `generate` raises or returns wrong."""
-    images = _guarded("fails in generate", lambda: script.generate(pipeline, list(prompts), list(seeds)))
+    images = _guarded("fails in generate", lambda: script.generate(pipeline, prompts, seeds))
     return check_images(images, len(prompts), size)
 
 
@@ -160,6 +160,9 @@ class _Server:
         self._script: Script | None = None
         self._pipeline: Any = None
         self._originals: census.Originals | None = None
+        # The same two lists carry every request: what a script keeps by pointer comes back wrong.
+        self._prompts: list[str] = []
+        self._seeds: list[int] = []
 
     def answer(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         """The answer and the bytes that follow it."""
@@ -174,7 +177,8 @@ class _Server:
             case "generate":
                 if self._script is None:
                     raise ScriptError("No script is loaded; send load before generate.")
-                images = generate(self._script, self._pipeline, request["prompts"], request["seeds"])
+                self._prompts[:], self._seeds[:] = request["prompts"], request["seeds"]
+                images = generate(self._script, self._pipeline, self._prompts, self._seeds)
                 _synchronise()
                 payload = images.tobytes()
                 said = evidence(self._pipeline)
