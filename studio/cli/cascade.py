@@ -7,7 +7,8 @@ from typing import Any
 from studio.cli.show import duration, escape, table
 from studio.cli.terminal import Terminal
 from studio.plan.cascade import Cascade
-from studio.plan.deferral import Operation
+from studio.plan.deferral import Interval, Operation
+from studio.plan.reuse import Reuse
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of deferred prompts that are shown."""
@@ -22,12 +23,7 @@ def show_cascade(terminal: Terminal, result: dict[str, Any]) -> None:
         f"light {cascade.light} {escape(cascade.light_title)}, heavy {cascade.heavy} "
         f"{escape(cascade.heavy_title)}; {len(cascade.samples)} prompts answered by both"
     )
-    for scorer in cascade.scorers:
-        if scorer.auc is not None:
-            terminal.say(
-                f"  {escape(scorer.name)}: area under the ROC curve {scorer.auc.value:.2f} "
-                f"({scorer.auc.low:.2f} to {scorer.auc.high:.2f})"
-            )
+    terminal.console.print(_scorers(cascade))
     shown = table(">Threshold", ">Deferred", ">Per image", f">{cascade.metric.capitalize()}")
     for operation in chosen(cascade.curve):
         shown.add_row(
@@ -37,8 +33,34 @@ def show_cascade(terminal: Terminal, result: dict[str, Any]) -> None:
             f"{operation.quality.value:.1%} ({operation.quality.low:.1%} to {operation.quality.high:.1%})",
         )
     terminal.console.print(shown)
+    if cascade.reuse is not None:
+        terminal.console.print(_options(cascade.reuse))
+        terminal.say(escape(cascade.reuse.verdict(cascade.margin)))
     for note in cascade.notes:
         terminal.say(f"[dim]{escape(note)}[/]")
+
+
+def _scorers(cascade: Cascade) -> Any:
+    """Ways to decide, side by side: area under the ROC curve, and quality at a few deferred shares."""
+    shares = [at.share for at in cascade.scorers[0].worth] if cascade.scorers else []
+    shown = table("Decides", ">ROC area", *(f">{share:.0%} deferred" for share in shares))
+    for scorer in cascade.scorers:
+        area = "one class only" if scorer.auc is None else _range(scorer.auc, ".2f")
+        shown.add_row(escape(scorer.name), area, *(_range(at.quality, ".1%") for at in scorer.worth))
+    return shown
+
+
+def _options(reuse: Reuse) -> Any:
+    """What can be done with a deferred prompt, as measured."""
+    shown = table("Deferred prompt", ">Further time", ">Quality", ">Against its pair")
+    for arm in reuse.arms:
+        against = f"{arm.against.value:+.1%} ({arm.against.low:+.1%} to {arm.against.high:+.1%})"
+        shown.add_row(escape(arm.title), duration(arm.seconds.value), _range(arm.quality, ".1%"), against)
+    return shown
+
+
+def _range(found: Interval, digits: str) -> str:
+    return f"{found.value:{digits}} ({found.low:{digits}} to {found.high:{digits}})"
 
 
 def chosen(curve: tuple[Operation, ...]) -> list[Operation]:

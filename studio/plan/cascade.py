@@ -10,6 +10,8 @@ import numpy as np
 
 from studio.plan.deferral import Interval, Operation, Pairs
 from studio.plan.discrimination import Bin
+from studio.plan.reuse import Reuse
+from studio.plan.worth import Worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Scorer:
     name: str
     auc: Interval | None
     """`None` where every prompt has the same label."""
+    worth: tuple[Worth, ...] = ()
+    """Quality at a few deferred shares; none in files of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,13 @@ class Cascade:
     folder: str
     """Relative to the run folder."""
     notes: tuple[str, ...] = ()
+    target: str = "better"
+    """What the scores were trained on: `better` (heavy beats light by more than the margin), `votes` (the
+    same, and the user's own blind votes where there are any) or `real` (real against generated)."""
+    votes: int = 0
+    """How many labels are the user's own votes."""
+    reuse: Reuse | None = None
+    """What can be done with a deferred prompt, once measured."""
 
     @property
     def pairs(self) -> Pairs:
@@ -97,7 +108,14 @@ class Cascade:
         """
         data = data.get("cascade", data)
         scorers = [
-            Scorer(one["name"], None if one["auc"] is None else Interval(**one["auc"]))
+            Scorer(
+                one["name"],
+                None if one["auc"] is None else Interval(**one["auc"]),
+                tuple(
+                    Worth(at["share"], Interval(**at["quality"]), Interval(**at["gain"]))
+                    for at in one.get("worth", ())
+                ),
+            )
             for one in data["scorers"]
         ]
         operations = [
@@ -110,5 +128,6 @@ class Cascade:
             "scorers": tuple(scorers),
             "reliability": tuple(Bin(**one) for one in data["reliability"]),
             "notes": tuple(data["notes"]),
+            "reuse": Reuse.from_json(data["reuse"]) if data.get("reuse") else None,
         }
         return cls(**{**data, **parts})

@@ -12,6 +12,7 @@ mostly outside the range in which scores fall.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -171,6 +172,56 @@ def failure_bound(failures: int, trials: int, confidence: float = CONFIDENCE) ->
     return 1.0 if failures == trials else float(stats.beta.ppf(confidence, failures + 1, trials - failures))
 
 
+def samples_needed(rate: float, share_bad: float = 0.0, confidence: float = CONFIDENCE) -> int | None:
+    """How many kept pictures show a failure rate under `rate` when `share_bad` of them fail.
+
+    `None` where no number does, because as many fail as may, or more than 100,000 are needed.
+    """
+    if share_bad >= rate:
+        return None
+    low, high = 0, 1
+    # Failures come whole: rounded up, so that the bound holds between the jumps too.
+    while failure_bound(math.ceil(share_bad * high), high, confidence) > rate:
+        low, high = high, 2 * high
+        if high > 100_000:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = failure_bound(math.ceil(share_bad * middle), middle, confidence) <= rate
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def needed_sentence(scores: ArrayLike, bad: ArrayLike, *, rate: float, confidence: float = CONFIDENCE) -> str:
+    """Where no threshold is safe: how many pairs the guarantee would take, as a sentence.
+
+    The estimate supposes that further pairs are like these: it takes the kept
+    share for which the fewest are needed.
+    """
+    values, wrong = np.asarray(scores, dtype=np.float64), np.asarray(bad, dtype=bool)
+    least = samples_needed(rate, 0.0, confidence)
+    head = (
+        f"To say with {confidence:.0%} confidence that at most {rate:.0%} of the kept pictures are poor, "
+        f"at least {least} kept pictures without a poor one are needed"
+    )
+    plans = []
+    for point in thresholds(values):
+        kept = values >= point
+        # A share that was seen in a handful of pictures says nothing about the next hundred.
+        if kept.sum() < min(20, 0.1 * values.size):
+            continue
+        needed = samples_needed(rate, float(wrong[kept].mean()), confidence)
+        if needed is not None:
+            plans.append(math.ceil(needed / kept.mean()))
+    if not plans:
+        return f"{head}; at every threshold more than {rate:.0%} are poor here, so more pairs would not help."
+    if min(plans) <= values.size:
+        return (
+            f"{head}, and the surest pictures hold too many poor ones; about {2 * values.size} pairs may do."
+        )
+    return f"{head}; with scores like these about {min(plans)} pairs would do, and there are {values.size}."
+
+
 def guarded_threshold(
     scores: ArrayLike, bad: ArrayLike, *, rate: float, confidence: float = CONFIDENCE
 ) -> float | None:
@@ -180,8 +231,13 @@ def guarded_threshold(
     tested from the strictest down and the scan ends at the first failure, so
     the confidence holds for the whole scan (fixed-sequence test; acceptance
     bound as in arXiv 2603.14623).  `None`: too few pairs, or none is safe.
+
+    Raises:
+        ValueError: a score that is not finite.
     """
     values, wrong = np.asarray(scores, dtype=np.float64), np.asarray(bad, dtype=bool)
+    if not np.isfinite(values).all():
+        raise ValueError("A score is not a finite number; train the discriminator again.")
     safe: float | None = None
     for point in thresholds(values)[::-1]:
         kept = values >= point

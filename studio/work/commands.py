@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "compare": Command("studio.work.compare:compare", heavy=True),
     "generate": Command("studio.work.playground:generate", heavy=True),
     "discriminator": Command("studio.work.discriminator:discriminator", heavy=True),
+    "reuse": Command("studio.work.cascade.reuse:reuse", heavy=True),
     "certify": Command("studio.work.certify:certify", heavy=True),
     "export": Command("studio.work.export:export", heavy=True),
     "export_cascade": Command("studio.work.export_cascade:export_cascade", heavy=True),

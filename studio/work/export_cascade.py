@@ -37,10 +37,11 @@ from studio.plan.deferral import deferred_share
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
 from studio.work.cascade.engine import Judging, build, workshop
+from studio.work.cascade.files import FOLDER, NETWORK, RESULT
 from studio.work.cascade.network import SIDE, WORDS
 from studio.work.cascade.proof import Proofs, prove
 from studio.work.cascade.travel import PLANNER, planner_files
-from studio.work.discriminator import FOLDER, NETWORK, RESULT, train
+from studio.work.discriminator import train
 from studio.work.export import (
     Alike,
     Own,

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines.package.runner import read_picture, write_picture
 from engines.scenes.grammar import Scene, captions, parse, sample
 from engines.scenes.render import draw
 from studio.errors import Cancelled, CascadeError
 from studio.plan.cascade import Cascade
 from studio.plan.deferral import operate
 from studio.plan.discrimination import roc_auc
+from studio.plan.votes import least_sure
 from studio.record.journal import Journal
 from studio.record.state import RunState
-from studio.work.cascade import network
+from studio.record.votes import Preferred, Vote, keep, votes
+from studio.work.cascade import network, real
 from studio.work.cascade.pictures import Album, _Shelf
 from studio.work.discriminator import (
     CAPTIONS,
@@ -89,6 +92,7 @@ def run(tmp_path: Path) -> Path:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few epochs: these tests are about the way, not about how well it learns."""
     monkeypatch.setattr(network, "EPOCHS", 1)
+    monkeypatch.setattr(real, "EPOCHS", 2)
 
 
 def test_a_pair_becomes_a_cascade_that_survives_interruption_and_is_answered_at_once_later(
@@ -125,13 +129,19 @@ def test_a_pair_becomes_a_cascade_that_survives_interruption_and_is_answered_at_
     assert heavy.quality.value > light.quality.value
     assert [one.name for one in cascade.scorers] == [
         "discriminator",
+        "real against generated",
         "words alone",
         "caption length",
         "random",
     ]
-    length = cascade.scorers[2].auc
+    length = cascade.scorers[3].auc
     assert length is not None
     assert length.value > 0.7  # here hard captions are the long ones
+    for scorer in cascade.scorers:
+        assert [at.share for at in scorer.worth] == [0.2, 0.4, 0.6]
+        assert all(light.quality.value <= at.quality.value <= heavy.quality.value for at in scorer.worth)
+    by_length = cascade.scorers[3].worth[1]
+    assert by_length.gain.low > 0  # two groups or none are missing, and the words say which
     assert (run / cascade.folder / "discriminator.safetensors").is_file()
 
     told.clear()
@@ -201,6 +211,89 @@ def test_kept_pictures_are_used_without_starting_a_process(run: Path) -> None:
     assert found.curve[-1].seconds.value == pytest.approx(0.11 + found.discriminator_seconds)
 
 
+def test_own_votes_replace_the_labels_they_are_about(run: Path) -> None:
+    own = captions(16, 3, hard=True) + captions(16, 3, hard=False)
+    fill(run, own)
+    given: tuple[tuple[int, Preferred], ...] = (
+        (0, "b"),
+        (1, "a"),
+        (2, "same"),
+        (30, "b"),
+        (31, "b"),
+        (31, "withdrawn"),
+    )
+    for at, preferred in given:
+        keep(run, Vote(own[at], SEEDS + at, "c002", "c001", preferred))
+    before = train(run, "c001", "c002", prompts=own, count=32)
+    found = train(run, "c001", "c002", prompts=own, count=32, target="votes")
+    assert (before.votes, found.votes, found.target) == (0, 4, "votes")
+    changed = [
+        at
+        for at, (one, other) in enumerate(zip(before.samples, found.samples, strict=True))
+        if one.defer != other.defer
+    ]
+    assert set(changed) <= {0, 1, 2, 30}
+    assert [found.samples[at].defer for at in (0, 1, 2)] == [False, True, False]
+    judged = set(votes(run, "c001", "c002"))
+    asked = least_sure(found, judged, 5)
+    doubt = [abs(found.samples[at].score - 0.5) for at in asked]
+    assert doubt == sorted(doubt)
+    assert not {0, 1, 2, 30} & set(asked)
+    assert max(doubt) <= min(
+        abs(one.score - 0.5) for at, one in enumerate(found.samples) if at not in {*asked, 0, 1, 2, 30}
+    )
+
+
+def test_real_against_generated_can_decide_from_a_folder_of_real_pictures(run: Path, tmp_path: Path) -> None:
+    own = captions(16, 3, hard=True) + captions(16, 3, hard=False)
+    fill(run, own)
+    with pytest.raises(CascadeError, match="give a folder"):
+        train(run, "c001", "c002", prompts=own, count=32, target="real")
+    folder = tmp_path / "real"
+    folder.mkdir()
+    with pytest.raises(CascadeError, match="at least 48"):
+        train(run, "c001", "c002", prompts=own, count=32, target="real", real=str(folder))
+    for at in range(48):
+        write_picture(np.random.default_rng(at).integers(0, 256, (40, 90, 3), np.uint8), folder / f"{at}.png")
+    found = train(run, "c001", "c002", prompts=own, count=32, target="real", real=str(folder))
+    assert found.target == "real"
+    assert [one.name for one in found.scorers[:2]] == ["discriminator", "heavy beats light"]
+    score = network.load(run / found.folder / "discriminator.safetensors")
+    images = np.stack([read_picture(run / one.light_image) for one in found.samples])
+    kept = [one.score for one in found.samples]
+    np.testing.assert_allclose(score(images, own), kept, atol=1e-5)
+    np.testing.assert_allclose(score(images, own[::-1]), kept, atol=1e-5)  # it sees the picture alone
+    (folder / "0.png").write_bytes(b"no picture")
+    with pytest.raises(CascadeError, match="cannot be read"):
+        train(run, "c001", "c002", prompts=own, count=32, target="real", real=str(folder))
+
+
+def test_real_pictures_are_told_from_noise() -> None:
+    drawn = real.rendered(96, (64, 64), 1, ())
+    noise = np.random.default_rng(0).integers(0, 256, (96, 64, 64, 3), np.uint8)
+    found = real.learn(drawn[:64], noise[:64], 0)
+    assert real.probability(found, drawn[64:]).mean() > real.probability(found, noise[64:]).mean()
+
+
+def test_training_stops_early_only_where_enough_pictures_can_be_held_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    monkeypatch.setattr(network, "HELD_LEAST", 6)
+    monkeypatch.setattr(network, "PATIENCE", 1)
+    rng = torch.Generator().manual_seed(0)
+    pixels, words = torch.rand(48, 3, 64, 64, generator=rng), torch.rand(48, 256, generator=rng)
+    chance = (torch.rand(48, generator=rng) < 0.5).float()
+    ticks: list[int] = []
+    torch.manual_seed(0)
+    found = network.fit(pixels, words, chance, 12, lambda: ticks.append(1))
+    assert len(ticks) == 12  # the bar fills up all the same
+    assert 1 <= found.taken < 12
+    monkeypatch.setattr(network, "HELD_LEAST", 60)
+    assert network.fit(pixels, words, chance, 2, lambda: None).taken == 2
+
+
 def test_too_few_prompts_are_refused(run: Path) -> None:
     with pytest.raises(CascadeError, match="at least 8"):
         train(run, "c001", "c002", prompts=["a house", "a tree"])
@@ -240,7 +333,8 @@ def test_training_is_the_same_for_the_same_seed_and_leaves_torch_as_it_was(tmp_p
     score = network.load(tmp_path / "net.safetensors")
     words = network.bag(prompts)
     logits = np.c_[
-        network._logits(first.network, network.tensors(images), words), network._read(first.regression, words)
+        network.logits_of(first.network, network.tensors(images), words),
+        network._read(first.regression, words),
     ]
     expected = 1 - network._sigmoid(logits @ first.weights + first.shift)
     np.testing.assert_allclose(score(images, prompts), expected, atol=1e-6)

@@ -23,9 +23,11 @@ class BlindPanel(QWidget):
 
     Signals:
         finished(str): all pairs were answered; the outcome as one sentence.
+        voted(Pair, str): what a pair was answered with: `a`, `b`, `same`, or `withdrawn` when taken back.
     """
 
     finished = Signal(str)
+    voted = Signal(object, str)
 
     def __init__(self, desk: Desk, theme: Theme) -> None:
         super().__init__()
@@ -74,14 +76,19 @@ class BlindPanel(QWidget):
     def answer(self, given: Answer) -> None:
         if self.session is None or self.session.current is None:
             return
+        trial = self.session.current
         self.session.answer(given)
+        preferred = "same" if given == "same" else "b" if (given == "left") == trial.b_left else "a"
+        self.voted.emit(self._pairs[trial.row], preferred)
         self._show()
         if self.session.current is None:
             self.finished.emit(self.session.tally().verdict(*self._names))
 
     def undo(self) -> None:
-        if self.session is not None:
+        if self.session is not None and self.session.answers:
             self.session.undo()
+            if (trial := self.session.current) is not None:
+                self.voted.emit(self._pairs[trial.row], "withdrawn")
             self._show()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -23,7 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.plan.cascade import Cascade
-from studio.plan.deferral import Operation, nearest
+from studio.plan.deferral import Interval, Operation, nearest
 from studio.plan.measured import Speed, measured_tables
 from studio.plan.tables import Tables
 from studio.ui import text
@@ -32,6 +33,8 @@ from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.models.run import Changes
 from studio.ui.pages.cascade_planner import CascadePlanner
+from studio.ui.pages.cascade_reuse import CascadeReuse
+from studio.ui.pages.cascade_votes import CascadeVotes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
 from studio.ui.widgets.curves import DeferralCurves
@@ -40,6 +43,11 @@ from studio.ui.widgets.labels import Figure, label
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.sheet import Cell, Sheet
 
+TARGETS = {
+    "better": "Heavy beats light",
+    "votes": "… and your votes",
+    "real": "Real against generated",
+}
 NEAR = 8
 """Pictures shown on each side of the threshold."""
 
@@ -109,6 +117,13 @@ class CascadePage(Page):
         self._tabs.setAccessibleName("Parts of the cascade")
         self._tabs.tabBar().setAccessibleName("Parts of the cascade")
         self._tabs.addTab(self._body, "Threshold")
+        self.reuse = CascadeReuse(desk, theme)
+        self.reuse.wanted.connect(self.start_reuse)
+        self.votes = CascadeVotes(desk, theme)
+        self.votes.train_wanted.connect(lambda: self.start_training("votes"))
+        self.votes.problem.connect(lambda said: self.message.say(said, "warning"))
+        self._tabs.addTab(self.reuse, "Deferred prompts")
+        self._tabs.addTab(self.votes, "Your votes")
         self._tabs.addTab(self.planner, "Plan and traffic")
         self.column.addWidget(self._tabs, 1)
         desk.run.changed.connect(self._on_changed)
@@ -133,8 +148,13 @@ class CascadePage(Page):
         self.train.setToolTip(
             "Make pictures of fresh prompts with both, and learn when the light one is good enough"
         )
-        self.train.clicked.connect(self.start_training)
+        self.train.clicked.connect(lambda: self.start_training())
+        self._target = QComboBox()
+        self._target.setAccessibleName("What the discriminator is trained on")
+        for value, title in TARGETS.items():
+            self._target.addItem(title, value)
         self._progress = label("", "small")
+        self.head.addWidget(self._target)
         self.head.addWidget(self._progress)
         self.head.addWidget(self.train)
 
@@ -176,13 +196,14 @@ class CascadePage(Page):
         self._summary = label("Not trained yet.", "muted", wrap=True)
         column.addWidget(self._summary)
         self._scorers = self._small_table(
-            "Ways to decide, by area under the ROC curve", ["Score", "AUC", "95 %"]
+            "Ways to decide: area under the ROC curve, and quality with 20, 40 and 60 % deferred",
+            ["Score", "AUC", "20 %", "40 %", "60 %"],
         )
         self._bins = self._small_table("Calibration of the scores", ["Said", "Found", "Pictures"])
         tables = QHBoxLayout()
         tables.setSpacing(8)
         for title, table, stretch in (
-            ("Tells poor from good (area under the ROC curve)", self._scorers, 3),
+            ("Ways to decide: area under the ROC curve, quality by deferred share", self._scorers, 3),
             ("Calibration: said, found", self._bins, 2),
         ):
             block = QVBoxLayout()
@@ -212,13 +233,21 @@ class CascadePage(Page):
 
     # -- training -------------------------------------------------------------------------------
 
-    def start_training(self) -> None:
+    def start_training(self, target: str = "") -> None:
+        """Train on the pair; `target` as the command `discriminator` takes it, else the chosen one."""
         light, heavy = self.light.currentData(), self.heavy.currentData()
         if not light or not heavy or light == heavy:
             self.message.say("Choose two different candidates: a fast one and a good one.", "warning")
             return
+        wanted = target or str(self._target.currentData())
         job = self.desk.ask(
-            "cascade", "discriminator", self.start_training, run=self.desk.run.id, light=light, heavy=heavy
+            "cascade",
+            "discriminator",
+            lambda: self.start_training(wanted),
+            run=self.desk.run.id,
+            light=light,
+            heavy=heavy,
+            target=wanted,
         )
         self.train.setEnabled(False)
         job.progress.connect(
@@ -226,6 +255,31 @@ class CascadePage(Page):
         )
         job.done.connect(self.show_result)
         job.ended.connect(self._on_trained)
+
+    def start_reuse(self) -> None:
+        """Measure what can be done with a deferred prompt."""
+        found = self.cascade
+        if found is None:
+            return
+        job = self.desk.ask(
+            "cascade",
+            "reuse",
+            self.start_reuse,
+            run=self.desk.run.id,
+            light=found.light,
+            heavy=found.heavy,
+        )
+        self.train.setEnabled(False)
+        self.reuse.measure.setEnabled(False)
+        job.progress.connect(
+            lambda done, total, doing: self._progress.setText(f"{doing} {done}/{total}" if total else doing)
+        )
+        job.done.connect(self.show_result)
+        job.ended.connect(self._on_reuse_ended)
+
+    def _on_reuse_ended(self) -> None:
+        self.reuse.measure.setEnabled(self.cascade is not None)
+        self._on_trained()
 
     def show_result(self, result: dict[str, Any]) -> None:
         """Show the worker's `discriminator` result."""
@@ -335,6 +389,8 @@ class CascadePage(Page):
         found = self.cascade
         self.slider.setEnabled(found is not None)
         self.export.setEnabled(found is not None)
+        self.reuse.show_cascade(found, self._quality)
+        self.votes.show_cascade(found)
         self.planner.show_tables(self._measured(found) if found is not None else None)
         if found is None:
             self.slider.setRange(0, 0)
@@ -369,16 +425,22 @@ class CascadePage(Page):
         self._fill(
             self._scorers,
             [
-                (one.name, "–", "one class only")
-                if one.auc is None
-                else (
+                (
                     one.name,
-                    text.number(one.auc.value),
-                    f"{text.number(one.auc.low)} – {text.number(one.auc.high)}",
+                    "one class" if one.auc is None else text.number(one.auc.value),
+                    *(self._quality(at.quality.value) for at in one.worth),
                 )
                 for one in found.scorers
             ],
         )
+        for row, one in enumerate(found.scorers):
+            ranges: list[tuple[int, Interval, Callable[[float], str]]]
+            ranges = [] if one.auc is None else [(1, one.auc, text.number)]
+            ranges += [(2 + at, worth.quality, self._quality) for at, worth in enumerate(one.worth)]
+            for column, found_range, show in ranges:
+                item = self._scorers.item(row, column)
+                if item is not None:
+                    item.setToolTip(f"95 %: {show(found_range.low)} – {show(found_range.high)}")
         self._fill(
             self._bins,
             [(text.percent(one.said), text.percent(one.found), str(one.count)) for one in found.reliability],

@@ -39,12 +39,22 @@ TUNED: Final = 5
 """Epochs on the pairs after practice on light pictures."""
 BATCH: Final = 32
 RATE: Final = 2e-3
+HELD: Final = 8
+"""Every eighth picture is held out to say when to stop, where that makes at least `HELD_LEAST`."""
+HELD_LEAST: Final = 60
+PATIENCE: Final = 4
+"""Epochs without a better loss on the held-out pictures after which training stops."""
 SHIFT: Final = 3
 """Pixels by which pictures are moved while training; never mirrored, because prompts say left and right."""
 
 
 class Network(nn.Module):
-    """Pictures (B, 3, 64, 64) in [-1, 1] and words (B, `WORDS`) to logits (B,) of "defer"."""
+    """Pictures (B, 3, 64, 64) in [-1, 1] and words (B, `WORDS`) to logits (B,) of "defer".
+
+    `taken`: the epoch of training whose weights were kept; 0 where it was not trained.
+    """
+
+    taken: int = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,6 +105,8 @@ class Trained:
     shift: float
     seconds: float
     """Of one score at batch 1."""
+    practised: tuple[int, int] | None = None
+    """The epoch whose weights were kept of the practice, and how many it might have taken."""
 
 
 def tensors(images: Pixels) -> Tensor:
@@ -173,13 +185,13 @@ def train(
                     torch.from_numpy(np.flatnonzero(own)) for own in (fold != which, fold == which)
                 )
                 torch.manual_seed(seed * (FOLDS + 1) + which)
-                network = _fit(pixels[inside], words[inside], target[inside], epochs, tick, begun)
-                logits[outside, 0] = _logits(network, pixels[outside], words[outside])
+                network = fit(pixels[inside], words[inside], target[inside], epochs, tick, begun)
+                logits[outside, 0] = logits_of(network, pixels[outside], words[outside])
                 regression = _regress(*_with(practice, words[inside], target[inside]))
                 logits[outside, 1] = _read(regression, words[outside])
             weights, shift = calibrate(logits, defer)
             torch.manual_seed(seed * (FOLDS + 1) + FOLDS)
-            network = _fit(pixels, words, target, epochs, tick, begun)
+            network = fit(pixels, words, target, epochs, tick, begun)
             seconds = _seconds(network, pixels, words)
     finally:
         torch.set_num_threads(threads)
@@ -191,12 +203,13 @@ def train(
         weights=weights,
         shift=shift,
         seconds=seconds,
+        practised=None if begun is None else (begun.taken, first),
     )
 
 
 def _practise(practice: Practice, epochs: int, tick: Callable[[], None]) -> Network:
     target = torch.from_numpy(practice.defer.astype(np.float32))
-    return _fit(tensors(practice.images), bag(practice.prompts), target, epochs, tick)
+    return fit(tensors(practice.images), bag(practice.prompts), target, epochs, tick)
 
 
 def _with(practice: Practice | None, words: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,7 +220,7 @@ def _with(practice: Practice | None, words: Tensor, target: Tensor) -> tuple[Ten
     return torch.cat([bag(practice.prompts), words]), torch.cat([more, target])
 
 
-def _fit(
+def fit(
     pixels: Tensor,
     words: Tensor,
     target: Tensor,
@@ -215,7 +228,18 @@ def _fit(
     tick: Callable[[], None],
     begun: Network | None = None,
 ) -> Network:
-    """A network trained from scratch, or from where `begun` is, at a fourth of the rate."""
+    """A network trained from scratch, or from where `begun` is, at a fourth of the rate.
+
+    Early stop: with enough rows some are held out, and the weights of the epoch that judged them best
+    are kept.  With few rows every one is needed to learn from and all epochs are taken.
+    """
+    held = torch.zeros(0, dtype=torch.long)
+    if len(target) // HELD >= HELD_LEAST:
+        mixed = torch.randperm(len(target))
+        held, kept = mixed[: len(target) // HELD], mixed[len(target) // HELD :]
+        judged = pixels[held], words[held], target[held]
+        pixels, words, target = pixels[kept], words[kept], target[kept]
+    best, state = float("inf"), None
     network = Network().train()
     rate = RATE
     if begun is not None:
@@ -226,7 +250,7 @@ def _fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * batches)
     balance = (len(target) - target.sum()) / target.sum().clamp(min=1)
     loss_of = nn.BCEWithLogitsLoss(pos_weight=balance)
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
         for rows in torch.randperm(len(target)).chunk(batches):
             across, down = (int(torch.randint(-SHIFT, SHIFT + 1, ())) for _ in range(2))
             moved = torch.roll(pixels[rows], (across, down), (2, 3))
@@ -236,10 +260,25 @@ def _fit(
             optimiser.step()
             schedule.step()
         tick()
+        network.taken = epoch if not len(held) else network.taken
+        if not len(held):
+            continue
+        loss_held = loss_of(torch.from_numpy(logits_of(network.eval(), *judged[:2])), judged[2].double())
+        network.train()
+        if float(loss_held) < best:
+            best, network.taken = float(loss_held), epoch
+            state = {name: value.clone() for name, value in network.state_dict().items()}
+        elif epoch - network.taken >= PATIENCE:
+            for _ in range(epochs - epoch):
+                tick()
+            break
+    if state is not None:
+        network.load_state_dict(state)
     return network.eval()
 
 
-def _logits(network: Network, pixels: Tensor, words: Tensor) -> Floats:
+def logits_of(network: Network, pixels: Tensor, words: Tensor) -> Floats:
+    """Logits (B,) of pictures as `tensors` makes them and words as `bag` does."""
     with torch.inference_mode():
         parts = [network(pixels[at : at + 64], words[at : at + 64]) for at in range(0, len(pixels), 64)]
     return np.asarray(torch.cat(parts).double().numpy())
@@ -329,7 +368,7 @@ def load(path: Path) -> Callable[[Pixels, Sequence[str]], Floats]:
 
     def score(images: Pixels, prompts: Sequence[str]) -> Floats:
         words = bag(prompts)
-        logits = np.c_[_logits(network, tensors(images), words), _read(regression, words)]
+        logits = np.c_[logits_of(network, tensors(images), words), _read(regression, words)]
         return 1 - _sigmoid(logits @ weights[:-1] + weights[-1])
 
     return score

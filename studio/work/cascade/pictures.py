@@ -99,9 +99,29 @@ class _Shelf:
         )
 
 
+class Easel:
+    """The run's candidates, loaded when the first picture is missing and kept until closed."""
+
+    def __init__(self, run: Path, state: RunState) -> None:
+        self.run, self.state = run, state
+        self._drawing: Drawing | None = None
+
+    @property
+    def drawing(self) -> Drawing:
+        if self._drawing is None:
+            self._drawing = Drawing(self.run, self.state)
+        return self._drawing
+
+    def __enter__(self) -> Easel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawing is not None:
+            self._drawing.close()
+
+
 def make_pictures(
-    run: Path,
-    state: RunState,
+    easel: Easel,
     pair: tuple[CandidateState, CandidateState],
     prompts: Sequence[str],
     seeds: Sequence[int],
@@ -112,14 +132,13 @@ def make_pictures(
     Raises:
         CascadeError: a candidate cannot draw any more.
     """
-    assert state.started is not None
-    shelves = [_Shelf(run, state.started, candidate) for candidate in pair]
+    assert easel.state.started is not None
+    shelves = [_Shelf(easel.run, easel.state.started, candidate) for candidate in pair]
     asked = list(zip(prompts, seeds, strict=True))
     if not all(shelf.has(*one) for shelf in shelves for one in asked):
         on_progress(0, "Loading light and heavy")
         try:
-            with Drawing(run, state) as drawing:
-                _fill(drawing, shelves, asked, on_progress)
+            _fill(easel.drawing, shelves, asked, on_progress)
         except RunError as error:
             raise CascadeError(str(error)) from error
     light, heavy = (shelf.album(prompts, seeds) for shelf in shelves)
@@ -129,30 +148,30 @@ def make_pictures(
 
 
 def practise(
-    run: Path,
-    state: RunState,
-    light: CandidateState,
+    easel: Easel,
+    candidate: CandidateState,
     prompts: Sequence[str],
     seeds: Sequence[int],
     on_progress: Callable[[int, str], None],
 ) -> Pixels:
-    """Pictures (N, H, W, 3) of the light candidate alone, several at a call.
+    """Pictures (N, H, W, 3) of one candidate alone, several at a call.
 
     Raises:
         CascadeError: it cannot draw any more.
     """
-    assert state.started is not None
-    shelf = _Shelf(run, state.started, light)
+    assert easel.state.started is not None
+    shelf = _Shelf(easel.run, easel.state.started, candidate)
     missing = [one for one in zip(prompts, seeds, strict=True) if not shelf.has(*one)]
     if missing:
         try:
-            with Drawing(run, state) as drawing:
-                for at in range(0, len(missing), _TOGETHER):
-                    on_progress(len(prompts) - len(missing) + at, f"Practice pictures with {light.id}")
-                    part = missing[at : at + _TOGETHER]
-                    answer = drawing.draw(light.id, [one[0] for one in part], [one[1] for one in part])
-                    for (prompt, seed), picture in zip(part, answer.images, strict=True):
-                        shelf.keep(prompt, seed, picture, answer.seconds / len(part))
+            drawing = easel.drawing
+            for at in range(0, len(missing), _TOGETHER):
+                done = len(prompts) - len(missing) + at
+                on_progress(done, f"Practice pictures with {candidate.id}, {done} of {len(prompts)}")
+                part = missing[at : at + _TOGETHER]
+                answer = drawing.draw(candidate.id, [one[0] for one in part], [one[1] for one in part])
+                for (prompt, seed), picture in zip(part, answer.images, strict=True):
+                    shelf.keep(prompt, seed, picture, answer.seconds / len(part))
         except RunError as error:
             raise CascadeError(str(error)) from error
     return shelf.album(prompts, seeds).images
