@@ -132,6 +132,33 @@ def test_what_tensorrt_cannot_read_is_said_in_its_own_words(tmp_path: Path) -> N
         build_engine(tmp_path / "odd.onnx", {}, (1, 2, 8), tmp_path / "cache")
 
 
+@rtx
+@pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
+def test_timing_is_kept_between_builds_where_tensorrt_measures_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT 11's own path, by TensorRT-RTX, whose library has the same calls; the other's cannot be had."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    from engines.backends import tensor_rt_build, tensor_rt_names
+
+    shape: list[str | int | None] = ["B", 4]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "relu",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "relu.onnx")
+    for module in (tensor_rt_build, tensor_rt_names):
+        monkeypatch.setattr(module, "is_rtx", lambda _: False)
+    kept = tmp_path / "kernels.timing"
+    for _ in range(2):
+        assert tensor_rt_build.build_engine(tmp_path / "relu.onnx", {"x": (4,)}, (1, 2, 8), kept)
+        assert kept.is_file()
+
+
 # -- Core ML
 
 
