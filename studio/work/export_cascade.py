@@ -62,6 +62,12 @@ STEPS: Final = 14
 GOLDEN_LIGHT: Final = "golden-light.png"
 SCORE_TOLERANCE: Final = 0.01
 """How far a golden score may be off on another machine; fp32 rounding stays far below."""
+_TARGETS: Final = {
+    "better": "the heavy picture is not better by more than {margin:g}",
+    "votes": "the heavy picture is not better by more than {margin:g}, or a person prefers the light one",
+    "real": "the picture looks real rather than generated",
+}
+"""What a score is the probability of, by `Cascade.target`."""
 USUAL_SHARE: Final = 0.3
 """Deferred where the user names no threshold and none is guarded."""
 
@@ -283,7 +289,7 @@ def _discriminator(cascade: Cascade, golden: float) -> Discriminator:
     return Discriminator(
         side=SIDE,
         words=WORDS,
-        target=f"the heavy picture is not better by more than {cascade.margin:g}",
+        target=_TARGETS.get(cascade.target, cascade.target).format(margin=cascade.margin),
         metric=cascade.metric,
         margin=cascade.margin,
         samples=len(cascade.samples),
