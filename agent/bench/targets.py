@@ -31,8 +31,9 @@ class Target:
 
 
 def targets(history: Sequence[Judged], count: int = COUNT) -> list[Target]:
-    """From the verdicts of one search, bounds in turn; each combination of bound and exclusion once.
+    """From the verdicts of one search: first each candidate that is the best of something, at its tightest bound.
 
+    Only where these are too few, the same candidates at looser bounds follow.
     Two exclusions that leave the same best candidate say the same: the smaller one stays.
     """
     baseline = next((one for one in history if one.is_baseline and one.is_measured), None)
@@ -60,4 +61,10 @@ def targets(history: Sequence[Judged], count: int = COUNT) -> list[Target]:
                 continue
             seen.add((loss, best.id))
             found.append(Target(round(ratio, 3), loss, without, baseline.seconds, best.id))
-    return found[:count]
+    tightest: dict[str, Target] = {}
+    for target in found:
+        best_so_far = tightest.get(target.found)
+        if best_so_far is None or target.loss < best_so_far.loss:
+            tightest[target.found] = target
+    first = [target for target in found if tightest[target.found] is target]
+    return [*first, *(target for target in found if tightest[target.found] is not target)][:count]

@@ -103,6 +103,9 @@ def test_targets_are_what_the_search_reached_under_its_bounds(found: list[Judged
         assert best.verdict.speedup.value == pytest.approx(target.speedup, abs=1e-3)
         assert not {step.technique for step in best.candidate.proposal.recipe} & set(target.without)
     assert targets(found[:1]) == []
+    # Different candidates come first, each at its tightest bound.
+    distinct = len({target.found for target in there})
+    assert len({target.found for target in there[:distinct]}) == distinct
 
 
 def verdict(speedup: float = 3.0, loss: float = 0.01, state: Any = "passed", stage: Any = "gate") -> Verdict:
