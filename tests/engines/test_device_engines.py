@@ -137,7 +137,7 @@ def test_what_tensorrt_cannot_read_is_said_in_its_own_words(tmp_path: Path) -> N
 def test_timing_is_kept_between_builds_where_tensorrt_measures_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TensorRT 11's own path, by TensorRT-RTX, whose library has the same calls; the other's cannot be had."""
+    """TensorRT 11's own path, by TensorRT-RTX, whose library has the same calls; the other cannot be had."""
     import onnx
     from onnx import TensorProto, helper
 
