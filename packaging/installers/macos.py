@@ -1,7 +1,7 @@
 """macOS, arm64: an `.app` in a `.zip`, and a `.dmg` where `hdiutil` is.
 
-On a Mac the window is frozen.  Elsewhere the `.app` is assembled from Mac wheels and Mac's uv, and its launcher
-makes the window's environment on the first start.  Neither was run on a Mac here.
+On a Mac the window is frozen. Elsewhere the `.app` is assembled from Mac wheels and Mac's uv; its launcher
+makes the window's environment on the first start. Neither was run on a Mac here.
 """
 
 from __future__ import annotations

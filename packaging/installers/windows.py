@@ -1,5 +1,6 @@
-"""Windows: an NSIS installer, assembled from Windows wheels and `uv.exe`; the user's machine makes the window's
-environment from the wheels it carries.
+"""Windows: an NSIS installer, assembled from Windows wheels and `uv.exe`.
+
+The user's machine makes the window's environment from the wheels that it carries.
 
 On Windows itself the window could be frozen like Linux'; the assembled one is the same on every builder.
 """
