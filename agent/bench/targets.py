@@ -31,7 +31,7 @@ class Target:
 
 
 def targets(history: Sequence[Judged], count: int = COUNT) -> list[Target]:
-    """From the verdicts of one search: first each candidate that is the best of something, at its tightest bound.
+    """From one search: first each candidate that is the best of something, at its tightest bound.
 
     Only where these are too few, the same candidates at looser bounds follow.
     Two exclusions that leave the same best candidate say the same: the smaller one stays.
