@@ -16,8 +16,6 @@ HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SETTINGS: Final = (".json", ".txt", ".model", ".jinja")
 BYTES_WRITTEN: Final = "huggingface_hub.snapshot_download"
 """The name of the hub's progress bar that counts bytes on the disk."""
-PATTERNS: Final = ["*.json", "*.txt", "*.safetensors", "*.model"]
-"""Where the hub cannot be asked what there is."""
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|fp8\w*)[.-]")
 
 
@@ -63,7 +61,10 @@ def download(name: str, on_progress: OnProgress | None = None) -> Path:
         except (GatedRepoError, RepositoryNotFoundError):
             raise
         except (HfHubHTTPError, OSError):
-            patterns = PATTERNS  # unreachable: what was fetched before will do
+            kept = huggingface_hub.try_to_load_from_cache(name, "model_index.json")
+            if isinstance(kept, str):
+                return Path(kept).parent  # unreachable: what was fetched before will do
+            raise
         bar = {} if on_progress is None else {"tqdm_class": _bar(on_progress, name)}
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, **bar))
     except GatedRepoError as error:

@@ -1,0 +1,142 @@
+"""Downloading from a hub: a real HTTP server on loopback, a real client in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.small_model import write_small_model
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CLIENT = """
+import sys
+from engines.errors import ModelError
+from engines.models.load import open_model
+said = []
+try:
+    model = open_model("somebody/small", lambda done, total, doing: said.append((done, total, doing)))
+    print("OPENED", model.hash, said[-1] if said else "")
+except ModelError as error:
+    print("SAID", error)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What the client asks a hub for one repository."""
+
+    folder: Path
+    asked: list[str]
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_given: Any) -> None:
+        pass
+
+    def files(self) -> list[Path]:
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+    def answer(self, value: Any) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        names = [one.relative_to(self.folder).as_posix() for one in self.files()]
+        if path.startswith("/api/models/somebody/small/tree"):
+            entries = [
+                {"type": "file", "path": name, "size": (self.folder / name).stat().st_size, "oid": "0" * 40}
+                for name in names
+            ]
+            self.answer(entries)
+        elif path.startswith("/api/models/somebody/small"):
+            self.answer(
+                {"id": "somebody/small", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]}
+            )
+        elif "/resolve/" in path:
+            self.file(path.split("/resolve/")[1].partition("/")[2])
+        else:
+            self.send_error(404)
+
+    def file(self, name: str) -> None:
+        content = (self.folder / name).read_bytes()
+        start = 0
+        asked = self.headers.get("Range")
+        if asked and asked.startswith("bytes="):
+            start = int(asked.removeprefix("bytes=").partition("-")[0] or 0)
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        if self.command == "GET":
+            self.asked.append(f"{name} {start}")
+            self.wfile.write(content[start:])
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[tuple[str, type[Hub]]]:
+    folder = write_small_model(tmp_path / "model")
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"never fetched")
+    (folder / "small.safetensors").write_bytes(b"never fetched")
+    handler = type("Handler", (Hub,), {"folder": folder, "asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def client(endpoint: str, home: Path, **more: str) -> str:
+    wanted = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "PARETO_STUDIO_CACHE": str(home / "cache"),
+        **more,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT], env=os.environ | wanted, capture_output=True, text=True, timeout=240,
+        check=False,
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("OPENED", "SAID"))]
+    assert lines, done.stderr[-2000:]
+    return lines[-1]
+
+
+@pytest.mark.slow
+def test_a_hub_model_is_fetched_once_with_progress_and_opens_offline_afterwards(
+    hub: tuple[str, type[Hub]], tmp_path: Path
+) -> None:
+    endpoint, handler = hub
+    first = client(endpoint, tmp_path / "home")
+    assert first.startswith("OPENED")
+    assert "Downloading somebody/small" in first
+    fetched = {line.split()[0] for line in handler.asked}
+    assert "unet/diffusion_pytorch_model.safetensors" in fetched
+    assert not {name for name in fetched if name.endswith(".bin") or name == "small.safetensors"}
+    handler.asked.clear()
+    assert client(endpoint, tmp_path / "home", HF_HUB_OFFLINE="1").split()[1] == first.split()[1]
+    assert handler.asked == []
+    said = client(endpoint, tmp_path / "other", HF_HUB_OFFLINE="1")
+    assert "cannot be reached (HF_HUB_OFFLINE is set)" in said
