@@ -65,14 +65,15 @@ class Reuse:
         ]
         if not safe:
             return (
-                f"No strength is shown to keep the heavy model's quality within {margin:.3g} in less time: "
+                f"No strength is shown to keep the heavy model's quality within {margin * 100:.3g} points in less time: "
                 "start heavy from the beginning."
             )
         best = min(safe, key=lambda arm: arm.seconds.value)
         saved = 1 - best.seconds.value / whole.seconds.value
         return (
             f"Started from the light latent at strength {best.strength:.2g}, heavy takes {saved:.0%} less "
-            f"time; its quality is at most {max(-best.against.low, 0):.3g} below heavy from the start (95 %)."
+            f"time; its quality is at most {max(-best.against.low, 0) * 100:.1f} points below heavy "
+            f"from the start (95 %, {len(self.prompts)} prompts)."
         )
 
     @classmethod
