@@ -42,8 +42,10 @@ _OWN_BEST: Final = 0.5
 _SPREAD: Final = 0.3
 """Share of the baseline's difference between seeds that pictures must keep."""
 _SEEDS: Final = 4
-_SETTLE, _LISTEN, _BUSY = 0.3, 0.25, 0.12
-"""Seconds: engines spin for a moment after work; then so long; then so much CPU time is work."""
+_SETTLE: Final = 0.4
+"""Seconds for which engines' threads may spin after work."""
+_LISTENED, _LISTEN, _BUSY = 10, 0.02, 0.6
+"""Looks, seconds between them, and the share of them that is work."""
 
 
 @dataclass(frozen=True)
@@ -159,15 +161,18 @@ def looked_at_again(process: Process, timed: Sequence[Timed]) -> str:
 
 
 def still_working(process: Process) -> str:
-    """Whether it goes on calculating after it has answered."""
+    """Whether it goes on calculating after it has answered.
+
+    Its threads' states tell: on a busy machine CPU time says little of what somebody wants to do.
+    """
     time.sleep(_SETTLE)
-    before = process.cpu_seconds()
-    time.sleep(_LISTEN)
-    spent = process.cpu_seconds() - before
-    if spent > _BUSY:
+    busy = 0
+    for _ in range(_LISTENED):
+        time.sleep(_LISTEN)
+        busy += process.running()
+    if busy > _LISTENED * _BUSY:
         return (
-            f"The script goes on working after it has answered ({spent:.2f} s of CPU time in "
-            f"{_LISTEN:.2f} s): "
+            f"The script goes on working after it has answered (seen {busy} times out of {_LISTENED}): "
             "work is put off until the clock has stopped."
         )
     return ""

@@ -165,6 +165,17 @@ class Process:
         found = answer.get("census")
         return found if isinstance(found, dict) else {}
 
+    def running(self) -> bool:
+        """Whether any of its threads wants the processor at this moment (Linux; elsewhere no)."""
+        for process in self.processes():
+            with suppress(OSError):
+                for task in Path(f"/proc/{process.pid}/task").iterdir():
+                    with suppress(OSError, IndexError):
+                        state = (task / "stat").read_text(encoding="ascii", errors="replace")
+                        if state.rpartition(")")[2].split()[0] == "R":
+                            return True
+        return False
+
     def cpu_seconds(self) -> float:
         """CPU time of the process and all it started so far, user and system."""
         total = 0.0

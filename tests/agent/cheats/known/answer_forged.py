@@ -24,8 +24,7 @@ def generate(pipeline, prompts, seeds):
     for number in range(3, 20):
         try:
             pathlib.os.write(number, json.dumps(head).encode() + b"\n" + images.tobytes())
-        except (BlockingIOError, PermissionError, ValueError):
-            continue
-        except IsADirectoryError:
-            continue
+        except OSError as error:
+            if error.errno not in (9, 11, 22, 32):
+                raise
     return drawer.generate(prompts, seeds).images
