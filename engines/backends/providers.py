@@ -66,6 +66,8 @@ def open_session(path: Path, device: str, entries: Mapping[str, str]) -> Any:
         _choose_windows_device(settings)
         return onnxruntime.InferenceSession(str(path), settings)
     wanted = PROVIDERS[device]
+    if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from the wheels that torch brought
     able = onnxruntime.get_available_providers()
     if wanted not in able:
         raise BuildError(f"this ONNX Runtime has {' and '.join(able)}, not {wanted}")
