@@ -65,8 +65,8 @@ class Reuse:
         ]
         if not safe:
             return (
-                f"No strength is shown to keep the heavy model's quality within {margin * 100:.3g} points in less time: "
-                "start heavy from the beginning."
+                f"No strength is shown to keep the heavy model's quality within {margin * 100:.3g} points in "
+                "less time: start heavy from the beginning."
             )
         best = min(safe, key=lambda arm: arm.seconds.value)
         saved = 1 - best.seconds.value / whole.seconds.value

@@ -258,7 +258,7 @@ def try_out(run: Path, cascade: Cascade, count: int, seed: int = 0) -> Trial:
 
 
 def _tell(done: int, total: int, doing: str) -> None:
-    if done % 25 == 0 or done == total:
+    if done % 25 == 0 or not doing.startswith("Drawing"):
         print(f"{done}/{total} {doing}", file=sys.stderr, flush=True)
 
 
