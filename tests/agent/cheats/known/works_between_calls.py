@@ -22,7 +22,8 @@ class Eager:
 
     def ahead(self, seed):
         likely = captions(6, seed, split="held_out")
-        self.kept[seed] = [np.add.reduce(np.random.default_rng(i).random((600, 600)) ** 3) for i in range(600)]
+        for index in range(600):
+            self.kept[seed] = np.add.reduce(np.random.default_rng(index).random((600, 600)) ** 3)
         self.kept[likely[0]] = seed
 
 
