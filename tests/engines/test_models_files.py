@@ -111,12 +111,18 @@ def test_a_checkpoint_that_cannot_be_opened_says_why(names: list[str], said: str
     assert said in found
 
 
+def weight_of(model: Model, layer: str) -> torch.Tensor:
+    found = model.part("unet").get_submodule(layer)
+    assert isinstance(found, torch.nn.Linear)
+    return found.weight.detach()
+
+
 @pytest.mark.parametrize("form", ["peft", "kohya"])
 def test_a_lora_is_merged_into_denoiser_and_text_encoder(tmp_path: Path, form: str) -> None:
     folder, lora = write("sd15", tmp_path / "model"), tmp_path / "style.safetensors"
     layer = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
     words = "encoder.layers.0.self_attn.q_proj"
-    before = open_model(folder).part("unet").get_submodule(layer).weight.detach().clone()
+    before = weight_of(open_model(folder), layer).clone()
     torch.manual_seed(1)
     down, up = torch.randn(2, 16), torch.randn(16, 2)
     if form == "peft":
@@ -132,7 +138,7 @@ def test_a_lora_is_merged_into_denoiser_and_text_encoder(tmp_path: Path, form: s
         }  # fmt: skip
     save_file(weights, lora)
     model = open_model(f"{folder} + {lora}")
-    after = model.part("unet").get_submodule(layer).weight.detach()
+    after = weight_of(model, layer)
     scale = 1.0 if form == "peft" else 0.5
     torch.testing.assert_close(after, before + scale * up @ down)
     assert model.hash != open_model(folder).hash
@@ -222,7 +228,7 @@ def test_sharded_half_precision_weights_are_found(tmp_path: Path) -> None:
     state = load_file(whole)
     names = sorted(state)
     shards = [f"diffusion_pytorch_model.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    index = {}
+    index: dict[str, str] = {}
     for shard, part in zip(shards, (names[::2], names[1::2]), strict=True):
         save_file({name: state[name].half() for name in part}, folder / "unet" / shard)
         index |= dict.fromkeys(part, shard)
