@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from inspect import getattr_static
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -64,7 +65,11 @@ def _functions() -> Iterator[tuple[str, Any]]:
         module_name, _, key = name.rpartition(".")
         owner = getattr(sys.modules.get(module_name), key, None)
         if isinstance(owner, type):
-            yield from _methods(name, owner)
+            # inherited ones too: a patch on the class hides what its base has
+            for method in dir(owner):
+                value = getattr_static(owner, method, None)
+                if callable(value) or isinstance(value, property):
+                    yield f"{name}.{method}", value
 
 
 def _methods(name: str, owner: type) -> Iterator[tuple[str, Any]]:
