@@ -147,6 +147,7 @@ def remove(home: Path, *, everything: bool = False) -> list[Path]:
                 continue
             if path.is_file() and path.suffix in {".json", ".ini", ".lock"}:
                 removed += _removed(path)
+        removed += _removed(home / "logs")
         # A cache that the user put elsewhere may hold more than ours.
         if not os.environ.get("PARETO_STUDIO_CACHE"):
             removed += _removed(cache())
