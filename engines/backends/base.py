@@ -304,10 +304,14 @@ class Backend(ABC):
         folder = cache_folder("engines") / key
         facts = read_json(folder / METADATA)
         if facts is None:
-            with locked(folder):
-                facts = read_json(folder / METADATA)
-                if facts is None:
-                    facts = self._make(capture, options, key, folder)
+            try:
+                with locked(folder):
+                    facts = read_json(folder / METADATA)
+                    if facts is None:
+                        facts = self._make(capture, options, key, folder)
+            except PermissionError as error:
+                # A candidate's process may only read the cache.
+                raise BuildError("it is not built yet, and this process may not write the cache") from error
         if facts.get("failed"):
             raise BuildError(facts["failed"])
         return Artifact(

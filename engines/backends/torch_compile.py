@@ -98,11 +98,9 @@ class TorchCompile(Backend):
     def component_of(self, artifact: Artifact) -> Component:
         if artifact.device != "cpu":
             return self._in_process(artifact)
-        from torch._inductor import aoti_load_package, config
+        from torch._inductor import aoti_load_package
 
-        # Without the setting, loading compiles test programs to see which vector instructions work:
-        # seconds, and a candidate's process may not write where they go.
-        with warnings.catch_warnings(), config.patch({"cpp.vec_isa_ok": True}):
+        with warnings.catch_warnings(), _no_test_programs():
             warnings.simplefilter("ignore")
             package = aoti_load_package(str(artifact.folder / MODEL))
         capture = artifact.capture
@@ -126,6 +124,23 @@ class CompiledComponent:
         values = found if isinstance(found, tuple | list) else (found,)
         named = zip(self._outputs, values, strict=True)
         return {name: value.float().contiguous().numpy() for name, value in named}
+
+
+@contextmanager
+def _no_test_programs() -> Iterator[None]:
+    """Loading compiles test programs to see which vector instructions work, only to warn of others.
+
+    That takes seconds, and a candidate's process may not write where they go;
+    an artifact's name already holds the processor that it was built on.
+    """
+    from torch._inductor import codecache
+
+    asked = codecache.get_device_information
+    codecache.get_device_information = lambda device_type: {}  # noqa: ARG005 - torch's own signature
+    try:
+        yield
+    finally:
+        codecache.get_device_information = asked
 
 
 @contextmanager

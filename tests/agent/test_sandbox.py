@@ -275,3 +275,31 @@ def test_a_paused_process_takes_no_time_and_goes_on(forks: Nursery) -> None:
         assert process.alive
         process.resume()
         assert process.generate(["a"], [3]).images.mean() == 3
+
+
+@pytest.mark.slow
+def test_a_compiled_engine_opens_behind_the_walls(tmp_path: Path) -> None:
+    from agent.evaluate.bench import _BUILDER
+    from engines.models.load import open_model
+    from engines.workload import Workload
+
+    model = str(open_model("tiny-scenes").path)
+    recipe = (("student", {"steps": 1}), ("tiny-decoder", {}), ("engine", {"backend": "compile"}))
+    draws = f"""
+from engines.pipeline import build, plan
+from engines.techniques.base import technique
+
+def load(model, device, workload):
+    return build(plan(model, device, workload, [technique(name)(**values) for name, values in {recipe!r}]))
+
+def generate(pipeline, prompts, seeds):
+    return pipeline.generate(prompts, seeds).images
+"""
+    with Nursery(Limits(load_seconds=1800), [model]) as nursery:
+        for script, trusted in ((_BUILDER.format(recipe=recipe), True), (draws, False)):
+            process = nursery.start(trusted=trusted)
+            (process.folder / "candidate.py").write_text(script)
+            process.load(process.folder / "candidate.py", model, "cpu", Workload())
+        answer = process.generate(["a red house"], [1])
+    assert answer.images.shape == (1, 64, 64, 3)
+    assert answer.fallbacks == ()
