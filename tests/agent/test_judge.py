@@ -174,7 +174,8 @@ def test_another_recipe_than_the_declared_one_ends_at_the_static_stage(judge: Ju
 def test_the_reference_pictures_are_out_of_reach(judge: Judge) -> None:
     folder = judge.folder / "images" / "c000"
     body = (
-        f"    return np.stack([np.asarray(Image.open({str(folder)!r} + f'/{{i:02}}.png')) for i in seeds])\n"
+        f"    files = [{str(folder)!r} + f'/{{i:02}}.png' for i in range(len(seeds))]\n"
+        "    return np.stack([np.asarray(Image.open(file)) for file in files])\n"
     )
     found = verdict(judge, cheat(body, "from PIL import Image\n"))
     assert found.state == "failed"
