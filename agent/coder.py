@@ -216,7 +216,7 @@ def generate(pipeline, prompts, seeds):
 '''
 
 
-_ANY_BASELINE: Final = '''{docstring}
+_ANY_BASELINE: Final = """{docstring}
 
 from engines.models.load import open_model
 from engines.models.reference import Reference
@@ -228,9 +228,9 @@ def load(model, device, workload):
 
 def generate(pipeline, prompts, seeds):
     return pipeline.generate(prompts, seeds)
-'''
+"""
 _PLAIN: Final = "stable-diffusion"
-"""The family whose baseline is spelled out; any other is run by its own pipeline in `engines.models.reference`."""
+"""The family whose baseline is spelled out; any other runs by its own pipeline (`engines.models.reference`)."""
 
 
 class ScriptWriter:

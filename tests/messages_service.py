@@ -42,7 +42,7 @@ class Streamed:
     details: dict[str, Any] | None = None
 
     def events(self) -> list[bytes]:
-        message = {
+        message: dict[str, Any] = {
             "id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "content": [],
             "stop_reason": None, "stop_sequence": None, "usage": {**self.usage, "output_tokens": 1},
         }  # fmt: skip

@@ -51,8 +51,8 @@ class Scheduler(Technique):
         config = plan.loop.scheduler_config
         if config.get("prediction_type") == "flow_prediction" and self.solver not in ("dpm++2m", "unipc"):
             return (
-                f"The model's denoiser predicts a flow, which {TITLES[self.solver]} here cannot follow; choose"
-                " DPM++ 2M or UniPC."
+                f"The model's denoiser predicts a flow, which {TITLES[self.solver]} here cannot follow;"
+                " choose DPM++ 2M or UniPC."
             )
         return super().objection(plan)
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -284,7 +285,11 @@ def test_a_compiled_engine_opens_behind_the_walls(tmp_path: Path) -> None:
     from engines.workload import Workload
 
     model = str(open_model("tiny-scenes").path)
-    recipe = (("student", {"steps": 1}), ("tiny-decoder", {}), ("engine", {"backend": "compile"}))
+    recipe: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("student", {"steps": 1}),
+        ("tiny-decoder", {}),
+        ("engine", {"backend": "compile"}),
+    )
     draws = f"""
 from engines.pipeline import build, plan
 from engines.techniques.base import technique
