@@ -230,7 +230,7 @@ def generate(pipeline, prompts, seeds):
     return pipeline.generate(prompts, seeds)
 """
 _PLAIN: Final = "stable-diffusion"
-"""The family whose baseline is spelled out; any other runs by its own pipeline, `engines.models.reference`."""
+"""The family whose baseline is spelled out; any other runs by its own pipeline (`models.reference`)."""
 
 
 class ScriptWriter:
