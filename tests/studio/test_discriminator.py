@@ -24,6 +24,7 @@ from studio.record.state import RunState
 from studio.record.votes import Preferred, Vote, keep, votes
 from studio.work.cascade import network, real
 from studio.work.cascade.pictures import Album, _Shelf
+from studio.work.cascade.real import EPOCHS
 from studio.work.discriminator import (
     CAPTIONS,
     SEEDS,
@@ -268,7 +269,8 @@ def test_real_against_generated_can_decide_from_a_folder_of_real_pictures(run: P
         train(run, "c001", "c002", prompts=own, count=32, target="real", real=str(folder))
 
 
-def test_real_pictures_are_told_from_noise() -> None:
+def test_real_pictures_are_told_from_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real, "EPOCHS", EPOCHS)  # what the product takes, not the two of `short`
     drawn = real.rendered(96, (64, 64), 1, ())
     noise = np.random.default_rng(0).integers(0, 256, (96, 64, 64, 3), np.uint8)
     found = real.learn(drawn[:64], noise[:64], 0)
