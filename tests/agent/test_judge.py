@@ -191,7 +191,7 @@ def test_a_crash_costs_the_candidate_only_and_its_words_are_kept(judge: Judge) -
 
 
 def test_a_script_of_the_user_s_own_is_judged_without_a_recipe(judge: Judge) -> None:
-    source = HONEST.replace("(\n    PromptCache(),\n)", "tuple([PromptCache()])")
+    source = HONEST.replace("(\n    PromptCache(),\n)", "tuple([])")
     found = verdict(judge, source, recipe=(), origin="given")
     assert found.state == "passed"
     assert found.floor is None
