@@ -9,11 +9,13 @@ from pathlib import Path
 def png(drawing: Path, size: int) -> bytes:
     """`size` x `size` pixels."""
     from PySide6.QtCore import QBuffer, QByteArray, QRectF, Qt
-    from PySide6.QtGui import QGuiApplication, QImage, QPainter
+    from PySide6.QtGui import QImage, QPainter
     from PySide6.QtSvg import QSvgRenderer
+    from PySide6.QtWidgets import QApplication
 
-    if QGuiApplication.instance() is None:
-        QGuiApplication(["icon", "-platform", "offscreen"])
+    # A window's application, so that whatever else this process shows can use it too.
+    if QApplication.instance() is None:
+        QApplication(["icon", "-platform", "offscreen"])
     image = QImage(size, size, QImage.Format.Format_ARGB32)
     image.fill(Qt.GlobalColor.transparent)
     painter = QPainter(image)

@@ -99,7 +99,7 @@ def test_traffic_is_replayed_policy_by_policy_while_the_window_lives(
     assert panel.table.rowCount() == len(POLICIES)
     assert panel.timelines.curves() == {"Arrivals": 1, "Waiting": 4, "Late": 4, "Deferred": 4}
     assert "ours" in panel.timelines.accessibleDescription()
-    assert sorted(gaps)[int(len(gaps) * 0.95)] < 0.05
+    assert sorted(gaps)[int(len(gaps) * 0.95)] < 0.1
     if KEEP:
         panel.window().grab().save(str(Path(KEEP) / "cascade-plan-dark.png"), quality=1)
 
