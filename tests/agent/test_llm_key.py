@@ -26,7 +26,11 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def keyring_file(tmp_path: Path) -> Iterator[Path]:
-    """A real keyring of the `keyring` package, in a file of the test's own."""
+    """A real keyring of the `keyring` package, in a file of the test's own.
+
+    Every class of a keyring joins those that `keyring` chooses from, for as long as the process lives:
+    a priority below nought keeps this one out of the choice, and the test sets it by name.
+    """
     import keyring
     from keyring.backend import KeyringBackend
 
@@ -34,7 +38,7 @@ def keyring_file(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
 
     class Files(KeyringBackend):
-        priority = 1
+        priority = -1
 
         def __init__(self) -> None:
             super().__init__()  # type: ignore[no-untyped-call]

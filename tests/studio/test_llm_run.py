@@ -255,11 +255,22 @@ def test_an_estimate_comes_before_a_run_with_money_where_prices_are_known(tmp_pa
     assert cost(Job(tmp_path), "tiny-scenes", MODEL, url="http://127.0.0.1:9")["usd"] is None
 
 
+@pytest.fixture
+def no_keyring() -> Iterator[None]:
+    """Whatever this machine has, and whatever another test has set."""
+    import keyring
+    from keyring.core import load_keyring
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(load_keyring("keyring.backends.fail.Keyring"))
+    yield
+    keyring.set_keyring(before)
+
+
 def test_without_a_keyring_a_key_is_kept_for_the_sitting_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_keyring: None
 ) -> None:
     monkeypatch.delenv("PARETO_STUDIO_LLM_KEY", raising=False)
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     with MessagesService([], key=KEY) as running:
         with pytest.raises(LlmKeyError):
             models(Job(tmp_path), url=running.url)
