@@ -12,7 +12,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from studio.errors import ProtocolError
 from studio.record import events as ev
@@ -41,8 +41,10 @@ class Job(QObject):
     failed = Signal(str, str)
     ended = Signal()
 
-    def __init__(self, number: int, command: str, parent: QObject) -> None:
-        super().__init__(parent)
+    def __init__(self, number: int, command: str) -> None:
+        # The application's, not the worker's: a listener that goes with its job may be the last that
+        # holds the worker, which would destroy the job, its child, while that is being destroyed.
+        super().__init__(QCoreApplication.instance())
         self.number = number
         self.command = command
 
@@ -129,7 +131,7 @@ class Worker(QObject):
     def request(self, command: str, **arguments: Any) -> Job:
         """Ask the worker; the answer comes through the returned job."""
         self._number += 1
-        job = Job(self._number, command, self)
+        job = Job(self._number, command)
         self._jobs[self._number] = job
         line = encode(Request(job=self._number, command=command, arguments=arguments))
         if self._process is None:

@@ -202,7 +202,7 @@ class FirstRun(QDialog):
     def _ask_space(self) -> None:
         job = self._setup.request("space", folder=self.folder.text().strip())
         job.done.connect(self._on_space)
-        job.failed.connect(lambda *_: self.space.setText(""))
+        job.failed.connect(self._on_no_space)
 
     def _on_space(self, result: dict[str, Any]) -> None:
         needed, free = result["needed"] / 1e9, result["free"] / 1e9
@@ -212,6 +212,9 @@ class FirstRun(QDialog):
         self.space.setProperty("role", "small" if enough else "bad")
         self.space.style().unpolish(self.space)
         self.space.style().polish(self.space)
+
+    def _on_no_space(self, _text: str, _detail: str) -> None:
+        self.space.setText("")
 
     # -- working --------------------------------------------------------------------------------
 
@@ -327,6 +330,11 @@ class FirstRun(QDialog):
         self.stop.setEnabled(False)
         self.doing.setText("Stopping; what was fetched is kept")
         self._setup.cancel(self._job)
+
+    def done(self, result: int) -> None:
+        # Asked after this, the question of space would start the setup's process again.
+        self._space_later.stop()
+        super().done(result)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if self._job is not None:

@@ -91,6 +91,17 @@ def test_stop_keeps_what_was_fetched_and_offers_to_go_on(qtbot: QtBot, parts: Pa
     assert made.go.text() == "Try again"
 
 
+@pytest.mark.parametrize("way", ["close", "reject"])
+def test_a_closed_dialog_does_not_start_the_setup_again(
+    qtbot: QtBot, parts: Parts, setup: Worker, way: str
+) -> None:
+    made = dialog(qtbot, parts, setup)  # its folder has just changed: the question of space is due
+    getattr(made, way)()
+    setup.close()
+    qtbot.wait(2 * made._space_later.interval())
+    assert not setup.alive
+
+
 def test_every_field_and_button_has_a_name(qtbot: QtBot, parts: Parts, setup: Worker) -> None:
     made = dialog(qtbot, parts, setup)
     for field in (made.folder, made.wheelhouse, made.proxy, made.bar, made.log):

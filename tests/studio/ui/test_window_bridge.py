@@ -126,6 +126,17 @@ def test_a_worker_that_cannot_be_started_is_said(qtbot: QtBot, tmp_path: Path) -
     assert "could not be started" in str((found.args or [""])[0])
 
 
+def test_a_worker_may_go_with_the_listener_of_its_last_job(qtbot: QtBot, tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(ECHO, encoding="utf-8")
+    worker = Worker(tmp_path, [sys.executable, str(tmp_path / "echo.py")])
+    gone: list[bool] = []
+    worker.destroyed.connect(lambda: gone.append(True))
+    # A worker that held its job would destroy it a second time, and the heap with it.
+    worker.request("inspect").done.connect(lambda _, kept=worker: kept.close())
+    del worker
+    qtbot.waitUntil(lambda: gone == [True], timeout=10_000)
+
+
 def test_a_flood_of_lines_arrives_whole_in_order_and_in_batches(
     qtbot: QtBot, start: Callable[[str], Worker]
 ) -> None:
