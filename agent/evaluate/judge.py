@@ -47,7 +47,7 @@ OnStage = Callable[[Stage, str], None]
 GATE: Final = 16
 SMOKE: Final = 4
 BASELINE: Final = "c000"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class Judge:
@@ -142,11 +142,7 @@ class Judge:
             if found is None:
                 found = self._draw_reference()
             size = self.workload.batch
-            self.tell(0, 0, "timing the unchanged model")
-            throughput = {1: 1 / float(np.median(found.seconds))}
-            for batch in (2, 4):
-                throughput[batch] = batch / self._bench.draw_baseline(self._asked.part(0, batch)).seconds
-            last = self._bench.draw_baseline(self._asked.part(0, size))
+            throughput = {size: 1 / float(np.median(found.seconds)), **found.throughput}
         except (BaselineError, OSError) as error:
             cause = error.__cause__
             evidence = cause.evidence if isinstance(cause, CandidateFailure) else ""
@@ -154,7 +150,7 @@ class Judge:
                 "failed", "gate", _one_sentence(error), evidence, seconds=time.monotonic() - started
             )
         self._reference = found
-        self._bench.encoding = last.stages.get("encode", 0.0) / size
+        self._bench.encoding = found.stages.get("encode", 0.0) / size
         self._bench.limits = replace(self.limits, generate_seconds=self._patience(found))
         latency = bootstrap.median(found.seconds)
         metrics = {} if found.adherence is None else {"adherence": _interval(bootstrap.mean(found.adherence))}
@@ -166,7 +162,7 @@ class Judge:
             latency=_interval(latency),
             latency_p90=float(np.quantile(found.seconds, 0.9)),
             speedup=Interval(1.0, 1.0, 1.0),
-            stages={name: value / size for name, value in last.stages.items()},
+            stages={name: value / size for name, value in found.stages.items()},
             throughput=throughput,
             memory=process.peak,
             loss=Interval(0.0, 0.0, 0.0),
@@ -195,15 +191,10 @@ class Judge:
         return None if found is None else self._with_adherence(found)
 
     def _draw_reference(self) -> references.Reference:
-        size = self.workload.batch
-        pictures, seconds = list[Pixels](), list[float]()
-        for start in range(0, len(self._asked), size):
-            part = self._asked.part(start, start + size)
-            self.tell(start, len(self._asked), "drawing the baseline's pictures,")
-            answer = self._bench.draw_baseline(part)
-            pictures.append(answer.images)
-            seconds.append(answer.seconds / len(part))
-        found = references.Reference(self._asked, np.concatenate(pictures), None, tuple(seconds))
+        def tell(done: int) -> None:
+            self.tell(done, len(self._asked), "drawing the baseline's pictures,")
+
+        found = references.draw(self._bench.draw_baseline, self._asked, self.workload.batch, tell)
         references.keep(self.folder, BASELINE, self._key(), found)
         return self._with_adherence(found)
 

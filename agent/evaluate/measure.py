@@ -127,7 +127,7 @@ def measure(
         loss=quality.loss(losses),
         timing=timing,
         stages=_stages(last, timing),
-        throughput={1: 1 / timing.latency.value, 2: 2 / two, BATCH: BATCH / batched},
+        throughput={2: 2 / two, BATCH: BATCH / batched, bench.workload.batch: 1 / timing.latency.value},
         robustness=checks,
         fallbacks=last.fallbacks,
         suspicions=tuple(filter(None, found)),

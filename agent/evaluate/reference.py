@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,22 +12,62 @@ from numpy.typing import NDArray
 
 from agent.candidate import Sample
 from agent.evaluate.prompts import Asked
+from agent.sandbox import Answer
 from engines.paths import read_json, write_json
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float64]
 _FACTS: Final = "reference.json"
+_BATCHES: Final = (2, 4)
+"""Sizes at which the last pictures are drawn together, so that throughput costs no time of its own."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Pictures (N, H, W, 3) with their prompts and seeds, their adherence where it can be read,
-    and the seconds that each took."""
+    """Pictures (N, H, W, 3) with their prompts and seeds, and their adherence where it can be read."""
 
     asked: Asked
     images: Pixels
     adherence: Values | None
     seconds: tuple[float, ...]
+    """Seconds for an image of every call of the workload's batch."""
+    throughput: Mapping[int, float] = field(default_factory=dict)
+    """Images per second of the calls of other batches."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of the last call of the workload's batch."""
+
+
+def parts(count: int, size: int) -> list[tuple[int, int]]:
+    """Where each call starts and how many pictures it draws: the workload's batch, then a pair and a four."""
+    together = _BATCHES if size == 1 and count >= 2 * sum(_BATCHES) else ()
+    usual = count - sum(together)
+    found = [(start, min(size, usual - start)) for start in range(0, usual, size)]
+    for batch in together:
+        found.append((usual, batch))
+        usual += batch
+    return found
+
+
+def draw(
+    baseline: Callable[[Asked], Answer], asked: Asked, size: int, tell: Callable[[int], None]
+) -> Reference:
+    """Have the baseline draw everything asked; `tell` hears how many pictures are done.
+
+    Raises:
+        BaselineError: the unchanged model does not run.
+    """
+    pictures, seconds, throughput = list[Pixels](), list[float](), dict[int, float]()
+    stages: Mapping[str, float] = {}
+    for start, count in parts(len(asked), size):
+        tell(start)
+        answer = baseline(asked.part(start, start + count))
+        pictures.append(answer.images)
+        if count in _BATCHES and size == 1:
+            throughput[count] = count / answer.seconds
+        else:
+            seconds.append(answer.seconds / count)
+            stages = answer.stages
+    return Reference(asked, np.concatenate(pictures), None, tuple(seconds), throughput, dict(stages))
 
 
 def save_pictures(folder: Path, name: str, images: Pixels, start: int = 0) -> list[str]:
@@ -65,7 +105,13 @@ def samples(
 def keep(folder: Path, name: str, key: str, reference: Reference) -> list[str]:
     """Write the reference so that a resumed run finds it; returns the pictures' names."""
     names = save_pictures(folder, name, reference.images)
-    write_json(folder / "images" / name / _FACTS, {"key": key, "seconds": list(reference.seconds)})
+    facts = {
+        "key": key,
+        "seconds": list(reference.seconds),
+        "throughput": [list(pair) for pair in reference.throughput.items()],
+        "stages": dict(reference.stages),
+    }
+    write_json(folder / "images" / name / _FACTS, facts)
     return names
 
 
@@ -85,4 +131,11 @@ def find(folder: Path, name: str, key: str, asked: Asked) -> Reference | None:
         images = np.stack(pictures)
     except (OSError, ValueError):
         return None
-    return Reference(asked, images, None, tuple(float(value) for value in facts["seconds"]))
+    return Reference(
+        asked,
+        images,
+        None,
+        tuple(float(value) for value in facts["seconds"]),
+        {int(batch): float(rate) for batch, rate in facts["throughput"]},
+        {str(stage): float(value) for stage, value in facts["stages"].items()},
+    )

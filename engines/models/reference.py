@@ -45,7 +45,7 @@ class Reference:
         self.steps = workload.steps or model.steps
         self.guidance = model.guidance if workload.guidance is None else workload.guidance
         self.negative_prompt = workload.negative_prompt
-        self.batch = workload.batch
+        self.batch = max(workload.batch, 1 if model.frames else 4)
         self.last: Any = None
         self.pipe = None if model.enlarges else _opened(model, device)
 

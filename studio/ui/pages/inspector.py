@@ -244,7 +244,7 @@ class Inspector(QWidget):
                 ", ".join(f"{name} {text.seconds(value)}" for name, value in verdict.stages.items()),
             )
         if verdict.throughput:
-            parts = (f"{batch}: {text.number(rate)}" for batch, rate in verdict.throughput.items())
+            parts = (f"{batch}: {text.number(rate)}" for batch, rate in sorted(verdict.throughput.items()))
             add("Images/s by batch", "", ", ".join(parts))
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
         for row, (name, value, remark) in enumerate(rows):

@@ -5,15 +5,18 @@ PARETO_SCREENSHOTS=docs/screenshots pytest tests/studio/ui/test_window_screensho
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
 
+from studio.plan.cascade import Cascade
 from studio.ui.actions import STEPS
 from studio.ui.window import Window
-from tests.studio.ui.window_recording import cascade_result, open_run, restored, save_png, scene, write_run
+from tests.studio.ui.window_recording import restored
 
 KEEP = os.environ.get("PARETO_SCREENSHOTS")
 RECORDING = Path(__file__).resolve().parents[2] / "data" / "recorded-run"
@@ -21,51 +24,29 @@ RECORDING = Path(__file__).resolve().parents[2] / "data" / "recorded-run"
 
 @pytest.fixture(scope="module")
 def shown_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real run where one was kept, else one that is made up here."""
-    base = tmp_path_factory.mktemp("shown")
-    return restored(base, RECORDING) if (RECORDING / "events.jsonl").is_file() else write_run(base)
+    """The real run that was kept, its trained pair included."""
+    return restored(tmp_path_factory.mktemp("shown"), RECORDING)
 
 
 def fill(window: Window, folder: Path) -> None:
-    open_run(window, folder)
+    """Everything that a sitting with this run would have on show, as the worker answered it then."""
+    answers: dict[str, Any] = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+    window.desk._on_devices(answers["devices"])
+    assert window.desk.open_run(folder)
     window.desk.card = window.desk.run.state.model
     window.desk.card_changed.emit()
     for step in STEPS:
         window.page(step)
     winner = window.desk.run.state.winner or ""
     window.desk.select(winner)
-    window.desk.compare("c000", window.desk.run.state.winner or window.desk.run.state.front[0])
-    cascade = window.page("cascade")
-    cascade.show_result(cascade_result(folder, window.desk.run.state.front[0], "c000"))  # type: ignore[attr-defined]
-    save_png(folder / "package" / "golden" / "studio.png", scene(2, 0.1))
-    save_png(folder / "package" / "golden" / "package.png", scene(2, 0.104))
-    export = window.page("export")
-    export.show_exported(  # type: ignore[attr-defined]
-        {
-            "package": "my-package",
-            "zip": "my-package.zip",
-            "id": "7be1c19c0d4a55f2",
-            "bytes": 41_000_000,
-            "checks": [
-                {"name": name, "ok": True, "text": text}
-                for name, text in (
-                    ("judged", "It passed every stage."),
-                    ("exportable", "Captured components and a host loop say all that it does."),
-                    ("files", "Every file is as it was written."),
-                    ("fresh", "It made its picture in a fresh environment."),
-                    ("picture", "Its picture is the Studio's: PSNR 51 dB, largest difference 3 of 255."),
-                )
-            ],
-            "proof": {
-                "own": "package/golden/studio.png",
-                "package": "package/golden/package.png",
-                "prompt": "a green tree on a hill at sunset",
-                "psnr": 51.2,
-                "max_abs": 3,
-                "note": "Fresh environment, made by uv.",
-            },
-        }
-    )
+    window.desk.compare("c000", winner)
+    window.page("compare")._on_compared("c000", winner, {**answers["compare"], "folder": str(folder)})  # type: ignore[attr-defined]
+    kept = next(folder.glob("cascade/*/cascade.json"))
+    pair = Cascade.from_json(json.loads(kept.read_text(encoding="utf-8"))["cascade"])
+    page: Any = window.page("cascade")
+    for combo, name in ((page.light, pair.light), (page.heavy, pair.heavy)):
+        combo.setCurrentIndex(combo.findData(name))
+    window.page("export").show_exported(answers["export"])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("mode", ["dark", "light"])
