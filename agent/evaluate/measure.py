@@ -27,6 +27,10 @@ Values = NDArray[np.float64]
 BATCH: Final = 4
 WIDTH: Final = 0.16
 """Width of the speed-up's interval, as a share of it, that is narrow enough to search by."""
+TURNS: Final = 3
+"""Turns of a candidate that may be enough, where they give so narrow an interval (of Welch and Student)."""
+_AS_WARM: Final = 1.25
+"""A first call that takes no more than this, a picture, of a warm one of another size set nothing up."""
 _ENOUGH: Final = 2
 """Reasons for a person to look, after which no more are sought."""
 _MARGINS: Final = {"haarpsi": 0.08, "psnr": 3.0}
@@ -83,7 +87,7 @@ def measure(
     values = quality.values(pictures, reference.images, asked.prompts)
     losses = quality.losses(values, reference.adherence)
     last, checks, likeness = _robustness(bench, process, reference, pictures)
-    two = _batch_of_two(process, asked)
+    two = _batch_of_two(process, asked, batched / BATCH)
     timed: dict[str, list[Values]] = {"haarpsi": [], "psnr": []}
     calls, cpu = list[Timed](), dict[str, list[float]](baseline=[], candidate=[])
 
@@ -96,7 +100,7 @@ def measure(
         if side == "candidate":
             calls.append(Timed(wanted, answer.images))
 
-    timing = bench.alternate(process, prompts, compare, keep, width=WIDTH, seconds=4.0)
+    timing = bench.alternate(process, prompts, compare, keep, least=TURNS, width=WIDTH, seconds=4.0)
     found = [
         _worse_when_timed(name, values.get(name), timed[name], margin) for name, margin in _MARGINS.items()
     ]
@@ -184,9 +188,14 @@ def _robustness(
     return again, checks, float(conduct.likeness(alone.images, again.images)[0])
 
 
-def _batch_of_two(process: Process, asked: Asked) -> float:
-    """Seconds of a warm batch of two; the first call may compile for its size."""
-    process.generate(asked.prompts[4:6], asked.seeds[4:6])
+def _batch_of_two(process: Process, asked: Asked, warm: float) -> float:
+    """Seconds of a warm batch of two; the first call may compile for its size.
+
+    `warm` are the seconds of a picture in a warm batch of another size.
+    """
+    first = process.generate(asked.prompts[4:6], asked.seeds[4:6]).seconds
+    if first <= _AS_WARM * 2 * warm:
+        return first
     return process.generate(asked.prompts[6:8], asked.seeds[6:8]).seconds
 
 

@@ -2,9 +2,10 @@
 
     python tests/data/record_run.py RUN_FOLDER [tests/data/recorded-run]
 
-The answers are those of the worker's own commands on that run, asked here: `devices`, `compare` and `export` of
-the winner, and, where the run holds a trained pair of a cascade (the Cascade step or
-`studio.work.cascade.benchmark` make one), that pair.  Each candidate keeps its first pictures only, the cascade
+The answers are those of the worker's own commands on that run, asked here:
+`devices`, `compare` and `export` of the winner; and, where the run holds a
+trained pair of a cascade (the Cascade step or `studio.work.cascade.benchmark`
+make one), that pair.  Each candidate keeps its first pictures only, the cascade
 those about its threshold, and paths of the machine are taken out.
 """
 

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 GENERATIONS, POPULATION = (int(part) for part in os.environ.get("PARETO_WHOLE_JOB", "1x5").split("x"))
 KEEP = os.environ.get("PARETO_SCREENSHOTS")
+PROMPT = "a red house on the left, grass, day, clear, ink drawing"
 LIMIT = 45 * 60_000
 """Milliseconds; only a job that hangs takes as long."""
 
@@ -92,8 +93,7 @@ def test_one_click_goes_through_every_step_for_real(qtbot: QtBot, window: Window
     package = Path(window.desk.exported)
     picture = tmp_path / "picture.png"
     made = subprocess.run(
-        [sys.executable, "-I", str(package / "run.py"), "--prompt", "a red house on the left, grass, day, clear, "
-         "ink drawing", "--seed", "3", "--out", str(picture)],
+        [sys.executable, "-I", package / "run.py", "--prompt", PROMPT, "--seed", "3", "--out", picture],
         capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False, env={"PATH": os.defpath},
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
