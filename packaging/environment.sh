@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by ./start and ./check (POSIX sh): makes .venv from the committed lock, and finds or names
 # the system libraries that Qt needs. Does nothing where everything is there already.
 
@@ -19,6 +20,23 @@ lock_digest() {
     cat packaging/requirements.lock pyproject.toml | cksum
 }
 
+get_uv() {
+    [ -x .uv/bin/uv ] && return 0
+    say "Getting uv, which installs everything else ..."
+    if "$1" -m venv .uv >/dev/null 2>&1; then
+        .uv/bin/python -m pip install --quiet --disable-pip-version-check uv && return 0
+    elif "$1" -m pip --version >/dev/null 2>&1; then
+        # Debian's Python makes no virtual environments without python3-venv; its pip fills a folder.
+        rm -rf .uv
+        "$1" -m pip install --quiet --disable-pip-version-check --target .uv uv && return 0
+    else
+        say "Python can neither make virtual environments nor install packages here. On Debian: apt install python3-venv"
+        return 1
+    fi
+    say "uv could not be downloaded; check the network connection and run this again."
+    return 1
+}
+
 ensure_environment() {
     stamp=.venv/pareto-studio.stamp
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(lock_digest)" ] && [ -x .venv/bin/python ]; then
@@ -28,17 +46,12 @@ ensure_environment() {
     if command -v uv >/dev/null 2>&1; then
         uv=uv
     else
-        if [ ! -x .uv/bin/uv ]; then
-            say "Getting uv, which installs everything else ..."
-            "$python" -m venv .uv 2>/dev/null ||
-                { say "Python cannot make virtual environments here. On Debian: apt install python3-venv"; return 1; }
-            .uv/bin/python -m pip install --quiet --disable-pip-version-check uv ||
-                { say "uv could not be downloaded; check the network connection and run this again."; return 1; }
-        fi
+        get_uv "$python" || return 1
         uv=.uv/bin/uv
     fi
     say "Setting up .venv (several GB the first time) ..."
-    [ -x .venv/bin/python ] || "$uv" venv --quiet --python "$python" .venv
+    # A folder without a Python that runs was cut off, or its Python has been removed since.
+    [ -x .venv/bin/python ] || { rm -rf .venv && "$uv" venv --quiet --python "$python" .venv; } || return 1
     # A second try trusts the system's certificates too: some networks answer with their own.
     "$uv" pip sync --python .venv --require-hashes packaging/requirements.lock ||
         "$uv" pip sync --system-certs --python .venv --require-hashes packaging/requirements.lock ||
@@ -53,7 +66,9 @@ WINDOW_LIBRARIES="libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4
 missing_packages() {
     command -v dpkg-query >/dev/null 2>&1 || return 0
     for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || printf '%s ' "$package"
+        # Debian 13 and Ubuntu 24.04 have some of them under another name: libglib2.0-0t64.
+        dpkg-query -W -f '${Status}\n' "$package" "${package}t64" 2>/dev/null |
+            grep -q 'install ok installed' || printf '%s ' "$package"
     done
 }
 
