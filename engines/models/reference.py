@@ -162,17 +162,28 @@ def _counted(method: Callable[..., Any], spent: dict[str, float], stage: str) ->
     return call
 
 
+def check(model: Model) -> None:
+    """Whether there is a reference at all; loads nothing of the model.
+
+    Raises:
+        ModelError: diffusers has no pipeline of its class.
+    """
+    import diffusers
+
+    name = model.layout.pipeline
+    if not model.enlarges and name not in dir(diffusers):
+        raise ModelError(
+            f"diffusers has no {name}, so {model.name} cannot be run as its authors ship it;"
+            " update diffusers or choose another model."
+        )
+
+
 def _opened(model: Model, device: str) -> Any:
     import diffusers
     import torch
 
-    name = model.layout.pipeline
-    kind: Any = getattr(diffusers, name, None)
-    if kind is None:
-        raise ModelError(
-            f"diffusers has no {name}, so {model.name} cannot be run as its authors ship it;"
-            " update diffusers."
-        )
+    check(model)
+    kind: Any = getattr(diffusers, model.layout.pipeline)
     accepted = inspect.signature(kind.__init__).parameters
     plain = {"safety_checker": None, "requires_safety_checker": False, "add_watermarker": False}
     options: dict[str, Any] = {key: value for key, value in plain.items() if key in accepted}
@@ -189,7 +200,7 @@ def _opened(model: Model, device: str) -> Any:
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(
-            f"{name} cannot load {model.path} ({first}); copy or download the model again."
+            f"{model.layout.pipeline} cannot load {model.path} ({first}); copy or download the model again."
         ) from error
     pipe = pipe.to(device)
     pipe.set_progress_bar_config(disable=True)

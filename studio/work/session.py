@@ -26,6 +26,7 @@ from agent.planner.context import prepare as context
 from engines.errors import WorkloadError
 from engines.models.card import Card, describe
 from engines.models.load import open_model
+from engines.models.reference import check as check_reference
 from engines.workload import Workload
 from studio.errors import RunError
 from studio.record import events
@@ -82,6 +83,7 @@ def prepare(
         raise WorkloadError(f"The workload's {where} is refused ({first['msg']}); correct it.") from error
     check_target(target)
     opened = open_model(model)
+    check_reference(opened)
     described = describe(opened)
     chosen = metric_for(opened.path, Prompts(wanted.prompts).gate(GATE).prompts, metric)
     return Ready(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.paths import bundled_model
 from studio.cli import main, parser, seconds
 from studio.cli.main_job import light_and_heavy, unused_folder
 from studio.cli.perform import has_display
@@ -113,6 +114,13 @@ def test_bad_input_gives_one_sentence_each(tmp_path: Path, capfd: pytest.Capture
     half = tmp_path / "half"
     half.mkdir()
     (half / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    unlisted = tmp_path / "unlisted"
+    unlisted.mkdir()
+    for part in bundled_model().iterdir():
+        (unlisted / part.name).symlink_to(part)
+    index = json.loads((unlisted / "model_index.json").read_text())
+    (unlisted / "model_index.json").unlink()
+    (unlisted / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxCapacitorPipeline"}))
     script = tmp_path / "absent.py"
     for line, words in (
         (["inspect", str(tmp_path / "nowhere")], "There is no model"),
@@ -121,6 +129,7 @@ def test_bad_input_gives_one_sentence_each(tmp_path: Path, capfd: pytest.Capture
         (["optimize", "tiny-scenes", "--prompts", str(tmp_path / "none.txt")], "There is no prompt file"),
         (["optimize", "tiny-scenes", "--device", "abacus"], "no target abacus"),
         (["optimize", str(half)], str(half)),
+        (["optimize", str(unlisted)], "diffusers has no FluxCapacitorPipeline"),
         (["evaluate", "tiny-scenes", "--script", str(script)], "cannot be read"),
         (["resume", "nothing"], "There is no run nothing"),
         (["compare", "last", "a", "b"], "There is no run"),
@@ -131,6 +140,7 @@ def test_bad_input_gives_one_sentence_each(tmp_path: Path, capfd: pytest.Capture
         status = main([*line, "--home", str(tmp_path / "home")])
         out, err = capfd.readouterr()
         assert words in refused(subprocess.CompletedProcess(line, status, out, err))
+    assert not list((tmp_path / "home").glob("runs/*"))
 
 
 def test_json_says_what_went_wrong_as_a_document_too(tmp_path: Path) -> None:
