@@ -110,9 +110,9 @@ def _plan(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     )
     for sentence in words:
         terminal.say(escape(sentence))
-    if options:
-        terminal.say(f"A package serves so with  python run.py --serve {options}")
-        terminal.say(f"and on a Ray cluster with  python ray_app.py --address auto {options}")
+    if options and not terminal.machine:
+        for way in ("python run.py --serve", "python ray_app.py --address auto"):
+            terminal.console.print(f"Serve a package so: {way} {options}", markup=False, soft_wrap=True)
     terminal.say(f"[dim]Planned in {took * 1e3:.2f} ms.[/]")
     return 0
 

@@ -100,6 +100,7 @@ class CascadeThreshold(QWidget):
         self._promise.setAccessibleName("What is promised of the kept pictures")
         self._rate = QComboBox()
         self._rate.setAccessibleName("Poor pictures allowed among the kept")
+        self._rate.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self._rate.activated.connect(lambda: self._show_promise())
         self._keep = QPushButton("Snap")
         self._keep.setAccessibleName("Move the threshold to where the promise holds")

@@ -17,6 +17,8 @@ from studio.ui.widgets.plot import Plot, Range
 
 DRAWN = ("discriminator", "real against generated", "heavy beats light", "words alone", "caption length")
 """Ways to decide whose ROC curve is drawn; chance is the diagonal."""
+INKS = (0, 1, 6, 3, 2)
+"""Of the theme's series, for each of `DRAWN`."""
 
 
 class LearningCurve(Plot):
@@ -117,7 +119,7 @@ class RocCurves(Plot):
         return [(short.get(one.name, one.name), self._ink(one.name)) for one in self._scorers]
 
     def _ink(self, name: str) -> QColor:
-        return self.series(DRAWN.index(name))
+        return self.series(INKS[DRAWN.index(name)])
 
     def draw(self, painter: QPainter, place: Callable[[float, float], QPointF]) -> None:
         _diagonal(painter, self._theme, place)
