@@ -28,7 +28,7 @@ def show_cascade(terminal: Terminal, result: dict[str, Any]) -> None:
     for operation in chosen(cascade.curve):
         shown.add_row(
             f"{operation.threshold:.2f}",
-            f"{operation.share:.0%}",
+            f"{operation.share:.0%} ({operation.deferred.low:.0%} to {operation.deferred.high:.0%})",
             duration(operation.seconds.value),
             f"{operation.quality.value:.1%} ({operation.quality.low:.1%} to {operation.quality.high:.1%})",
         )
@@ -36,6 +36,9 @@ def show_cascade(terminal: Terminal, result: dict[str, Any]) -> None:
     if cascade.reuse is not None:
         terminal.console.print(_options(cascade.reuse))
         terminal.say(escape(cascade.reuse.verdict(cascade.margin)))
+    for promised in cascade.guarantees:
+        if promised.rate == cascade.guarded_rate:
+            terminal.say(escape(promised.sentence()))
     for note in cascade.notes:
         terminal.say(f"[dim]{escape(note)}[/]")
 

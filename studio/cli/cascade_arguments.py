@@ -91,9 +91,25 @@ def _service(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _percent(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a percentage between 0 and 100")
+    return value
+
+
+def _candidates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", default="last", help="a run's name or folder (default: last)")
+    parser.add_argument("--light", default="", help="candidate that answers first (default: a quick one)")
+    parser.add_argument("--heavy", default="", help="candidate for the rest (default: the best)")
+
+
 def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
-    """`cascade plan`, `cascade simulate`, `cascade tables`, `cascade benchmark`."""
-    text = "plan a light and heavy cascade for a load, and replay traffic against it"
+    """`cascade train`, `reuse`, `plan`, `simulate`, `tables`, `benchmark`."""
+    text = "train and plan a light and heavy cascade, and replay traffic against it"
     cascade = commands.add_parser("cascade", help=text, description=text[0].upper() + text[1:] + ".")
     does = cascade.add_subparsers(dest="cascade", metavar="WHAT", required=True)
 
@@ -102,6 +118,36 @@ def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
             name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common]
         )
         return made
+
+    train = add("train", "learn from two candidates of a run when the light picture is good enough")
+    _candidates(train)
+    train.add_argument(
+        "--target",
+        choices=["better", "votes", "real"],
+        default="better",
+        help="heavy beats light (default), the same with your blind votes, or real against generated",
+    )
+    train.add_argument("--count", type=int, default=240, metavar="N", help="pairs (default: 240)")
+    train.add_argument("--margin", type=_not_negative, default=0.05, help="quality that is better (0.05)")
+    train.add_argument("--prompts", type=Path, metavar="FILE", help="your own prompts, one a line")
+    train.add_argument("--real", type=Path, metavar="DIR", help="real pictures, where nothing renders them")
+    train.add_argument(
+        "--guarantee",
+        type=_percent,
+        default=10.0,
+        metavar="PERCENT",
+        help="poor pictures allowed among the kept, with 95 %% confidence (default: 10)",
+    )
+    train.add_argument("--seed", type=int, default=0)
+
+    reuse = add("reuse", "measure what a deferred prompt can get, on a trained pair")
+    _candidates(reuse)
+    reuse.add_argument(
+        "--share", type=float, default=0.4, help="deferred share whose prompts are taken (0.4)"
+    )
+    reuse.add_argument("--count", type=int, default=24, metavar="N", help="how many of them (default: 24)")
+    reuse.add_argument("--pixels", action="store_true", help="hand the picture over, not the latent")
+    reuse.add_argument("--no-attention", action="store_true", help="leave cross-attention maps out")
 
     plan = add("plan", "threshold, batch sizes and workers for a load and a latency objective")
     _tables(plan)
@@ -141,6 +187,9 @@ def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     simulate.add_argument(
         "--keep-late", action="store_true", help="never drop requests that are late before they are begun"
+    )
+    simulate.add_argument(
+        "--queue", type=int, metavar="N", help="requests that may wait in one queue; more are refused"
     )
     simulate.add_argument("--seed", type=int, default=0)
     simulate.add_argument("--no-timeline", action="store_true", help="leave the timelines out of --json")

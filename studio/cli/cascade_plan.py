@@ -1,4 +1,4 @@
-"""`pareto-studio cascade`: plan, simulate, tables, benchmark."""
+"""`pareto-studio cascade`: plan, simulate, tables, benchmark; training is in `cascade_train`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 def cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     """One of the subcommands."""
+    if given.cascade in ("train", "reuse"):
+        from studio.cli import cascade_train
+
+        does = cascade_train.train if given.cascade == "train" else cascade_train.reuse
+        return does(given, home, terminal)
     return {"plan": _plan, "simulate": _simulate, "tables": _tables, "benchmark": _benchmark}[given.cascade](
         given, home, terminal
     )
@@ -80,7 +85,7 @@ def _changed(device: Device, given: argparse.Namespace) -> Device:
 
 def _plan(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.plan.planner import plan
-    from studio.plan.sentences import plan_sentences
+    from studio.plan.sentences import plan_sentences, serving_options
     from studio.plan.situation import Situation
 
     tables = read_tables(given, home)
@@ -99,9 +104,15 @@ def _plan(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     found = plan(situation)
     took = time.perf_counter() - start
     words = plan_sentences(situation, found)
-    terminal.document({"plan": asdict(found), "sentences": list(words), "seconds_computed": took})
+    options = serving_options(found)
+    terminal.document(
+        {"plan": asdict(found), "sentences": list(words), "serve": options, "seconds_computed": took}
+    )
     for sentence in words:
         terminal.say(escape(sentence))
+    if options and not terminal.machine:
+        for way in ("python run.py --serve", "python ray_app.py --address auto"):
+            terminal.console.print(f"Serve a package so: {way} {options}", markup=False, soft_wrap=True)
     terminal.say(f"[dim]Planned in {took * 1e3:.2f} ms.[/]")
     return 0
 
@@ -121,6 +132,7 @@ def _simulate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
         routing=given.routing,
         batch_wait=given.batch_wait / 1e3,
         drop_after=None if given.keep_late else 1.0,
+        queue_limit=given.queue,
         interval=given.interval,
         headroom=given.headroom,
         tail=given.tail,

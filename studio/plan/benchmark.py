@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from studio.plan.outcome import Outcome
@@ -17,7 +17,7 @@ from studio.plan.policies import POLICIES
 from studio.plan.sentences import quality, seconds
 from studio.plan.service import Service
 from studio.plan.simulator import simulate
-from studio.plan.situation import Situation, stage
+from studio.plan.situation import GOALS, Goal, Situation, stage
 from studio.plan.tables import Tables
 from studio.plan.traces import Trace, bursts, diurnal, poisson
 
@@ -25,6 +25,7 @@ LENGTH: Final = 350.0
 """Seconds of a trace."""
 SIZES: Final = (10, 1_000, 100_000)
 """Workers that the planner is timed for."""
+KINDS: Final = (1, 2, 3)
 _REPEATS: Final = 101
 
 
@@ -52,33 +53,80 @@ def markdown(
             f"{len(trace):,} requests; no policy took more than {slowest:.2f} s.",
         ]
         lines += ["", *rows(found), ""]
-    timings = {size: planning_seconds(tables, limit, mean, size) for size in SIZES}
-    lines += ["## Planner", "", "| Workers | Median of a plan | Slowest |", "|---|---|---|"]
+    timings = planner_timings(tables, limit, mean)
+    lines += ["## Planner", "", "| Workers | Kinds of device | Goal | Median of a plan | Slowest |"]
+    lines += ["|---|---|---|---|---|"]
     lines += [
-        f"| {size:,} | {middle * 1e3:.2f} ms | {most * 1e3:.2f} ms |"
-        for size, (middle, most) in timings.items()
+        f"| {one.workers:,} | {one.kinds} | {GOALS[one.goal]} | {one.median * 1e3:.2f} ms | "
+        f"{one.most * 1e3:.2f} ms |"
+        for one in timings
     ]
     document = {
         "latency": limit,
         "rate": mean,
         "policies": {name: [one.to_json(timeline=False) for one in found] for name, found in runs.items()},
-        "planner": {str(size): {"median": middle, "most": most} for size, (middle, most) in timings.items()},
+        "planner": [asdict(one) for one in timings],
     }
     return "\n".join(lines), document
 
 
-def planning_seconds(tables: Tables, latency: float, rate: float, workers: int) -> tuple[float, float]:
-    """Median and slowest of 101 plans for the first kind of device, the load growing with the workers."""
-    device = replace(tables.devices[0], workers=workers)
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of a plan, over `_REPEATS`."""
+
+    workers: int
+    kinds: int
+    """Of device: the tables' first one, and slower ones after it."""
+    goal: Goal
+    median: float
+    most: float
+
+
+def planner_timings(tables: Tables, latency: float, rate: float) -> list[Timing]:
+    """Every number of workers with each number of kinds; least cost, which may need a solver, with two."""
+    cases: list[tuple[int, Goal]] = [(kinds, "loss") for kinds in KINDS]
+    cases.append((2, "cost"))
+    return [
+        planning_seconds(tables, latency, rate, size, kinds, goal) for kinds, goal in cases for size in SIZES
+    ]
+
+
+def planning_seconds(
+    tables: Tables, latency: float, rate: float, workers: int, kinds: int = 1, goal: Goal = "loss"
+) -> Timing:
+    """Plans with the load growing with the workers; a further kind is half as slow again as the one before.
+
+    `cost` may lose half of what light alone loses.
+    """
+    first = tables.devices[0]
+    devices = tuple(
+        replace(
+            first,
+            name=f"kind {at + 1}",
+            workers=workers // kinds + (workers % kinds if at == 0 else 0),
+            light=first.light.scaled(1.25**at),
+            heavy=first.heavy.scaled(1.5**at),
+        )
+        for at in range(kinds)
+    )
     total = max(1, sum(one.workers for one in tables.devices))
-    situation = Situation((device,), tables.choices(), demand=0.8 * rate * workers / total, latency=latency)
+    choices = tables.choices()
+    share = 0.8 if goal == "loss" else 0.4
+    situation = Situation(
+        devices,
+        choices,
+        demand=share / kinds * rate * workers / total,
+        latency=latency,
+        goal=goal,
+        max_loss=None if goal == "loss" else float(choices.loss[0]) / 2,
+    )
     plan(situation)
     taken = []
-    for _ in range(_REPEATS):
+    for _ in range(_REPEATS if goal == "loss" else _REPEATS // 5):
         start = time.perf_counter()
         plan(situation)
         taken.append(time.perf_counter() - start)
-    return statistics.median(taken), max(taken)
+    return Timing(workers, kinds, goal, statistics.median(taken), max(taken))
 
 
 def _heavy_capacity(tables: Tables, latency: float) -> float:

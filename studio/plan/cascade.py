@@ -10,6 +10,8 @@ import numpy as np
 
 from studio.plan.deferral import Interval, Operation, Pairs
 from studio.plan.discrimination import Bin
+from studio.plan.guarantee import Guarantee
+from studio.plan.learning import Epoch
 from studio.plan.reuse import Reuse
 from studio.plan.worth import Worth
 
@@ -44,6 +46,8 @@ class Scorer:
     """`None` where every prompt has the same label."""
     worth: tuple[Worth, ...] = ()
     """Quality at a few deferred shares; none in files of earlier versions."""
+    roc: tuple[tuple[float, float], ...] = ()
+    """Corners of the held-out ROC curve: false and true positive rate; positive: light is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,10 @@ class Cascade:
     """How many labels are the user's own votes."""
     reuse: Reuse | None = None
     """What can be done with a deferred prompt, once measured."""
+    guarantees: tuple[Guarantee, ...] = ()
+    """For several rates; none in files of earlier versions."""
+    training: tuple[Epoch, ...] = ()
+    """In the order in which the epochs came; none in files of earlier versions."""
 
     @property
     def pairs(self) -> Pairs:
@@ -115,6 +123,7 @@ class Cascade:
                     Worth(at["share"], Interval(**at["quality"]), Interval(**at["gain"]))
                     for at in one.get("worth", ())
                 ),
+                tuple((false, true) for false, true in one.get("roc", ())),
             )
             for one in data["scorers"]
         ]
@@ -129,5 +138,7 @@ class Cascade:
             "reliability": tuple(Bin(**one) for one in data["reliability"]),
             "notes": tuple(data["notes"]),
             "reuse": Reuse.from_json(data["reuse"]) if data.get("reuse") else None,
+            "guarantees": tuple(Guarantee(**one) for one in data.get("guarantees", ())),
+            "training": tuple(Epoch(**one) for one in data.get("training", ())),
         }
         return cls(**{**data, **parts})

@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 1000
+_Z: Final = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,16 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+def wilson(count: int, total: int) -> Interval:
+    """A share with its 95 % interval (Wilson, 1927)."""
+    if total == 0:
+        return Interval(0.0, 0.0, 1.0)
+    share = count / total
+    middle = (share + _Z**2 / (2 * total)) / (1 + _Z**2 / total)
+    reach = _Z / (1 + _Z**2 / total) * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
+    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +93,11 @@ class Operation:
     quality: Interval
     control: float
     """Mean quality if the same share were deferred at random: what the scores must beat."""
+
+    @property
+    def deferred(self) -> Interval:
+        """f(t) with its 95 % interval over prompts."""
+        return wilson(self.heavy, self.light + self.heavy)
 
 
 def deferred_share(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
@@ -158,93 +174,16 @@ def nearest(scores: ArrayLike, threshold: float, count: int = 6) -> tuple[tuple[
     return tuple(int(index) for index in below), tuple(int(index) for index in above)
 
 
-def failure_bound(failures: int, trials: int, confidence: float = CONFIDENCE) -> float:
-    """One-sided upper Clopper-Pearson bound of a failure rate.
+def mistakes(
+    scores: ArrayLike, gains: ArrayLike, defer: ArrayLike, threshold: float, count: int = 6
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Indices of the worst mistakes either way, worst first: wrongly kept, and deferred for nothing.
 
-    Raises:
-        ValueError: counts that cannot be.
+    `gains` (n,) is heavy's quality minus light's, `defer` (n,) what should have been done.
     """
-    if not 0 <= failures <= trials or trials < 0:
-        raise ValueError(f"{failures} failures in {trials} trials cannot be.")
-    # Inside, because the window imports this module and must not wait for SciPy.
-    from scipy import stats
-
-    return 1.0 if failures == trials else float(stats.beta.ppf(confidence, failures + 1, trials - failures))
-
-
-def samples_needed(rate: float, share_bad: float = 0.0, confidence: float = CONFIDENCE) -> int | None:
-    """How many kept pictures show a failure rate under `rate` when `share_bad` of them fail.
-
-    `None` where no number does, because as many fail as may, or more than 100,000 are needed.
-    """
-    if share_bad >= rate:
-        return None
-    low, high = 0, 1
-    # Failures come whole: rounded up, so that the bound holds between the jumps too.
-    while failure_bound(math.ceil(share_bad * high), high, confidence) > rate:
-        low, high = high, 2 * high
-        if high > 100_000:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = failure_bound(math.ceil(share_bad * middle), middle, confidence) <= rate
-        low, high = (low, middle) if enough else (middle, high)
-    return high
-
-
-def needed_sentence(scores: ArrayLike, bad: ArrayLike, *, rate: float, confidence: float = CONFIDENCE) -> str:
-    """Where no threshold is safe: how many pairs the guarantee would take, as a sentence.
-
-    The estimate supposes that further pairs are like these: it takes the kept
-    share for which the fewest are needed.
-    """
-    values, wrong = np.asarray(scores, dtype=np.float64), np.asarray(bad, dtype=bool)
-    least = samples_needed(rate, 0.0, confidence)
-    head = (
-        f"To say with {confidence:.0%} confidence that at most {rate:.0%} of the kept pictures are poor, "
-        f"at least {least} kept pictures without a poor one are needed"
-    )
-    plans = []
-    for point in thresholds(values):
-        kept = values >= point
-        # A share that was seen in a handful of pictures says nothing about the next hundred.
-        if kept.sum() < min(20, 0.1 * values.size):
-            continue
-        needed = samples_needed(rate, float(wrong[kept].mean()), confidence)
-        if needed is not None:
-            plans.append(math.ceil(needed / kept.mean()))
-    if not plans:
-        return f"{head}; at every threshold more than {rate:.0%} are poor here, so more pairs would not help."
-    if min(plans) <= values.size:
-        return (
-            f"{head}, and the surest pictures hold too many poor ones; about {2 * values.size} pairs may do."
-        )
-    return f"{head}; with scores like these about {min(plans)} pairs would do, and there are {values.size}."
-
-
-def guarded_threshold(
-    scores: ArrayLike, bad: ArrayLike, *, rate: float, confidence: float = CONFIDENCE
-) -> float | None:
-    """The lowest threshold at which bad pictures among the kept stay under `rate`.
-
-    `bad` (n,) says which light pictures must not be kept.  Thresholds are
-    tested from the strictest down and the scan ends at the first failure, so
-    the confidence holds for the whole scan (fixed-sequence test; acceptance
-    bound as in arXiv 2603.14623).  `None`: too few pairs, or none is safe.
-
-    Raises:
-        ValueError: a score that is not finite.
-    """
-    values, wrong = np.asarray(scores, dtype=np.float64), np.asarray(bad, dtype=bool)
-    if not np.isfinite(values).all():
-        raise ValueError("A score is not a finite number; train the discriminator again.")
-    safe: float | None = None
-    for point in thresholds(values)[::-1]:
-        kept = values >= point
-        trials = int(kept.sum())
-        if failure_bound(0, trials, confidence) > rate:
-            continue
-        if failure_bound(int(wrong[kept].sum()), trials, confidence) > rate:
-            break
-        safe = float(point)
-    return safe
+    values, gain, should = np.asarray(scores), np.asarray(gains), np.asarray(defer, dtype=bool)
+    kept = values >= threshold
+    worst = np.argsort(-gain, kind="stable")
+    wrongly = worst[(kept & should)[worst]][:count]
+    in_vain = worst[::-1][(~kept & ~should)[worst[::-1]]][:count]
+    return tuple(int(at) for at in wrongly), tuple(int(at) for at in in_vain)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from studio.plan.deferral import CONFIDENCE, RESAMPLES, Interval
+from studio.plan.deferral import CONFIDENCE, RESAMPLES, Interval, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,11 @@ class Bin:
     """Mean score."""
     found: float
     """Share of the positive class."""
+
+    @property
+    def interval(self) -> Interval:
+        """Of what was found, 95 %."""
+        return wilson(round(self.found * self.count), self.count)
 
 
 def _area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
@@ -49,6 +54,23 @@ def roc_auc(
             areas.append(_area(labels[drawn], values[drawn]))
     low, high = np.quantile(areas, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(_area(labels, values), float(low), float(high))
+
+
+def roc_curve(positive: ArrayLike, scores: ArrayLike, points: int = 51) -> tuple[tuple[float, float], ...]:
+    """False and true positive rate from (0, 0) to (1, 1), in at most `points` corners.
+
+    Equal scores are one step.  Empty where one class is absent.
+    """
+    labels, values = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
+    if labels.all() or not labels.any():
+        return ()
+    order = np.argsort(-values, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(values[order])), labels.size - 1)
+    hits, misses = np.cumsum(labels[order])[last], np.cumsum(~labels[order])[last]
+    true = np.append(0.0, hits / labels.sum())
+    false = np.append(0.0, misses / (~labels).sum())
+    kept = np.unique(np.round(np.linspace(0, true.size - 1, min(points, true.size))).astype(int))
+    return tuple(zip(false[kept].tolist(), true[kept].tolist(), strict=True))
 
 
 def reliability(positive: ArrayLike, scores: ArrayLike, bins: int = 5) -> tuple[Bin, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.plan.deferral import CONFIDENCE, Interval
+from studio.plan.deferral import CONFIDENCE, Interval, wilson
 from studio.plan.quality import QualityByPrompt, QualityByShare
 from studio.plan.tables import Tables
 from studio.plan.traces import Trace
@@ -23,7 +23,6 @@ FALLBACK: Final = 2
 """Deferred, but answered with the light picture, since heavy would have been late."""
 DROPPED: Final = 3
 
-_Z: Final = 1.959963984540054
 _RESAMPLES: Final = 400
 
 
@@ -115,16 +114,6 @@ class Outcome:
                 for step in self.steps
             ]
         return made
-
-
-def wilson(count: int, total: int) -> Interval:
-    """A share with its 95 % interval (Wilson, 1927)."""
-    if total == 0:
-        return Interval(0.0, 0.0, 1.0)
-    share = count / total
-    middle = (share + _Z**2 / (2 * total)) / (1 + _Z**2 / total)
-    reach = _Z / (1 + _Z**2 / total) * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
-    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 def outcome(

@@ -53,8 +53,8 @@ class Reuse:
         )
         return (*late, *(arm for arm in self.arms if arm.kind == "heavy"))
 
-    def verdict(self, margin: float) -> str:
-        """Whether starting from the light latent is shown to be worth it, as a sentence."""
+    def best(self, margin: float) -> Arm | None:
+        """The quickest start from the light latent shown to keep heavy's quality within the margin."""
         whole = next(arm for arm in self.arms if arm.kind == "heavy")
         safe = [
             arm
@@ -63,12 +63,17 @@ class Reuse:
             and arm.against.low >= -margin
             and arm.seconds.value < whole.seconds.value
         ]
-        if not safe:
+        return min(safe, key=lambda arm: arm.seconds.value, default=None)
+
+    def verdict(self, margin: float) -> str:
+        """Whether starting from the light latent is shown to be worth it, as a sentence."""
+        whole = next(arm for arm in self.arms if arm.kind == "heavy")
+        best = self.best(margin)
+        if best is None:
             return (
                 f"No strength is shown to keep the heavy model's quality within {margin * 100:.3g} points in "
                 "less time: start heavy from the beginning."
             )
-        best = min(safe, key=lambda arm: arm.seconds.value)
         saved = 1 - best.seconds.value / whole.seconds.value
         return (
             f"Started from the light latent at strength {best.strength:.2g}, heavy takes {saved:.0%} less "

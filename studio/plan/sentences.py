@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from studio.plan.outcome import Outcome
 from studio.plan.situation import Plan, Situation
+
+MOST_PROCESSES: Final = 256
+"""That a package starts for each model."""
 
 
 def seconds(value: float) -> str:
@@ -65,6 +70,18 @@ def plan_sentences(situation: Situation, plan: Plan) -> tuple[str, ...]:
     if not plan.exact:
         made.append("With several kinds of device this is at most a rounding of one worker from the best.")
     return tuple(made)
+
+
+def serving_options(plan: Plan) -> str:
+    """Options of `run.py --serve` and `ray_app.py`; empty for mixed devices or too many workers."""
+    if len(plan.allocations) != 1 or max(plan.light_workers, plan.heavy_workers) > MOST_PROCESSES:
+        return ""
+    one = plan.allocations[0]
+    return (
+        f"--threshold {plan.threshold:.6g} --light-workers {max(1, one.light_workers)} --light-batch "
+        f"{max(1, one.light_batch)} --heavy-workers {max(1, one.heavy_workers)} --heavy-batch "
+        f"{max(1, one.heavy_batch)}"
+    )
 
 
 def outcome_sentence(found: Outcome) -> str:

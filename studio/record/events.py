@@ -320,6 +320,16 @@ class JobProgress(Data):
     doing: str
 
 
+class JobPoint(Data):
+    """A point of a curve that grows while a job goes on, such as an epoch of training."""
+
+    job: int
+    curve: str
+    at: int
+    values: dict[str, float | None]
+    """By series; `None` where this one has no value here."""
+
+
 class JobDone(Data):
     job: int
     result: dict[str, Any]
@@ -374,6 +384,7 @@ EVENTS: Final[dict[str, type[Data]]] = {
     "run.resumed": RunResumed,
     "run.finished": RunFinished,
     "job.progress": JobProgress,
+    "job.point": JobPoint,
     "job.done": JobDone,
     "job.failed": JobFailed,
     "worker.ready": WorkerReady,
@@ -381,7 +392,7 @@ EVENTS: Final[dict[str, type[Data]]] = {
 }
 TYPES: Final = {model: name for name, model in EVENTS.items()}
 TRANSIENT: Final = frozenset(
-    {"job.progress", "job.done", "job.failed", "worker.ready", "vitals", "llm.delta"}
+    {"job.progress", "job.point", "job.done", "job.failed", "worker.ready", "vitals", "llm.delta"}
 )
 """Types that are printed but not journalled; their `seq` is 0."""
 

@@ -31,12 +31,14 @@ class Job(QObject):
 
     Signals:
         progress(done, total, doing)
+        point(curve, at, values): one more point of a curve that grows while it works.
         done(result)
         failed(text, detail): one sentence, and the rest for the log.
         ended(): after done or failed.
     """
 
     progress = Signal(int, int, str)
+    point = Signal(str, int, dict)
     done = Signal(dict)
     failed = Signal(str, str)
     ended = Signal()
@@ -230,6 +232,9 @@ class Worker(QObject):
             case ev.JobProgress():
                 if job := self._jobs.get(data.job):
                     job.progress.emit(data.done, data.total, data.doing)
+            case ev.JobPoint():
+                if job := self._jobs.get(data.job):
+                    job.point.emit(data.curve, data.at, data.values)
             case ev.JobDone():
                 if job := self._jobs.pop(data.job, None):
                     job.done.emit(data.result)

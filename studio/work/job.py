@@ -20,6 +20,14 @@ def _silent(_done: int, _total: int, _doing: str) -> None:
     return
 
 
+OnPoint = Callable[[str, int, dict[str, float | None]], None]
+"""`(curve, at, values)`."""
+
+
+def _unseen(_curve: str, _at: int, _values: dict[str, float | None]) -> None:
+    return
+
+
 def _unheard(_event: Event) -> None:
     return
 
@@ -34,6 +42,7 @@ class Job:
     cancelled: threading.Event = field(default_factory=threading.Event)
     emit: Callable[[Event], None] = _unheard
     """Where events go once they are in the journal."""
+    on_point: OnPoint = _unseen
     control: Control = field(default_factory=Control)
     """How a run hears of pause and stop."""
 
@@ -45,6 +54,10 @@ class Job:
         """
         self.check()
         self.on_progress(done, total, doing)
+
+    def point(self, curve: str, at: int, values: dict[str, float | None]) -> None:
+        """Tell the user one more point of a curve that grows while the job goes on."""
+        self.on_point(curve, at, values)
 
     def check(self) -> None:
         """Raises `Cancelled` once the user gave the job up."""

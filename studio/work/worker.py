@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from studio import __version__
 from studio.errors import ProtocolError
 from studio.record import folders
-from studio.record.events import JobDone, JobFailed, JobProgress, Notice, Vitals, WorkerReady
+from studio.record.events import JobDone, JobFailed, JobPoint, JobProgress, Notice, Vitals, WorkerReady
 from studio.record.protocol import PROTOCOL, Request, decode_request
 from studio.work.commands import COMMANDS, perform
 from studio.work.control import Control
@@ -183,7 +183,10 @@ class Worker:
         def progress(done: int, total: int, doing: str) -> None:
             self._output.tell(JobProgress(job=number, done=done, total=total, doing=doing))
 
-        task = Task(request, Job(self._home, number, progress))
+        def point(curve: str, at: int, values: dict[str, float | None]) -> None:
+            self._output.tell(JobPoint(job=number, curve=curve, at=at, values=values))
+
+        task = Task(request, Job(self._home, number, progress, on_point=point))
         self._open[number] = task
         if not COMMANDS[request.command].heavy:
             self._light.put(task)

@@ -84,6 +84,18 @@ def test_light_and_heavy_by_score_with_the_same_answers_as_the_server(cluster: C
     assert asyncio.run(send(cluster, "POST", "/v1/images/generations", b"nonsense")).status == 400
     big = b'{"prompt": "' + b"x" * (2 << 20) + b'"}'
     assert asyncio.run(send(cluster, "POST", "/v1/images/generations", big)).status == 413
+    assert endless(cluster) == 413
+
+
+def endless(cluster: Cluster) -> int:
+    """The status for a body that comes in pieces and never says how long it will be."""
+    with socket.create_connection(("127.0.0.1", cluster.port), timeout=20) as client:
+        client.sendall(
+            b"POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        client.sendall(piece * 18 + b"0\r\n\r\n")
+        return int(client.recv(4096).split()[1])
 
 
 def test_the_threshold_is_pushed_by_a_method_call(cluster: Cluster) -> None:

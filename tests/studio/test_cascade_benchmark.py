@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from studio.plan.deferral import Pairs
-from studio.work.cascade.benchmark import CERTIFIED_ON, Trial, certify, choose, main, rows
+from studio.errors import CascadeError
+from studio.plan.deferral import Interval, Pairs
+from studio.plan.reuse import Arm, Reuse
+from studio.work.cascade.benchmark import Trial, main, pairs_from_light, report, rows, strength_of, try_out
+from studio.work.cascade.claim import CERTIFIED_ON, Option, certify, choose, kept_sentence
+from tests.studio.cascade_run import run_with_pair, trained
 
 
 def drawn(count: int, seed: int, sharp: float = 1.0) -> tuple[Pairs, np.ndarray]:
@@ -44,6 +51,68 @@ def test_a_loss_is_not_shown_and_few_captions_certify_nothing() -> None:
     assert few.bound == 0
     assert not few.held
     assert "takes 1200 captions" in few.sentence()
+
+
+def late_start(pairs: Pairs, lost: float) -> Option:
+    return Option("from the light latent", pairs.heavy_quality - lost, np.full(len(pairs), 0.5))
+
+
+def test_deferred_prompts_that_start_late_take_their_own_time_and_lose_their_own_quality() -> None:
+    pairs, fresh = drawn(600, 0)[0], drawn(CERTIFIED_ON, 1)[0]
+    whole = certify(fresh, choose(pairs, CERTIFIED_ON))
+    threshold = choose(pairs, CERTIFIED_ON, late_start(pairs, 0.0))
+    claim = certify(fresh, threshold, option=late_start(fresh, 0.0))
+    assert claim.held
+    assert claim.time.value == pytest.approx(0.11 + claim.share * 0.5)
+    assert claim.time.high < whole.time.low
+    assert claim.sentence().endswith("Deferred prompts: heavy from the light latent.")
+    lost = certify(fresh, threshold, option=late_start(fresh, 0.05))
+    assert lost.difference.value < claim.difference.value - 0.01
+    assert "not shown" in lost.sentence()
+
+
+def test_the_kept_pictures_of_fresh_captions_are_counted_at_a_threshold_chosen_before() -> None:
+    pairs, bad = drawn(CERTIFIED_ON, 3)
+    kept = pairs.scores >= 0.6
+    said = kept_sentence(pairs, 0.6, 0.05)
+    assert f"{int((kept & bad).sum())} of {int(kept.sum())} kept pictures" in said
+
+
+def test_an_option_is_a_strength_or_the_one_that_was_shown_to_be_worth_it(tmp_path: Path) -> None:
+    cascade = trained(run_with_pair(tmp_path / "r"))
+    assert strength_of("heavy", cascade) is None
+    assert strength_of("strength:0.4", cascade) == 0.4
+    for wrong in ("strength:2", "strength", "attention", "0.5"):
+        with pytest.raises(CascadeError, match="no option"):
+            strength_of(wrong, cascade)
+    with pytest.raises(CascadeError, match="--reuse 48"):
+        strength_of("best", cascade)
+
+    def arm(strength: float | None, seconds: float, low: float) -> Arm:
+        spread = Interval(seconds, seconds, seconds)
+        kind = "heavy" if strength is None else "strength"
+        return Arm(kind, "", strength, 4, spread, spread, Interval(0, low, 0.01))  # type: ignore[arg-type]
+
+    arms = (arm(None, 1.0, 0), arm(0.3, 0.3, -0.2), arm(0.5, 0.5, -0.01), arm(0.8, 0.8, 0.0))
+    measured = replace(cascade, reuse=Reuse(0.4, "latents", (), (), arms))
+    assert strength_of("best", measured) == 0.5
+
+
+@pytest.mark.slow
+def test_a_cascade_that_starts_heavy_from_the_light_latent_is_tried_end_to_end(tmp_path: Path) -> None:
+    run = run_with_pair(tmp_path / "r")
+    cascade = trained(run)
+    pairs, option = pairs_from_light(run, cascade, 0.5)
+    assert len(pairs) == len(option.quality) == len(cascade.samples)
+    assert np.median(option.seconds) < np.median(pairs.heavy_seconds)
+    trial = try_out(run, cascade, 24, strength=0.5)
+    assert trial.option is not None
+    claim = certify(trial.pairs, 0.5, option=trial.option)
+    text = report(replace(cascade, guarded=0.5), trial, claim, "a machine")
+    assert "from the light latent, strength 0.5" in text
+    assert "Clopper-Pearson" in text
+    with pytest.raises(CascadeError, match="none of its 8 steps"):
+        try_out(run, cascade, 24, strength=0.01)
 
 
 def test_the_bound_is_right_as_often_as_it_says() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.package.serving.options import add_arguments
 from studio.cli import main, parser
 from studio.plan.benchmark import rows, side_by_side, three_traces
 from studio.plan.service import Service
@@ -47,6 +49,11 @@ def test_a_plan_is_told_to_people_and_machines(files: list[str], capfd: pytest.C
     assert found["plan"]["allocations"][0]["device"] == "worker"
     assert 0 < found["plan"]["share"] <= 1
     assert found["seconds_computed"] < 1
+    only = found["plan"]["allocations"][0]
+    assert f"--heavy-workers {only['heavy_workers']} --heavy-batch {only['heavy_batch']}" in found["serve"]
+    served = argparse.ArgumentParser()
+    add_arguments(served)
+    assert served.parse_args(found["serve"].split()).light_workers == only["light_workers"]
     fewest = json.loads(asked([*line, "--json", "--goal", "workers", "--max-loss", "0.05"], capfd)[1])
     assert (
         fewest["plan"]["allocations"][0]["heavy_workers"] < found["plan"]["allocations"][0]["heavy_workers"]
@@ -98,6 +105,9 @@ def test_what_cannot_be_done_is_one_sentence_each(
         (["simulate", *files, *common, "--trace", "poisson:x"], "is no trace"),
         (["simulate", *files, *common, "--trace", "poisson:5:10", "--policy", "magic"], "no policy magic"),
         (["simulate", *files, *common, "--trace", "poisson:5:10", "--lose", "3:9"], "no worker 9"),
+        (["simulate", *files, *common, "--trace", "poisson:5:10", "--queue", "0"], "at least one request"),
+        (["train", "none", "--home", str(tmp_path)], "no run none"),
+        (["reuse", "none", "--home", str(tmp_path)], "no run none"),
     ):
         status, _, err = asked(line, capfd)
         assert status == 1, line
@@ -114,6 +124,7 @@ def test_what_cannot_be_done_is_one_sentence_each(
         ["cascade", "plan", "--slo", "1", "--rate", "1", "--workers", "few"],
         ["cascade", "plan", "--slo", "1", "--rate", "1", "--tail", "2"],
         ["cascade", "simulate", "--slo", "1", "--trace", "t", "--lose", "x"],
+        ["cascade", "train", "--guarantee", "0"],
     ],
 )
 def test_a_wrong_cascade_line_ends_with_2(line: list[str]) -> None:

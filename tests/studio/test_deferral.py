@@ -12,13 +12,13 @@ from studio.plan.deferral import (
     Pairs,
     curve,
     deferred_share,
-    failure_bound,
-    guarded_threshold,
+    mistakes,
     nearest,
     operate,
     thresholds,
 )
-from studio.plan.discrimination import brier, reliability, roc_auc
+from studio.plan.discrimination import brier, reliability, roc_auc, roc_curve
+from studio.plan.guarantee import failure_bound, guarantee
 
 
 @pytest.fixture
@@ -102,15 +102,80 @@ def test_a_guarded_threshold_keeps_bad_pictures_under_the_rate() -> None:
     generator = np.random.default_rng(5)
     scores = generator.random(2000)
     bad = generator.random(2000) > scores
-    point = guarded_threshold(scores, bad, rate=0.1)
-    assert point is not None
+    found = guarantee(scores, bad, rate=0.1)
+    assert found.threshold is not None
     fresh = generator.random(20_000)
     wrong = generator.random(20_000) > fresh
-    assert wrong[fresh >= point].mean() <= 0.1
+    assert wrong[fresh >= found.threshold].mean() <= 0.1
+    assert (found.kept, found.poor) == (
+        (scores >= found.threshold).sum(),
+        bad[scores >= found.threshold].sum(),
+    )
+    assert failure_bound(found.poor, found.kept) == found.bound <= 0.1
+    assert f"{found.poor} of {found.kept} were (2000 pairs" in found.sentence()
+
+
+def test_scanning_all_thresholds_breaks_the_promise_no_oftener_than_one_time_in_twenty() -> None:
+    # Three in ten are poor whatever the score says, so a promise of less is a false one.
+    broken = naive = 0
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        scores, bad = generator.random(300), generator.random(300) < 0.3
+        broken += guarantee(scores, bad, rate=0.29).threshold is not None
+        naive += any(
+            failure_bound(int(bad[scores >= at].sum()), int((scores >= at).sum())) <= 0.29
+            for at in thresholds(scores)
+        )
+    assert broken <= 300 * 0.05 + 3 * (300 * 0.05 * 0.95) ** 0.5
+    assert naive > 30  # what a scan without the correction would have promised
+
+
+def test_one_poor_picture_among_the_surest_does_not_end_the_search() -> None:
+    scores = np.linspace(0, 1, 600)
+    bad = np.zeros(600, bool)
+    bad[[-3, *range(0, 250, 5)]] = True
+    found = guarantee(scores, bad, rate=0.1)
+    assert found.kept > 350
+    assert found.poor >= 1
 
 
 def test_no_threshold_is_safe_with_too_few_pairs() -> None:
-    assert guarded_threshold(np.linspace(0, 1, 10), np.zeros(10), rate=0.05) is None
+    found = guarantee(np.linspace(0, 1, 10), np.zeros(10), rate=0.05)
+    assert found.threshold is None
+    assert "at least 59 kept pictures" in found.sentence()
+    with pytest.raises(ValueError, match="cannot be promised"):
+        guarantee([0.1, 0.2], [True, False], rate=1.5)
+
+
+def test_the_worst_mistakes_are_those_that_cost_most_either_way() -> None:
+    scores = [0.9, 0.8, 0.7, 0.2, 0.1, 0.3]
+    gains = [0.5, 0.1, 0.6, -0.4, 0.0, 0.7]
+    defer = [True, False, True, False, False, True]
+    assert mistakes(scores, gains, defer, 0.5) == ((2, 0), (3, 4))
+    assert mistakes(scores, gains, defer, 0.5, count=1) == ((2,), (3,))
+    assert mistakes(scores, gains, defer, 0.0) == ((5, 2, 0), ())
+
+
+def test_the_deferred_share_has_an_interval(pairs: Pairs) -> None:
+    found = operate(pairs, 0.25).deferred
+    assert found.value == 0.5
+    assert found.low == pytest.approx(0.15, abs=0.01)  # Wilson, 2 of 4
+    assert found.high == pytest.approx(0.85, abs=0.01)
+
+
+def test_a_roc_curve_has_the_area_that_is_said_of_it() -> None:
+    generator = np.random.default_rng(1)
+    scores = generator.random(900)
+    labels = generator.random(900) < scores
+    corners = np.array(roc_curve(labels, scores))
+    assert corners[0].tolist() == [0, 0]
+    assert corners[-1].tolist() == [1, 1]
+    assert len(corners) == 51
+    area = roc_auc(labels, scores, resamples=10)
+    assert area is not None
+    assert np.trapezoid(corners[:, 1], corners[:, 0]) == pytest.approx(area.value, abs=0.01)
+    assert roc_curve([1, 0, 1], [0.5, 0.5, 0.5]) == ((0.0, 0.0), (1.0, 1.0))  # equal scores: a diagonal
+    assert roc_curve([1, 1], [0.1, 0.2]) == ()
 
 
 @pytest.mark.parametrize(

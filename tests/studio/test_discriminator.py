@@ -7,6 +7,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,22 +20,18 @@ from studio.errors import Cancelled, CascadeError
 from studio.plan.cascade import Cascade
 from studio.plan.deferral import operate
 from studio.plan.discrimination import roc_auc
+from studio.plan.learning import Epoch, stages
 from studio.plan.votes import least_sure
 from studio.record.journal import Journal
 from studio.record.state import RunState
 from studio.record.votes import Preferred, Vote, keep, votes
 from studio.work.cascade import network, real
+from studio.work.cascade.labels import Quality, cheap_light, measured
+from studio.work.cascade.learned import ITSELF
 from studio.work.cascade.pictures import Album, _Shelf
+from studio.work.cascade.prompts import CAPTIONS, SEEDS, Asked, practice_prompts
 from studio.work.cascade.real import EPOCHS
-from studio.work.discriminator import (
-    CAPTIONS,
-    SEEDS,
-    _Asked,
-    _practice_prompts,
-    _Quality,
-    discriminator,
-    train,
-)
+from studio.work.discriminator import discriminator, train
 from studio.work.job import Job
 from tests.studio.recorded_run import add, begin
 
@@ -109,7 +107,12 @@ def test_a_pair_becomes_a_cascade_that_survives_interruption_and_is_answered_at_
     assert len(kept) >= 18
 
     told: list[tuple[int, int, str]] = []
-    job = Job(home=tmp_path, on_progress=lambda *said: told.append(said))
+    drawn: list[tuple[str, int, dict[str, float | None]]] = []
+    job = Job(
+        home=tmp_path,
+        on_progress=lambda *said: told.append(said),
+        on_point=lambda *point: drawn.append(point),
+    )
     result = discriminator(job, "r", "c001", "c002", count=COUNT)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert max(done / total for done, total, _ in told if total) == 1
@@ -128,20 +131,34 @@ def test_a_pair_becomes_a_cascade_that_survives_interruption_and_is_answered_at_
     assert (light.heavy, heavy.light) == (0, 0)
     assert heavy.seconds.value > light.seconds.value + 0.02
     assert heavy.quality.value > light.quality.value
+    trained = [each[0].stage for each in stages(cascade.training) if each[0].stage != "practice"]
+    assert trained == [
+        "real against generated",
+        *(f"fold {at + 1}" for at in range(network.FOLDS)),
+        "all pairs",
+    ]
+    assert [(curve, at, values["held"]) for curve, at, values in drawn] == [
+        (one.stage, one.number, one.held) for one in cascade.training
+    ]
+    assert all(one.held is not None for one in cascade.training if one.stage.startswith("fold"))
+    assert [one.rate for one in cascade.guarantees] == [0.02, 0.05, 0.1, 0.15, 0.2, 0.3]
+    assert all(one.pairs == COUNT and one.sentence() for one in cascade.guarantees)
+    assert all(scorer.roc[0] == (0, 0) and scorer.roc[-1] == (1, 1) for scorer in cascade.scorers)
     assert [one.name for one in cascade.scorers] == [
         "discriminator",
         "real against generated",
         "words alone",
+        ITSELF,
         "caption length",
         "random",
     ]
-    length = cascade.scorers[3].auc
+    length = cascade.scorers[4].auc
     assert length is not None
     assert length.value > 0.7  # here hard captions are the long ones
     for scorer in cascade.scorers:
         assert [at.share for at in scorer.worth] == [0.2, 0.4, 0.6]
         assert all(light.quality.value <= at.quality.value <= heavy.quality.value for at in scorer.worth)
-    by_length = cascade.scorers[3].worth[1]
+    by_length = cascade.scorers[4].worth[1]
     assert by_length.gain.low > 0  # two groups or none are missing, and the words say which
     assert (run / cascade.folder / "discriminator.safetensors").is_file()
 
@@ -287,13 +304,20 @@ def test_training_stops_early_only_where_enough_pictures_can_be_held_out(
     rng = torch.Generator().manual_seed(0)
     pixels, words = torch.rand(48, 3, 64, 64, generator=rng), torch.rand(48, 256, generator=rng)
     chance = (torch.rand(48, generator=rng) < 0.5).float()
-    ticks: list[int] = []
+    ticks: list[Epoch | None] = []
     torch.manual_seed(0)
-    found = network.fit(pixels, words, chance, 12, lambda: ticks.append(1))
+    found = network.fit(pixels, words, chance, 12, ticks.append, stage="chance")
     assert len(ticks) == 12  # the bar fills up all the same
     assert 1 <= found.taken < 12
+    heard = [epoch for epoch in ticks if epoch is not None]
+    assert len(heard) < 12
+    assert min(heard, key=lambda epoch: epoch.held or 0.0).number == found.taken
     monkeypatch.setattr(network, "HELD_LEAST", 60)
-    assert network.fit(pixels, words, chance, 2, lambda: None).taken == 2
+    ticks.clear()
+    rows = (pixels[:8], words[:8], chance[:8])
+    last = network.fit(pixels, words, chance, 2, ticks.append, stage="all", watched=rows)
+    assert last.taken == 2  # what is only watched stops nothing
+    assert all(epoch is not None and epoch.held is not None for epoch in ticks)
 
 
 def test_too_few_prompts_are_refused(run: Path) -> None:
@@ -361,22 +385,49 @@ def test_calibration_recovers_probabilities_from_stretched_logits_and_ignores_no
     assert weights[1] < 0.1
 
 
-def test_practice_is_on_other_prompts_and_only_where_light_is_cheap(run: Path) -> None:
-    state = RunState.replay(Journal.read(run))
-    assert state.started is not None
-    asked = _Asked(tuple(captions(24, CAPTIONS, hard=True)), tuple(range(24)), (True,) * 24)
-    quality = _Quality("adherence", np.ones(24), np.ones(24))
+def test_practice_is_on_other_prompts_and_only_where_light_is_cheap() -> None:
+    asked = Asked(tuple(captions(24, CAPTIONS, hard=True)), tuple(range(24)), (True,) * 24)
+    quality = Quality("adherence", np.ones(24), np.ones(24))
 
     def albums(light: float) -> tuple[Album, Album]:
         blank = np.zeros((24, 8, 8, 3), np.uint8)
         return Album(blank, np.full(24, light), ()), Album(blank, np.full(24, 0.1), ())
 
-    prompts, seeds = _practice_prompts(asked, albums(0.01), quality, 0)
+    prompts, seeds = practice_prompts(asked, 0)
     assert len(prompts) == len(seeds) == len(set(prompts)) > 80
     assert not set(prompts) & set(asked.prompts)
     assert not set(seeds) & set(asked.seeds)
-    assert _practice_prompts(asked, albums(0.05), quality, 0) == ((), ())
-    assert _practice_prompts(asked, albums(0.01), replace(quality, metric="likeness"), 0) == ((), ())
+    assert cheap_light(asked, albums(0.01), quality)
+    assert not cheap_light(asked, albums(0.05), quality)
+    assert not cheap_light(asked, albums(0.01), replace(quality, metric="likeness"))
+
+
+def test_without_adherence_quality_is_lpips_where_its_weights_are_and_haarpsi_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from engines.measure import images
+
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 256, (40, 32, 32, 3), np.uint8)
+    albums = (Album(first, np.ones(40), ()), Album(first[::-1].copy(), np.ones(40), ()))
+    asked = Asked(("x",) * 40, tuple(range(40)), (None,) * 40)
+    model: Any = SimpleNamespace(path=tmp_path)
+    monkeypatch.setattr(images, "lpips_available", lambda: (False, "LPIPS needs a file."))
+    plain = measured(model, asked, albums)
+    np.testing.assert_allclose(plain.light, images.haarpsi(first, first[::-1].copy()))
+    assert plain.notes[1] == "LPIPS needs a file."
+    sizes = []
+
+    def distance(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        sizes.append(len(some))
+        return np.abs(some.astype(float) - others).mean((1, 2, 3)) / 255
+
+    monkeypatch.setattr(images, "lpips_available", lambda: (True, ""))
+    monkeypatch.setattr(images, "lpips", distance)
+    found = measured(model, asked, albums)
+    assert "1 - LPIPS" in found.notes[0]
+    assert sizes == [16, 16, 8]  # a few at a time: large pictures would not fit together
+    assert found.light[0] == pytest.approx(1 - distance(first[:1], first[-1:])[0])
 
 
 @pytest.mark.slow

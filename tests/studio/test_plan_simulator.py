@@ -16,7 +16,8 @@ from scipy import stats
 
 from studio.errors import PlanError
 from studio.plan.control import Decision, Observation, Routing
-from studio.plan.outcome import DROPPED, FALLBACK, HEAVY, LIGHT, wilson
+from studio.plan.deferral import wilson
+from studio.plan.outcome import DROPPED, FALLBACK, HEAVY, LIGHT
 from studio.plan.policies import POLICIES
 from studio.plan.profile import Device, Profile
 from studio.plan.service import Service, WorkerLoss

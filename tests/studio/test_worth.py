@@ -9,13 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.plan.deferral import (
-    Interval,
-    failure_bound,
-    guarded_threshold,
-    needed_sentence,
-    samples_needed,
-)
+from studio.plan.deferral import Interval
+from studio.plan.guarantee import failure_bound, guarantee, needed_sentence, samples_needed
 from studio.plan.reuse import Arm, Reuse
 from studio.plan.worth import deferred, worth
 from studio.record.votes import FILE, Vote, keep, votes
@@ -48,7 +43,7 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         worth([0.1, np.nan], [1, 1], [1, 1])
     with pytest.raises(ValueError, match="finite"):
-        guarded_threshold([0.1, np.nan], [False, True], rate=0.1)
+        guarantee([0.1, np.nan], [False, True], rate=0.1)
 
 
 @pytest.mark.parametrize(("rate", "least"), [(0.1, 29), (0.05, 59), (0.01, 299)])

@@ -141,12 +141,12 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
         async def __call__(self, request: Any) -> Any:
             for drawer in self._drawers:
                 await drawer.learn()
-            if int(request.headers.get("content-length", "0")) > BODY_LIMIT:
+            body = await _body(request)
+            if body is None:
                 text = f"The request is larger than {BODY_LIMIT >> 20} MiB; send less."
                 answer = refuse(Refusal(413, "too_large", text))
             else:
                 headers = {name.lower(): value for name, value in request.headers.items()}
-                body = await request.body()
                 answer = await self._api(Request(request.method, request.url.path, headers, body))
             response = importlib.import_module("starlette.responses").Response
             return response(answer.body, answer.status, dict(answer.headers), answer.type)
@@ -276,6 +276,18 @@ class Replicas:
         self.seconds[found.batch] = (1 - _WEIGHT) * known + _WEIGHT * seconds
         self.metrics.observe("batch_size", found.batch, engine=self.name)
         self.metrics.observe("batch_seconds", seconds, engine=self.name)
+
+
+async def _body(request: Any) -> bytes | None:
+    """What was sent, or `None` as soon as it is too much, whether its length was announced or not."""
+    if int(request.headers.get("content-length", "0")) > BODY_LIMIT:
+        return None
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BODY_LIMIT:
+            return None
+    return bytes(body)
 
 
 def _died(error: Exception) -> bool:

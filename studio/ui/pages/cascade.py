@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
-    QHBoxLayout,
-    QHeaderView,
-    QPushButton,
-    QSlider,
-    QSplitter,
-    QTableWidget,
-    QTableWidgetItem,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QComboBox, QPushButton, QTabWidget
 
 from studio.plan.cascade import Cascade
-from studio.plan.deferral import Interval, Operation, nearest
 from studio.plan.measured import Speed, measured_tables
 from studio.plan.tables import Tables
 from studio.ui import text
@@ -32,24 +16,21 @@ from studio.ui.actions import Commands
 from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.models.run import Changes
+from studio.ui.pages.cascade_discriminator import CascadeDiscriminator
 from studio.ui.pages.cascade_planner import CascadePlanner
 from studio.ui.pages.cascade_reuse import CascadeReuse
+from studio.ui.pages.cascade_threshold import CascadeThreshold
 from studio.ui.pages.cascade_votes import CascadeVotes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
-from studio.ui.widgets.curves import DeferralCurves
-from studio.ui.widgets.fields import real
-from studio.ui.widgets.labels import Figure, label
+from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Empty
-from studio.ui.widgets.sheet import Cell, Sheet
 
 TARGETS = {
     "better": "Heavy beats light",
     "votes": "… and your votes",
     "real": "Real against generated",
 }
-NEAR = 8
-"""Pictures shown on each side of the threshold."""
 
 
 class CascadePage(Page):
@@ -70,53 +51,17 @@ class CascadePage(Page):
         )
         self._empty.button.clicked.connect(lambda: desk.step_wanted.emit("evolve"))
         self.column.addWidget(self._empty, 1)
-        self._body = QWidget()
-        body = QVBoxLayout(self._body)
-        body.setContentsMargins(0, 0, 0, 0)
-        body.setSpacing(6)
-        upper = QHBoxLayout()
-        upper.setSpacing(16)
-        graph = QVBoxLayout()
-        graph.setSpacing(4)
-        self.curves = DeferralCurves(theme)
-        self.curves.moved.connect(self._on_moved)
-        self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setAccessibleName("Threshold")
-        self.slider.setRange(0, 0)
-        self.slider.setEnabled(False)
-        self.slider.setPageStep(10)
-        self.slider.valueChanged.connect(self._show_operation)
-        graph.addWidget(self.curves, 1)
-        graph.addWidget(self.slider)
-        upper.addLayout(graph, 1)
-        upper.addLayout(self._figures())
-        body.addLayout(upper, 3)
-        lower = QSplitter(Qt.Orientation.Horizontal)
-        lower.setChildrenCollapsible(False)
-        pictures = QWidget()
-        column = QVBoxLayout(pictures)
-        column.setContentsMargins(0, 0, 8, 0)
-        column.setSpacing(2)
-        self._below_word = label("Just below the threshold: deferred", "small")
-        self._above_word = label("Just above the threshold: the light picture is kept", "small")
-        self.below = Sheet(desk.pictures, theme, "Pictures just below the threshold", size=64)
-        self.above = Sheet(desk.pictures, theme, "Pictures just above the threshold", size=64)
-        for word, sheet in ((self._below_word, self.below), (self._above_word, self.above)):
-            column.addWidget(word)
-            column.addWidget(sheet)
-        column.addStretch(1)
-        lower.addWidget(pictures)
-        lower.addWidget(self._discriminator())
-        lower.setStretchFactor(0, 3)
-        lower.setStretchFactor(1, 2)
-        desk.sitting.follow("cascade", lower)
-        body.addWidget(lower, 2)
+        self.threshold = CascadeThreshold(desk, theme)
+        self.threshold.export_wanted.connect(self.start_export)
+        self.threshold.problem.connect(lambda said: self.message.say(said, "warning"))
         self.planner = CascadePlanner(theme, desk.sitting)
         self.planner.threshold_wanted.connect(self._on_threshold)
         self._tabs = QTabWidget()
         self._tabs.setAccessibleName("Parts of the cascade")
         self._tabs.tabBar().setAccessibleName("Parts of the cascade")
-        self._tabs.addTab(self._body, "Threshold")
+        self.discriminator = CascadeDiscriminator(theme)
+        self._tabs.addTab(self.threshold, "Threshold")
+        self._tabs.addTab(self.discriminator, "Discriminator")
         self.reuse = CascadeReuse(desk, theme)
         self.reuse.wanted.connect(self.start_reuse)
         self.votes = CascadeVotes(desk, theme)
@@ -127,7 +72,6 @@ class CascadePage(Page):
         self._tabs.addTab(self.votes, "Your votes")
         self.column.addWidget(self._tabs, 1)
         desk.run.changed.connect(self._on_changed)
-        theme.changed.connect(lambda: self._show_operation(self.slider.value()))
         self._on_changed(Changes(everything=True, front=True))
 
     # -- building -------------------------------------------------------------------------------
@@ -158,79 +102,6 @@ class CascadePage(Page):
         self.head.addWidget(self._progress)
         self.head.addWidget(self.train)
 
-    def _figures(self) -> QVBoxLayout:
-        column = QVBoxLayout()
-        column.setSpacing(8)
-        self.share = Figure("Deferred to the heavy model", big=True)
-        self.seconds = Figure("Expected latency", big=True)
-        self.quality = Figure("Expected quality", big=True)
-        for figure in (self.share, self.seconds, self.quality):
-            figure.setMinimumWidth(210)
-            column.addWidget(figure)
-        column.addStretch(1)
-        kept = self.desk.sitting.real("cascade/budget", 0)
-        self._budget = real("Latency budget", 0, 1e6, kept, unit="ms", least="no budget")
-        self._budget.valueChanged.connect(self._on_budget)
-        self._snap = QPushButton("Snap")
-        self._snap.setAccessibleName("Move the threshold to the budget")
-        self._snap.setToolTip("Move the threshold to the best quality within the budget")
-        self._snap.clicked.connect(self.snap)
-        row = QHBoxLayout()
-        row.addWidget(self._budget, 1)
-        row.addWidget(self._snap)
-        column.addWidget(label("Latency budget", "small"))
-        column.addLayout(row)
-        self.export = QPushButton("Export this cascade")
-        self.export.setToolTip("Light, heavy, discriminator and this threshold as one package that serves")
-        self.export.setEnabled(False)
-        self.export.clicked.connect(self.start_export)
-        column.addWidget(self.export)
-        return column
-
-    def _discriminator(self) -> QWidget:
-        side = QWidget()
-        column = QVBoxLayout(side)
-        column.setContentsMargins(8, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(label("Discriminator", "section"))
-        self._summary = label("Not trained yet.", "muted", wrap=True)
-        column.addWidget(self._summary)
-        self._scorers = self._small_table(
-            "Ways to decide: area under the ROC curve, and quality with 20, 40 and 60 % deferred",
-            ["Score", "AUC", "20 %", "40 %", "60 %"],
-        )
-        self._bins = self._small_table("Calibration of the scores", ["Said", "Found", "Pictures"])
-        tables = QHBoxLayout()
-        tables.setSpacing(8)
-        for title, table, stretch in (
-            ("Ways to decide: area under the ROC curve, quality by deferred share", self._scorers, 3),
-            ("Calibration: said, found", self._bins, 2),
-        ):
-            block = QVBoxLayout()
-            block.setSpacing(2)
-            block.addWidget(label(title, "small"))
-            block.addWidget(table, 1)
-            tables.addLayout(block, stretch)
-        column.addLayout(tables, 1)
-        return side
-
-    def _small_table(self, name: str, titles: list[str]) -> QTableWidget:
-        table = QTableWidget(0, len(titles))
-        table.setAccessibleName(name)
-        table.setHorizontalHeaderLabels(titles)
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(round(24 * self.theme.scale))
-        table.setShowGrid(False)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setTabKeyNavigation(False)
-        table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        table.horizontalHeader().setHighlightSections(False)
-        table.horizontalHeader().setDefaultAlignment(
-            Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        )
-        return table
-
     # -- training -------------------------------------------------------------------------------
 
     def start_training(self, target: str = "") -> None:
@@ -248,13 +119,23 @@ class CascadePage(Page):
             light=light,
             heavy=heavy,
             target=wanted,
+            count=self.discriminator.count,
+            real=self.discriminator.real,
         )
         self.train.setEnabled(False)
+        self.discriminator.begin()
         job.progress.connect(
             lambda done, total, doing: self._progress.setText(f"{doing} {done}/{total}" if total else doing)
         )
+        job.point.connect(self._on_point)
         job.done.connect(self.show_result)
         job.ended.connect(self._on_trained)
+
+    def _on_point(self, stage: str, number: int, values: dict[str, Any]) -> None:
+        """An epoch; the first is shown where nothing else is to be seen yet."""
+        if self.cascade is None and not self.discriminator.learning.epochs:
+            self._tabs.setCurrentWidget(self.discriminator)
+        self.discriminator.add_point(stage, number, values)
 
     def start_reuse(self) -> None:
         """Measure what can be done with a deferred prompt."""
@@ -312,7 +193,7 @@ class CascadePage(Page):
 
     def start_export(self) -> None:
         """Export the trained pair at the threshold where the slider stands."""
-        found, at = self.cascade, self.operation
+        found, at = self.cascade, self.threshold.operation
         if found is None or at is None:
             return
         job = self.desk.ask(
@@ -324,7 +205,7 @@ class CascadePage(Page):
             heavy=found.heavy,
             threshold=at.threshold,
         )
-        self.export.setEnabled(False)
+        self.threshold.export.setEnabled(False)
         job.progress.connect(lambda done, total, doing: self._progress.setText(f"{doing} {done}/{total}"))
         job.done.connect(self._on_exported)
         job.ended.connect(self._on_export_ended)
@@ -339,47 +220,15 @@ class CascadePage(Page):
         )
 
     def _on_export_ended(self) -> None:
-        self.export.setEnabled(self.cascade is not None)
+        self.threshold.export.setEnabled(self.cascade is not None)
         self._progress.setText("")
 
-    # -- the threshold --------------------------------------------------------------------------
-
-    @property
-    def operation(self) -> Operation | None:
-        """What the slider stands at."""
-        return (
-            self.cascade.curve[self.slider.value()]
-            if self.cascade is not None and self.cascade.curve
-            else None
-        )
-
-    def snap(self) -> None:
-        """To the best quality within the latency budget."""
-        budget = self._budget.value() / 1000
-        if self.cascade is None or not budget:
-            return
-        within = [at for at, one in enumerate(self.cascade.curve) if one.seconds.value <= budget]
-        if within:
-            self.slider.setValue(max(within, key=lambda at: self.cascade.curve[at].quality.value))  # type: ignore[union-attr]
-        else:
-            self.message.say(
-                "Even without the heavy model the budget is exceeded; choose a lighter candidate.", "warning"
-            )
+    # -- showing --------------------------------------------------------------------------------
 
     def _on_threshold(self, threshold: float) -> None:
-        """The operation nearest to a threshold, on show."""
-        if self.cascade is None:
-            return
-        found = self.cascade.curve
-        self.slider.setValue(min(range(len(found)), key=lambda at: abs(found[at].threshold - threshold)))
-        self._tabs.setCurrentIndex(0)
-
-    def _on_moved(self, at: int) -> None:
-        self.slider.setValue(at)
-
-    def _on_budget(self, value: float) -> None:
-        self.desk.sitting.put("cascade/budget", value)
-        self.curves.set_budget(value / 1000 if value else None)
+        """The threshold of a plan."""
+        self.threshold.go_to(threshold)
+        self._tabs.setCurrentWidget(self.threshold)
 
     def _quality(self, value: float) -> str:
         metric = self.cascade.metric if self.cascade is not None else ""
@@ -387,64 +236,11 @@ class CascadePage(Page):
 
     def _show_cascade(self) -> None:
         found = self.cascade
-        self.slider.setEnabled(found is not None)
-        self.export.setEnabled(found is not None)
+        self.threshold.show_cascade(found, self._quality)
+        self.discriminator.show_cascade(found, self._quality)
         self.reuse.show_cascade(found, self._quality)
         self.votes.show_cascade(found)
         self.planner.show_tables(self._measured(found) if found is not None else None)
-        if found is None:
-            self.slider.setRange(0, 0)
-            self.curves.show_curve((), text.number)
-            for figure in (self.share, self.seconds, self.quality):
-                figure.show_value("–")
-            self.below.show_cells([])
-            self.above.show_cells([])
-            self._summary.setText("Not trained yet.")
-            self._scorers.setRowCount(0)
-            self._bins.setRowCount(0)
-            return
-        self.slider.setRange(0, len(found.curve) - 1)
-        self.curves.show_curve(found.curve, self._quality)
-        self._on_budget(self._budget.value())
-        middle = min(range(len(found.curve)), key=lambda at: abs(found.curve[at].share - 0.3))
-        if (safe := found.guarded) is not None:
-            middle = min(range(len(found.curve)), key=lambda at: abs(found.curve[at].threshold - safe))
-        self.slider.setValue(middle)
-        self._show_operation(self.slider.value())
-        rate = text.percent(found.guarded_rate)
-        guarded = (
-            f" From {text.number(found.guarded)} up, at most {rate} of the kept pictures are poor."
-            if found.guarded is not None
-            else f" With this many prompts no threshold is shown to keep poor pictures under {rate}."
-        )
-        self._summary.setText(
-            f"Trained on {len(found.samples)} prompts in {text.seconds(found.trained_seconds)}; a decision "
-            f"takes {text.seconds(found.discriminator_seconds)}; Brier score {text.number(found.brier)} "
-            "(a coin: 0.25)." + guarded + ("\n" + "\n".join(found.notes) if found.notes else "")
-        )
-        self._fill(
-            self._scorers,
-            [
-                (
-                    one.name,
-                    "one class" if one.auc is None else text.number(one.auc.value),
-                    *(self._quality(at.quality.value) for at in one.worth),
-                )
-                for one in found.scorers
-            ],
-        )
-        for row, one in enumerate(found.scorers):
-            ranges: list[tuple[int, Interval, Callable[[float], str]]]
-            ranges = [] if one.auc is None else [(1, one.auc, text.number)]
-            ranges += [(2 + at, worth.quality, self._quality) for at, worth in enumerate(one.worth)]
-            for column, found_range, show in ranges:
-                item = self._scorers.item(row, column)
-                if item is not None:
-                    item.setToolTip(f"95 %: {show(found_range.low)} – {show(found_range.high)}")
-        self._fill(
-            self._bins,
-            [(text.percent(one.said), text.percent(one.found), str(one.count)) for one in found.reliability],
-        )
 
     def _measured(self, found: Cascade) -> Tables:
         """The pair as the planner takes it."""
@@ -458,51 +254,6 @@ class CascadePage(Page):
             return Speed(name, verdict.throughput, latency, verdict.latency_p90)
 
         return measured_tables(found, speed(found.light), speed(found.heavy))
-
-    def _fill(self, table: QTableWidget, rows: list[tuple[str, ...]]) -> None:
-        table.setRowCount(len(rows))
-        for at, row in enumerate(rows):
-            for column, cell in enumerate(row):
-                table.setItem(at, column, QTableWidgetItem(cell))
-
-    def _show_operation(self, at: int) -> None:
-        found = self.cascade
-        if found is None or not found.curve:
-            return
-        self.curves.set_at(at)
-        one = found.curve[at]
-        self.share.show_value(
-            text.percent(one.share), f"{one.light} light, {one.heavy} heavy of {len(found.samples)}"
-        )
-        self.seconds.show_value(
-            text.seconds(one.seconds.value),
-            f"{text.seconds(one.seconds.low)} – {text.seconds(one.seconds.high)}",
-        )
-        gain = one.quality.value - one.control
-        self.quality.show_value(
-            self._quality(one.quality.value),
-            f"{self._quality(one.quality.low)} – {self._quality(one.quality.high)}; "
-            f"{'+' if gain >= 0 else '−'}{self._quality(abs(gain))} against chance",
-        )
-        self.slider.setAccessibleDescription(
-            f"threshold {text.number(one.threshold)}, {text.percent(one.share)} deferred, "
-            f"{text.seconds(one.seconds.value)}"
-        )
-        below, above = nearest([sample.score for sample in found.samples], one.threshold, NEAR)
-        self.below.show_cells([self._cell(index) for index in below])
-        self.above.show_cells([self._cell(index) for index in above])
-        self._below_word.setText(f"Just below {text.number(one.threshold)}: deferred (light, heavy)")
-        self._above_word.setText(
-            f"From {text.number(one.threshold)} up: the light picture is kept (light, heavy)"
-        )
-
-    def _cell(self, index: int) -> Cell:
-        assert self.cascade is not None
-        sample = self.cascade.samples[index]
-        paths = [self.desk.run.picture(name) for name in (sample.light_image, sample.heavy_image)]
-        return Cell(
-            sample.prompt, text.number(sample.score), tuple(path for path in paths if path is not None)
-        )
 
     # -- following ------------------------------------------------------------------------------
 

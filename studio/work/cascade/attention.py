@@ -27,7 +27,7 @@ from studio.plan.reuse import Arm
 if TYPE_CHECKING:
     from engines.hostloop.loop import Arrays, Loop
     from engines.pipeline import Pipeline
-    from studio.work.cascade.reuse import Bench
+    from studio.work.cascade.bench import Bench
 
 _NO_MAPS = (
     "Cross-attention maps were not tried: a model of this pair has no cross-attention of its own (in a "

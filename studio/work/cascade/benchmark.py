@@ -6,8 +6,10 @@ The discriminator is trained on `--pairs` prompts; its threshold is chosen on
 them.  Then `--captions` fresh captions, which nothing was trained or chosen on,
 are drawn by both candidates in turns; on them every way to decide is compared,
 and the claim "within one point of heavy's adherence" is certified by a
-one-sided 95 % paired bound.  Pictures are kept in the run folder: an
-interrupted job goes on where it was.
+one-sided 95 % paired bound.  `--option` says what deferred prompts get in that
+claim: `heavy` from the start, `strength:0.5` (heavy from the light latent,
+noised to that strength) or `best` (the strength that `--reuse` recommends).
+Pictures are kept in the run folder: an interrupted job goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,31 +17,35 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from studio.errors import CascadeError, StudioError
 from studio.plan.cascade import Cascade
-from studio.plan.deferral import Interval, Pairs, deferred_share
+from studio.plan.deferral import Interval, Pairs
 from studio.plan.discrimination import roc_auc
 from studio.plan.worth import SHARES, deferred, interval, worth
 from studio.record.journal import Journal
 from studio.record.state import RunState
+from studio.work.cascade.claim import CERTIFIED_ON, Claim, Option, certify, choose, kept_sentence, percent
+
+if TYPE_CHECKING:
+    from engines.models.model import Model
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
 
-POINT: Final = 0.01
-CERTIFIED_ON: Final = 1200
 CAPTIONS: Final = 47_000
 SEEDS: Final = 1 << 45
-ROOM: Final = 2.5
-"""Standard errors, of a certification's size, that the chosen threshold leaves to the claim."""
+IN_ONE_PROCESS: Final = (
+    "All times of this claim are those of one process that hands latents over. Served packages start "
+    "deferred prompts from the beginning; `Loop.generate(..., start=latents)` does it otherwise."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,84 +55,7 @@ class Trial:
     prompts: tuple[str, ...]
     pairs: Pairs
     scores: dict[str, Floats]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The cascade at its threshold, end to end, against heavy alone."""
-
-    threshold: float
-    count: int
-    share: float
-    light: Interval
-    heavy: Interval
-    cascade: Interval
-    difference: Interval
-    """Cascade minus heavy, two-sided 95 %."""
-    bound: float
-    """One-sided 95 % lower bound of the difference (Student's t, paired by caption)."""
-    time: Interval
-    """Share of heavy's time, the discriminator's included."""
-
-    @property
-    def held(self) -> bool:
-        """Within one point, on enough captions for it to be called certified."""
-        return self.bound >= -POINT and self.count >= CERTIFIED_ON
-
-    def sentence(self) -> str:
-        """What was found."""
-        if self.held:
-            verdict = "certified"
-        elif self.bound >= -POINT:
-            verdict = f"shown, not certified: that takes {CERTIFIED_ON} captions"
-        else:
-            verdict = "not shown"
-        return (
-            f"Within one point of heavy's adherence: {verdict} (95 % lower bound {self.bound * 100:+.2f} "
-            f"points, {self.count} captions), for {_percent(self.time)} of heavy's time."
-        )
-
-
-def choose(pairs: Pairs, count: int) -> float:
-    """The threshold, chosen on the pairs, with the least time whose loss should be certifiable on `count`.
-
-    The mean difference to heavy less `ROOM` standard errors stays within one point.
-    """
-    best, threshold = np.inf, float(np.nextafter(pairs.scores.max(), np.inf))
-    for point in np.unique(np.append(pairs.scores, threshold)):
-        later = pairs.scores < point
-        difference = np.where(later, 0.0, pairs.light_quality - pairs.heavy_quality)
-        seconds = float(np.mean(pairs.light_seconds + later * pairs.heavy_seconds))
-        room = ROOM * float(difference.std(ddof=1)) / np.sqrt(count)
-        if float(difference.mean()) - room >= -POINT and seconds < best:
-            best, threshold = seconds, float(point)
-    return threshold
-
-
-def certify(pairs: Pairs, threshold: float, seed: int = 0) -> Claim:
-    """The claim on fresh captions; nothing of them may have chosen the threshold."""
-    from scipy import stats
-
-    later = pairs.scores < threshold
-    quality = np.where(later, pairs.heavy_quality, pairs.light_quality)
-    seconds = pairs.light_seconds + pairs.discriminator_seconds + later * pairs.heavy_seconds
-    difference = quality - pairs.heavy_quality
-    count = len(pairs)
-    error = float(difference.std(ddof=1)) / np.sqrt(count)
-    bound = float(difference.mean()) - float(stats.t.ppf(0.95, count - 1)) * error
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=1000)
-    low, high = np.quantile((draws @ seconds) / (draws @ pairs.heavy_seconds), [0.025, 0.975])
-    return Claim(
-        threshold=threshold,
-        count=count,
-        share=float(deferred_share(pairs.scores, [threshold])[0]),
-        light=interval(pairs.light_quality, seed=seed),
-        heavy=interval(pairs.heavy_quality, seed=seed),
-        cascade=interval(quality, seed=seed),
-        difference=interval(difference, seed=seed),
-        bound=bound,
-        time=Interval(float(seconds.sum() / pairs.heavy_seconds.sum()), float(low), float(high)),
-    )
+    option: Option | None = None
 
 
 def rows(trial: Trial, margin: float) -> list[str]:
@@ -137,7 +66,7 @@ def rows(trial: Trial, margin: float) -> list[str]:
     found = [f"| Decides | ROC area | {head} |", f"|---|---|{'---|' * len(SHARES)}"]
     for name, scores in trial.scores.items():
         area = roc_auc(good, scores)
-        cells = [_percent(at.quality) for at in worth(scores, pairs.light_quality, pairs.heavy_quality)]
+        cells = [percent(at.quality) for at in worth(scores, pairs.light_quality, pairs.heavy_quality)]
         shown = "one class only" if area is None else f"{area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
         found.append(f"| {name} | {shown} | {' | '.join(cells)} |")
     learned = trial.scores["discriminator"]
@@ -175,26 +104,29 @@ def report(cascade: Cascade, trial: Trial, claim: Claim, machine: str) -> str:
         "",
         "| | Adherence | Share of heavy's time |",
         "|---|---|---|",
-        f"| light alone | {_percent(claim.light)} | {light_time} |",
-        f"| cascade, {claim.share:.0%} deferred | {_percent(claim.cascade)} | {_percent(claim.time)} |",
-        f"| heavy alone | {_percent(claim.heavy)} | 100% |",
+        f"| light alone | {percent(claim.light)} | {light_time} |",
+        f"| cascade, {claim.share:.0%} deferred | {percent(claim.cascade)} | {percent(claim.time)} |",
+        f"| heavy alone | {percent(claim.heavy)} | 100% |",
         "",
         f"Cascade minus heavy: {_points(claim.difference)} points. {claim.sentence()}",
     ]
+    if trial.option is not None:
+        lines += [
+            "",
+            IN_ONE_PROCESS,
+        ]
+    if cascade.guarded is not None:
+        lines += ["", kept_sentence(trial.pairs, cascade.guarded, cascade.margin)]
     if cascade.reuse is not None:
         lines += ["", "## A deferred prompt", ""]
         lines += ["| Option | Steps | Further time | Adherence | Against its pair |", "|---|---|---|---|---|"]
         lines += [
-            f"| {arm.title} | {arm.steps} | {arm.seconds.value * 1000:.3g} ms | {_percent(arm.quality)} | "
+            f"| {arm.title} | {arm.steps} | {arm.seconds.value * 1000:.3g} ms | {percent(arm.quality)} | "
             f"{_points(arm.against)} |"
             for arm in cascade.reuse.arms
         ]
         lines += ["", cascade.reuse.verdict(cascade.margin), *cascade.reuse.notes]
     return "\n".join(lines)
-
-
-def _percent(found: Interval) -> str:
-    return f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
 
 
 def _points(found: Interval) -> str:
@@ -213,17 +145,68 @@ def _fresh(cascade: Cascade, count: int, seed: int) -> list[str]:
     return [text for both in zip(*found, strict=True) for text in both][:count]
 
 
-def try_out(run: Path, cascade: Cascade, count: int, seed: int = 0) -> Trial:
-    """Draw and score `count` fresh captions.
+def try_out(run: Path, cascade: Cascade, count: int, seed: int = 0, strength: float | None = None) -> Trial:
+    """Draw and score `count` fresh captions; with `strength` deferred ones also from the light latent.
 
     Raises:
         CascadeError: the run's model has no captions of its own, or a candidate cannot draw any more.
     """
-    from engines.models.load import open_model
-    from engines.scenes.reader import load_reader
     from studio.work.cascade.files import NETWORK, REAL
+    from studio.work.cascade.learned import ITSELF
     from studio.work.cascade.network import load
-    from studio.work.cascade.pictures import Easel, make_pictures
+
+    state, model = _opened(run, cascade)
+    prompts = _fresh(cascade, count, seed)
+    asked = [(prompt, SEEDS + seed * 100_000 + at) for at, prompt in enumerate(prompts)]
+    if strength is None:
+        from studio.work.cascade.pictures import Easel, make_pictures
+
+        pair = (state.candidate(cascade.light), state.candidate(cascade.heavy))
+        with Easel(run, state) as easel:
+            light, heavy = make_pictures(
+                easel,
+                pair,
+                prompts,
+                [own for _, own in asked],
+                lambda done, doing: _tell(done, 2 * count, doing),
+            )
+        sides, third = ((light.images, light.seconds), (heavy.images, heavy.seconds)), None
+    else:
+        *both, third = _from_light(run, state, cascade, asked, strength)
+        sides = (both[0], both[1])
+    place = run / cascade.folder
+    images = sides[0][0]
+    scores = {"discriminator": load(place / NETWORK)(images, prompts)}
+    if (place / REAL).is_file():
+        scores["real against generated"] = load(place / REAL)(images, prompts)
+    pairs, option = _measured(cascade, model, prompts, scores["discriminator"], sides, third, strength)
+    scores[ITSELF] = pairs.light_quality
+    scores["caption length"] = -np.array([len(prompt.split()) for prompt in prompts], dtype=np.float64)
+    scores["random"] = np.random.default_rng(seed).random(count)
+    return Trial(tuple(prompts), pairs, scores, option)
+
+
+def pairs_from_light(run: Path, cascade: Cascade, strength: float) -> tuple[Pairs, Option]:
+    """The pairs that trained the discriminator, drawn again with heavy also started from the light latent.
+
+    Raises:
+        CascadeError: as `try_out`.
+    """
+    state, model = _opened(run, cascade)
+    asked = [(sample.prompt, sample.seed) for sample in cascade.samples]
+    light, heavy, third = _from_light(run, state, cascade, asked, strength)
+    prompts = [prompt for prompt, _ in asked]
+    pairs, option = _measured(cascade, model, prompts, cascade.pairs.scores, (light, heavy), third, strength)
+    assert option is not None
+    return pairs, option
+
+
+Drawn = tuple[Pixels, Floats]
+"""Pictures (N, H, W, 3) and the seconds of each (N,)."""
+
+
+def _opened(run: Path, cascade: Cascade) -> tuple[RunState, Model]:
+    from engines.models.load import open_model
 
     state = RunState.replay(Journal.read(run))
     assert state.started is not None
@@ -232,29 +215,86 @@ def try_out(run: Path, cascade: Cascade, count: int, seed: int = 0) -> Trial:
         raise CascadeError(
             f"{model.name} has no captions whose adherence can be read, so nothing can be certified."
         )
-    prompts = _fresh(cascade, count, seed)
-    seeds = [SEEDS + seed * 100_000 + at for at in range(count)]
+    return state, model
+
+
+def _from_light(
+    run: Path, state: RunState, cascade: Cascade, asked: Sequence[tuple[str, int]], strength: float
+) -> tuple[Drawn, Drawn, Drawn]:
+    """Light, heavy from the start, and heavy from the light latent, in one process and in turns."""
+    from studio.work.cascade.bench import FOLDER, LIGHT, Bench
+
     pair = (state.candidate(cascade.light), state.candidate(cascade.heavy))
-    with Easel(run, state) as easel:
-        light, heavy = make_pictures(
-            easel, pair, prompts, seeds, lambda done, doing: _tell(done, 2 * count, doing)
+    bench = Bench(run, state, pair, run / cascade.folder / FOLDER, pixels=False)
+    ways = bench.arms([strength])
+    if len(ways) < 2:
+        raise CascadeError(
+            f"At strength {strength:g} heavy would take none of its {ways[0].steps} steps, or all; "
+            "choose another."
         )
-    reader = load_reader(model.path / "reader.safetensors")
-    place = run / cascade.folder
-    scores = {"discriminator": load(place / NETWORK)(light.images, prompts)}
-    if (place / REAL).is_file():
-        scores["real against generated"] = load(place / REAL)(light.images, prompts)
-    scores["caption length"] = -np.array([len(prompt.split()) for prompt in prompts], dtype=np.float64)
-    scores["random"] = np.random.default_rng(seed).random(count)
+    bench.warm(ways, asked[0][0])
+    for at, (prompt, seed) in enumerate(asked):
+        _tell(at, len(asked), f"Drawing in every way: {prompt[:60]}")
+        bench.draw(ways, prompt, seed, at, light_too=True)
+    light, heavy, third = (
+        (bench.images(key, asked), bench.seconds(key, asked)) for key in (LIGHT, *(way.key for way in ways))
+    )
+    return light, heavy, third
+
+
+def _measured(
+    cascade: Cascade,
+    model: Model,
+    prompts: Sequence[str],
+    scores: Floats,
+    sides: tuple[Drawn, Drawn],
+    third: Drawn | None,
+    strength: float | None,
+) -> tuple[Pairs, Option | None]:
+    """Adherence of everything that was drawn."""
+    from engines.scenes.reader import load_reader
+
+    read: Callable[[Pixels, Sequence[str]], Floats] = load_reader(model.path / "reader.safetensors").adherence
+    (light, light_seconds), (heavy, heavy_seconds) = sides
     pairs = Pairs(
-        scores["discriminator"],
-        reader.adherence(light.images, prompts),
-        reader.adherence(heavy.images, prompts),
-        light.seconds,
-        heavy.seconds,
+        scores,
+        read(light, prompts),
+        read(heavy, prompts),
+        light_seconds,
+        heavy_seconds,
         cascade.discriminator_seconds,
     )
-    return Trial(tuple(prompts), pairs, scores)
+    if third is None:
+        return pairs, None
+    return pairs, Option(f"from the light latent, strength {strength:.2g}", read(third[0], prompts), third[1])
+
+
+def strength_of(name: str, cascade: Cascade) -> float | None:
+    """The strength that `--option` names; `None`: heavy from the start.
+
+    Raises:
+        CascadeError: no such option, or none that was shown to be worth it.
+    """
+    if name == "heavy":
+        return None
+    if name == "best":
+        best = None if cascade.reuse is None else cascade.reuse.best(cascade.margin)
+        if best is None:
+            raise CascadeError(
+                "No strength was shown to keep heavy's quality in less time; measure some with --reuse 48, "
+                "or name one: --option strength:0.5."
+            )
+        return best.strength
+    kind, _, value = name.partition(":")
+    try:
+        strength = float(value)
+    except ValueError:
+        strength = 0.0
+    if kind != "strength" or not 0 < strength < 1:
+        raise CascadeError(
+            f"There is no option {name!r}; choose heavy, best, or a strength between 0 and 1: strength:0.5."
+        )
+    return strength
 
 
 def _tell(done: int, total: int, doing: str) -> None:
@@ -273,6 +313,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--captions", type=int, default=CERTIFIED_ON, help="fresh captions for the claim")
     parser.add_argument("--pairs", type=int, default=600, help="prompts to train on and choose with")
     parser.add_argument("--reuse", type=int, default=0, metavar="N", help="also measure N deferred prompts")
+    parser.add_argument(
+        "--option",
+        default="heavy",
+        metavar="NAME",
+        help="what deferred prompts get: heavy, best, strength:0.5",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="also write the tables here")
     given = parser.parse_args(arguments)
@@ -288,13 +334,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if given.reuse:
             cascade = measure(given.run, given.light, given.heavy, count=given.reuse, on_progress=_tell)
-        threshold = choose(cascade.pairs, given.captions)
-        trial = try_out(given.run, cascade, given.captions, given.seed)
+        strength = strength_of(given.option, cascade)
+        pairs, option = cascade.pairs, None
+        if strength is not None:
+            pairs, option = pairs_from_light(given.run, cascade, strength)
+        threshold = choose(pairs, given.captions, option)
+        trial = try_out(given.run, cascade, given.captions, given.seed, strength)
         facts = describe_machine()
         text = report(
             cascade,
             trial,
-            certify(trial.pairs, threshold, given.seed),
+            certify(trial.pairs, threshold, given.seed, trial.option),
             f"{facts['processor']}, {facts['cores']} cores",
         )
         if given.out is not None:

@@ -27,9 +27,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from studio.plan.learning import Epoch
+
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Rows = tuple[Tensor, Tensor, Tensor]
+"""Pictures, words and targets."""
+OnEpoch = Callable[[int, int, Epoch | None], None]
+"""Epochs done, epochs in all, and the last one; `None` where it was left out by an early stop."""
 
 SIDE: Final = 64
 WORDS: Final = 256
@@ -107,6 +113,7 @@ class Trained:
     """Of one score at batch 1."""
     practised: tuple[int, int] | None = None
     """The epoch whose weights were kept of the practice, and how many it might have taken."""
+    history: tuple[Epoch, ...] = ()
 
 
 def tensors(images: Pixels) -> Tensor:
@@ -148,7 +155,7 @@ def train(
     seed: int,
     practice: Practice | None = None,
     epochs: int | None = None,
-    on_epoch: Callable[[int, int], None] = lambda _done, _total: None,
+    on_epoch: OnEpoch = lambda _done, _total, _epoch: None,
 ) -> Trained:
     """Train by cross-fitting, calibrate, then train once more on all pairs; deterministic by seed.
 
@@ -157,7 +164,7 @@ def train(
     Args:
         images: light pictures (N, H, W, 3).
         defer: (N,) whether the heavy picture is better by more than the margin; both values must occur.
-        on_epoch: `(epochs done, epochs in all)`.
+        on_epoch: hears of every epoch; those of a fold are judged on the pairs outside it.
     """
     pixels, words = tensors(images), bag(prompts)
     target = torch.from_numpy(defer.astype(np.float32))
@@ -166,10 +173,17 @@ def train(
     epochs = first if practice is None else min(first, TUNED)
     total, done = epochs * (FOLDS + 1) + (0 if practice is None else first), 0
 
-    def tick() -> None:
+    history: list[Epoch] = []
+
+    def tell(epoch: Epoch | None) -> None:
         nonlocal done
         done += 1
-        on_epoch(done, total)
+        if epoch is not None:
+            history.append(epoch)
+        on_epoch(done, total, epoch)
+
+    def rows(chosen: Tensor) -> Rows:
+        return pixels[chosen], words[chosen], target[chosen]
 
     logits = np.zeros((len(prompts), 2))
     # One thread: these layers are too small to share, and threads that wait for each other lose all
@@ -179,19 +193,20 @@ def train(
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed * (FOLDS + 1) - 1)
-            begun = None if practice is None else _practise(practice, first, tick)
+            begun = None if practice is None else _practise(practice, first, tell)
             for which in range(FOLDS):
                 inside, outside = (
                     torch.from_numpy(np.flatnonzero(own)) for own in (fold != which, fold == which)
                 )
                 torch.manual_seed(seed * (FOLDS + 1) + which)
-                network = fit(pixels[inside], words[inside], target[inside], epochs, tick, begun)
+                stage = f"fold {which + 1}"
+                network = fit(*rows(inside), epochs, tell, begun, stage=stage, watched=rows(outside))
                 logits[outside, 0] = logits_of(network, pixels[outside], words[outside])
                 regression = _regress(*_with(practice, words[inside], target[inside]))
                 logits[outside, 1] = _read(regression, words[outside])
             weights, shift = calibrate(logits, defer)
             torch.manual_seed(seed * (FOLDS + 1) + FOLDS)
-            network = fit(pixels, words, target, epochs, tick, begun)
+            network = fit(pixels, words, target, epochs, tell, begun, stage="all pairs")
             seconds = _seconds(network, pixels, words)
     finally:
         torch.set_num_threads(threads)
@@ -204,12 +219,13 @@ def train(
         shift=shift,
         seconds=seconds,
         practised=None if begun is None else (begun.taken, first),
+        history=tuple(history),
     )
 
 
-def _practise(practice: Practice, epochs: int, tick: Callable[[], None]) -> Network:
+def _practise(practice: Practice, epochs: int, tell: Callable[[Epoch | None], None]) -> Network:
     target = torch.from_numpy(practice.defer.astype(np.float32))
-    return fit(tensors(practice.images), bag(practice.prompts), target, epochs, tick)
+    return fit(tensors(practice.images), bag(practice.prompts), target, epochs, tell, stage="practice")
 
 
 def _with(practice: Practice | None, words: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -225,15 +241,20 @@ def fit(
     words: Tensor,
     target: Tensor,
     epochs: int,
-    tick: Callable[[], None],
+    tell: Callable[[Epoch | None], None],
     begun: Network | None = None,
+    *,
+    stage: str,
+    watched: Rows | None = None,
 ) -> Network:
     """A network trained from scratch, or from where `begun` is, at a fourth of the rate.
 
     Early stop: with enough rows some are held out, and the weights of the epoch that judged them best
-    are kept.  With few rows every one is needed to learn from and all epochs are taken.
+    are kept.  With few rows every one is needed to learn from and all epochs are taken; `watched` ones
+    are then judged each epoch for the curve, and decide nothing.
     """
     held = torch.zeros(0, dtype=torch.long)
+    judged = watched
     if len(target) // HELD >= HELD_LEAST:
         mixed = torch.randperm(len(target))
         held, kept = mixed[: len(target) // HELD], mixed[len(target) // HELD :]
@@ -251,6 +272,7 @@ def fit(
     balance = (len(target) - target.sum()) / target.sum().clamp(min=1)
     loss_of = nn.BCEWithLogitsLoss(pos_weight=balance)
     for epoch in range(1, epochs + 1):
+        losses = []
         for rows in torch.randperm(len(target)).chunk(batches):
             across, down = (int(torch.randint(-SHIFT, SHIFT + 1, ())) for _ in range(2))
             moved = torch.roll(pixels[rows], (across, down), (2, 3))
@@ -259,18 +281,21 @@ def fit(
             loss.backward()
             optimiser.step()
             schedule.step()
-        tick()
-        network.taken = epoch if not len(held) else network.taken
-        if not len(held):
-            continue
-        loss_held = loss_of(torch.from_numpy(logits_of(network.eval(), *judged[:2])), judged[2].double())
-        network.train()
-        if float(loss_held) < best:
-            best, network.taken = float(loss_held), epoch
+            losses.append(loss.item())
+        loss_held = None
+        if judged is not None:
+            found = torch.from_numpy(logits_of(network.eval(), *judged[:2]))
+            loss_held = float(loss_of(found, judged[2].double()))
+            network.train()
+        tell(Epoch(stage, epoch, float(np.mean(losses)), loss_held))
+        if not len(held) or loss_held is None:
+            network.taken = epoch
+        elif loss_held < best:
+            best, network.taken = loss_held, epoch
             state = {name: value.clone() for name, value in network.state_dict().items()}
         elif epoch - network.taken >= PATIENCE:
             for _ in range(epochs - epoch):
-                tick()
+                tell(None)
             break
     if state is not None:
         network.load_state_dict(state)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from studio.errors import CascadeError
-from studio.work.cascade.network import WORDS, Network, Trained, fit, logits_of, tensors
+from studio.plan.learning import Epoch
+from studio.work.cascade.network import WORDS, Network, OnEpoch, Trained, fit, logits_of, tensors
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -93,7 +94,7 @@ def rendered(count: int, size: tuple[int, int], seed: int, without: Collection[s
 
 
 def learn(
-    real: Pixels, generated: Pixels, seed: int, on_epoch: Callable[[int, int], None] = lambda _d, _t: None
+    real: Pixels, generated: Pixels, seed: int, on_epoch: OnEpoch = lambda _done, _total, _epoch: None
 ) -> Network:
     """Train on real (N, H, W, 3) and generated pictures; logits are of "generated"; deterministic by seed."""
     pixels = torch.cat([tensors(real), tensors(generated)])
@@ -101,17 +102,17 @@ def learn(
     words = torch.zeros(len(pixels), WORDS)
     done = 0
 
-    def tick() -> None:
+    def tell(epoch: Epoch | None) -> None:
         nonlocal done
         done += 1
-        on_epoch(done, EPOCHS)
+        on_epoch(done, EPOCHS, epoch)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed + 77)
-            network = fit(pixels, words, target, EPOCHS, tick)
+            network = fit(pixels, words, target, EPOCHS, tell, stage="real against generated")
     finally:
         torch.set_num_threads(threads)
     # It was shown no words, so what it would make of them is chance.

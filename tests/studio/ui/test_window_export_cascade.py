@@ -20,13 +20,13 @@ def test_export_asks_for_the_shown_pair_at_the_shown_threshold_and_says_where_it
     open_run(window, recorded_run)
     window.go("cascade")
     page: Any = window.page("cascade")
-    assert not page.export.isEnabled()
+    assert not page.threshold.export.isEnabled()
     light = window.desk.run.state.front[0]
     page.show_result(cascade_result(recorded_run, light, "c000"))
-    page.slider.setValue(3)
-    threshold = page.operation.threshold
-    qtbot.mouseClick(page.export, Qt.MouseButton.LeftButton)
-    assert not page.export.isEnabled()
+    page.threshold.slider.setValue(3)
+    threshold = page.threshold.operation.threshold
+    qtbot.mouseClick(page.threshold.export, Qt.MouseButton.LeftButton)
+    assert not page.threshold.export.isEnabled()
     request = decode_request(window.worker._waiting[-1])
     assert request.command == "export_cascade"
     assert request.arguments == {
@@ -38,7 +38,7 @@ def test_export_asks_for_the_shown_pair_at_the_shown_threshold_and_says_where_it
     job = list(window.worker._jobs.values())[-1]
     job.done.emit({"package": "there", "serve": "pareto-studio serve there"})
     job.ended.emit()
-    assert page.export.isEnabled()
+    assert page.threshold.export.isEnabled()
     assert "there" in page.message.text
     page.message.buttons[0].click()
     assert QGuiApplication.clipboard().text() == "pareto-studio serve there"

@@ -428,18 +428,18 @@ def test_the_threshold_moves_counts_figures_and_pictures(qtbot: QtBot, shown: Wi
     page: Any = shown.page("cascade")
     front = shown.desk.run.state.front
     page.show_result(cascade_result(shown.desk.run.folder, front[0], "c000"))  # type: ignore[arg-type]
-    page.slider.setValue(0)
-    assert page.operation.heavy == 0
-    assert page.share.value.startswith("0")
-    seconds = page.seconds.value
-    page.slider.setFocus()
-    qtbot.keyClick(page.slider, Qt.Key.Key_End)
-    assert page.operation.share == 1
-    assert page.seconds.value != seconds
-    qtbot.keyClick(page.slider, Qt.Key.Key_PageDown)
-    assert 0 < page.operation.share < 1
-    assert page.below.rows == 8
-    assert page.above.rows == 8
+    page.threshold.slider.setValue(0)
+    assert page.threshold.operation.heavy == 0
+    assert page.threshold.share.value.startswith("0")
+    seconds = page.threshold.seconds.value
+    page.threshold.slider.setFocus()
+    qtbot.keyClick(page.threshold.slider, Qt.Key.Key_End)
+    assert page.threshold.operation.share == 1
+    assert page.threshold.seconds.value != seconds
+    qtbot.keyClick(page.threshold.slider, Qt.Key.Key_PageDown)
+    assert 0 < page.threshold.operation.share < 1
+    assert page.threshold.pictures.below.rows == 8
+    assert page.threshold.pictures.above.rows == 8
 
 
 def test_a_trained_cascade_is_found_again(shown: Window, tmp_path: Path) -> None:
@@ -454,18 +454,18 @@ def test_a_trained_cascade_is_found_again(shown: Window, tmp_path: Path) -> None
     assert page.cascade is None
     assert shown.desk.open_run(folder)
     assert page.cascade is not None
-    assert page.share.value != "–"
+    assert page.threshold.share.value != "–"
 
 
 def test_the_threshold_snaps_to_a_latency_budget(shown: Window) -> None:
     shown.go("cascade")
     page: Any = shown.page("cascade")
     page.show_result(cascade_result(shown.desk.run.folder, shown.desk.run.state.front[0], "c000"))  # type: ignore[arg-type]
-    page._budget.setValue(500)
-    page.snap()
-    assert page.operation.seconds.value <= 0.5
+    page.threshold._budget.setValue(500)
+    page.threshold.snap()
+    assert page.threshold.operation.seconds.value <= 0.5
     better = [one for one in page.cascade.curve if one.seconds.value <= 0.5]
-    assert page.operation.quality.value == max(one.quality.value for one in better)
+    assert page.threshold.operation.quality.value == max(one.quality.value for one in better)
 
 
 def test_training_asks_for_the_chosen_pair(shown: Window) -> None:

@@ -50,10 +50,10 @@ def test_a_plan_is_there_as_soon_as_there_is_a_pair_and_follows_the_sliders(pane
 
 def test_the_plans_threshold_moves_the_cascades_slider(window: Window, panel: CascadePlanner) -> None:
     page: Any = window.page("cascade")
-    page.slider.setValue(0)
+    page.threshold.slider.setValue(0)
     assert panel.plan is not None
     panel.use.click()
-    assert abs(page.operation.share - panel.plan.share) < 0.02
+    assert abs(page.threshold.operation.share - panel.plan.share) < 0.02
     assert page._tabs.currentIndex() == 0
     panel.workers.set_value(1)
     panel.load.set_value(5000)
