@@ -140,7 +140,7 @@ def explain(text: str, card: Card | None = None, device: str | None = None) -> E
         raise TechniqueError(f"There is no device {device!r}; choose one of {', '.join(SERVES)}.")
     if card is None:
         kinds = [_DENOISERS[one.name] for one in subjects if one.name in _DENOISERS]
-        card = _AnyCard(*kinds[:1])
+        card = _AnyCard(kinds[0]) if kinds else _AnyCard()
     values = canonical([_value(one) for one in subjects if one.kind == "technique"])
     device = device or _device(subjects, values, card)
     findings = [*_by_rule(subjects), *_by_technique(values), *_by_model(values, card, device)]
