@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import math
 import os
 import platform
 import sys
@@ -127,8 +128,8 @@ class Bench:
         found = timing.alternate(timed(self.baseline), timed(pipeline), seconds=self.seconds)
         ratio = found.speedup
         note = " ".join(pipeline.fallbacks)
-        error = self._error(pipeline)
-        return Row(*about, ratio.value, ratio.low, ratio.high, found.latency.value, psnr, error, note)
+        apart = self._error(pipeline)
+        return Row(*about, ratio.value, ratio.low, ratio.high, found.latency.value, psnr, apart, note)
 
     def _error(self, pipeline: Pipeline) -> float | None:
         if "denoiser" not in pipeline.loaded or "denoiser" not in self.baseline.loaded:
@@ -137,7 +138,8 @@ class Bench:
         wanted, found = (
             one.loaded["denoiser"].component(inputs)["prediction"] for one in (self.baseline, pipeline)
         )
-        return float(((found - wanted) ** 2).sum() / (wanted**2).sum()) ** 0.5
+        ratio = float(((found - wanted) ** 2).sum() / (wanted**2).sum())
+        return math.sqrt(ratio)
 
 
 def processor() -> str:

@@ -349,7 +349,7 @@ def test_calibration_covers_the_whole_schedule(model: Model) -> None:
 def test_calibration_reaches_every_part_of_a_split_denoiser(
     model: Model, facts: dict[str, bool], late: tuple[str, ...]
 ) -> None:
-    found = calibration_for(model, DenoiserStructure(**facts), loop_settings(model, Workload()))  # type: ignore[arg-type]
+    found = calibration_for(model, DenoiserStructure(**facts), loop_settings(model, Workload()))
     for part in late:
         timesteps = {float(sample["timestep"][0]) for sample in found.samples(f"denoiser_{part}")}
         assert len(timesteps) >= 8
