@@ -35,7 +35,10 @@ _ENGINE_WORDS: Final = {
     "compile": re.compile(r"inductor|dynamo|torch\.compile|cpp_builder|C\+\+ compiler", re.IGNORECASE),
 }
 _ENGINE_ORDER: Final = ("openvino", "onnxruntime", "compile", "torch")
-_GRAPH: Final = ("feature-cache", "token-merging", "fused-qkv", "channels-last", "student")
+_GRAPH: Final = (
+    "feature-cache", "token-merging", "fused-qkv", "threshold-cache", "attention-gate",
+    "progressive-resolution", "pruning", "channels-last", "student",
+)  # fmt: skip
 """Techniques that change the captured graph or weights."""
 
 

@@ -23,6 +23,7 @@ from engines.capture.structure import ComponentName, Structure
 from engines.errors import ModelError, TechniqueError, WorkloadError
 from engines.hostloop.conditions import conditions_of, encoders_of
 from engines.hostloop.loop import needed
+from engines.hostloop.passes import SMALL, SPLIT
 from engines.hostloop.settings import LoopSettings, Picture
 from engines.models.load import open_model
 from engines.models.model import Model
@@ -169,7 +170,7 @@ def engines(wanted: Plan) -> tuple[EngineRequest, ...]:
     names = needed(wanted.loop)
     if wanted.denoiser.cached and "denoiser" in names:
         at = names.index("denoiser")
-        names[at : at + 1] = ["denoiser_full", "denoiser_shallow"]
+        names[at : at + 1] = SPLIT
     return tuple(_request(wanted, name) for name in names)
 
 
@@ -182,6 +183,8 @@ def _request(wanted: Plan, name: ComponentName) -> EngineRequest:
             latent = (latent[0], *latent[2:])
         structure = Structure(name, latent, decoder=wanted.decoder)
     else:
+        if name == SMALL:
+            latent = (*latent[:-2], latent[-2] // 2, latent[-1] // 2)
         structure = Structure(name, latent, denoiser=wanted.denoiser)
     return _on_device(wanted, structure, wanted.precision, channels_last=wanted.channels_last)
 

@@ -28,6 +28,16 @@ class DenoiserStructure:
     fused_qkv: bool = False
     cached: bool = False
     """Split for feature caching into `denoiser_full` and `denoiser_shallow`."""
+    gated: bool = False
+    """Split at cross-attention: `denoiser_full` returns its answers too, `denoiser_shallow` is given them."""
+    staged: bool = False
+    """Split after its first block: `denoiser_first`, `denoiser_rest`, `denoiser_last`."""
+    pruned: float = 0.0
+    """Share of the inner channels that is removed."""
+    sparse: bool = False
+    """Two of every four neighbouring weights of a matrix product are zero."""
+    fused_norm: bool = False
+    """Group norm and SiLU of residual blocks are one kernel where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

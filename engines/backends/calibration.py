@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from engines.capture.capture import Capture
 from engines.capture.structure import Structure
 from engines.errors import BuildError
+from engines.hostloop.passes import SMALL
 from engines.hostloop.settings import LoopSettings
 from engines.paths import cache_folder, digest, locked
 from engines.plan import DenoiserStructure
@@ -32,6 +33,10 @@ Arrays = dict[str, NDArray[Any]]
 PROMPTS: Final = 4
 PICTURES: Final = 24
 """Latents for the decoder: cheap ones come from the same runs, so this caps them."""
+SEED: Final = 90_000
+"""Of the first prompt's noise; the others follow."""
+OFTEN: Final = 0.05
+"""Threshold of the first-block cache while samples are collected: the rest is called at most steps."""
 SAMPLES: Final = 48
 """Batches of two (without and with the prompt) kept for each component."""
 GENERAL: Final = (
@@ -59,7 +64,8 @@ class Calibration:
         return digest(2, self.model.hash, self._kind(), self.loop.to_json(), PROMPTS, SAMPLES)
 
     def _kind(self) -> list[object]:
-        return [self.denoiser.student, self.denoiser.cached]
+        split = [name for name in ("gated", "staged") if getattr(self.denoiser, name)]
+        return [self.denoiser.student, self.denoiser.cached, *split]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,6 +76,7 @@ class Calibration:
             "steps": self.loop.steps,
             "scheduler": self.loop.scheduler,
             "batches": SAMPLES,
+            "seed": SEED,
             "source": self.model.prompt_source or "general",
         }
 
@@ -94,6 +101,16 @@ class Calibration:
             raise BuildError(f"there is no calibration data for {component}")
         return [found[index] for index in sorted(found)]
 
+    def _ways(self) -> dict[str, Any]:
+        """Settings under which every part of a split denoiser is called, over the whole schedule."""
+        gated = self.denoiser.gated
+        return {
+            "cache_interval": 2 if self.denoiser.cached else 1,
+            "cache_threshold": OFTEN if self.denoiser.staged else 0.0,
+            "gate_after": 0.5 if gated else 1.0,
+            "guidance_until": 0.5 if gated else 1.0,
+        }
+
     def _prompts(self) -> list[str]:
         if self.model.prompt_source == "scenes":
             from engines.scenes.grammar import captions
@@ -105,17 +122,19 @@ class Calibration:
         from engines.hostloop.loop import Loop, needed
 
         seen: dict[str, list[Arrays]] = {}
-        plain = replace(self.denoiser, merge_ratio=0.0, fused_qkv=False)
-        settings = replace(self.loop, cache_interval=2 if plain.cached else 1, batch=1)
+        plain = replace(self.denoiser, merge_ratio=0.0, fused_qkv=False, pruned=0.0, sparse=False)
+        settings = replace(self.loop, batch=1, **self._ways())
         components = {}
         for name in needed(settings):
             latent = self.loop.latent_shape
             if name == "decoder":
                 latent = self.model.decoder_latent(latent)
+            elif name == SMALL:
+                latent = (*latent[:-2], latent[-2] // 2, latent[-1] // 2)
             capture = Capture(self.model, Structure(name, latent, plain))
             components[name] = _recording(capture, seen.setdefault(name, []))
         loop = Loop(components, self.model.tokenizers, settings)
-        loop.generate(self._prompts(), list(range(90_000, 90_000 + PROMPTS)))
+        loop.generate(self._prompts(), list(range(SEED, SEED + PROMPTS)))
         arrays: dict[str, NDArray[Any]] = {}
         for name, batches in seen.items():
             chosen = np.linspace(0, len(batches) - 1, min(SAMPLES, len(batches))).round().astype(int)
@@ -155,9 +174,14 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
         fixed = replace(
             loop, scheduler=own_scheduler(model), steps=min(24, loop.steps and max(model.steps, 1)),
             guidance=model.guidance, guidance_until=1.0, batched_guidance=True, cache_interval=1,
-            prompt_cache=False, negative_prompt="", batch=8,
+            prompt_cache=False, negative_prompt="", batch=8, cache_threshold=0.0, gate_after=1.0,
+            small_until=0.0,
         )  # fmt: skip
-    kind = DenoiserStructure(student=denoiser.student, cached=denoiser.cached)
+    if loop.small_until:
+        fixed = replace(fixed, small_until=0.5)
+    kind = DenoiserStructure(
+        student=denoiser.student, cached=denoiser.cached, gated=denoiser.gated, staged=denoiser.staged
+    )
     return Calibration(model, kind, fixed)
 
 

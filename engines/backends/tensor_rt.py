@@ -84,7 +84,13 @@ class TensorRt(Backend):
             quantise(source, quantised, options.calibration.samples(capture.component), signed=True)
             source, facts["calibration"] = quantised, options.calibration.facts
         shapes = {spec.name: spec.shape for spec in capture.inputs}
-        engine = build_engine(source, shapes, (1, BEST_BATCH, LARGEST_BATCH), self._timing_cache())
+        engine = build_engine(
+            source,
+            shapes,
+            (1, BEST_BATCH, LARGEST_BATCH),
+            self._timing_cache(),
+            sparse=capture.component.startswith("denoiser") and capture.structure.denoiser.sparse,
+        )
         (folder / MODEL).write_bytes(engine)
         facts |= {
             "profile": {"least": 1, "best": BEST_BATCH, "largest": LARGEST_BATCH},

@@ -27,7 +27,12 @@ def logger(trt: Any) -> Any:
 
 
 def build_engine(
-    source: Path, shapes: Mapping[str, tuple[int, ...]], batches: tuple[int, int, int], timing: Path
+    source: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    batches: tuple[int, int, int],
+    timing: Path,
+    *,
+    sparse: bool = False,
 ) -> bytes:
     """A serialised engine.
 
@@ -36,6 +41,7 @@ def build_engine(
         shapes: of the inputs, without the batch.
         batches: least, best and largest.
         timing: where the timing cache is kept between builds on this machine.
+        sparse: weights have a 2:4 pattern, and kernels that skip the zeros may be chosen.
 
     Raises:
         BuildError: an operator that TensorRT lacks, or no engine for another reason; its own words.
@@ -55,6 +61,8 @@ def build_engine(
         profile.set_shape(name, *((batch, *shapes[name]) for batch in batches))
     config.add_optimization_profile(profile)
     config.set_flag(trt.BuilderFlag.STRICT_NANS)
+    if sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     set_targets(trt, config)
     with _timing(trt, config, timing):
         serialised = builder.build_serialized_network(network, config)

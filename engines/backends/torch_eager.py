@@ -51,6 +51,7 @@ class TorchEager(Backend):
         plain = artifact.precision == "fp32" and not artifact.channels_last and artifact.device == "cpu"
         # A changed module must not become the reference that others are compared with.
         module = capture.module if plain else Capture(capture.model, capture.structure).module
+        sparse = artifact.device == "cuda" and capture.structure.denoiser.sparse
         return TorchComponent(
             module,
             [spec.name for spec in capture.inputs],
@@ -58,6 +59,7 @@ class TorchEager(Backend):
             {"bf16": torch.bfloat16, "fp16": torch.float16}.get(artifact.precision, torch.float32),
             channels_last=artifact.channels_last,
             device=artifact.device,
+            sparse=sparse and capture.component.startswith("denoiser"),
         )
 
 
@@ -73,10 +75,13 @@ class TorchComponent:
         *,
         channels_last: bool = False,
         device: str = "cpu",
+        sparse: bool = False,
     ) -> None:
         import torch
 
         self._module: Any = module.to(device=device, dtype=dtype)
+        if sparse:
+            _skip_zeros(self._module)
         self._device = device
         if channels_last:
             self._module = self._module.to(memory_format=torch.channels_last)
@@ -101,3 +106,15 @@ class TorchComponent:
             name: value.float().contiguous().cpu().numpy()
             for name, value in zip(self._outputs, values, strict=True)
         }
+
+
+def _skip_zeros(module: torch.nn.Module) -> None:
+    """Keep 2:4 weights in the form whose products skip the zeros; CUDA only, not verified on device."""
+    import torch
+    from torch.sparse import to_sparse_semi_structured
+
+    from engines.capture.pruning import fits_two_of_four
+
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Linear) and fits_two_of_four(layer):
+            layer.weight = torch.nn.Parameter(to_sparse_semi_structured(layer.weight), requires_grad=False)

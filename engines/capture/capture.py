@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.capture.structure import Structure, TensorSpec, interface
+from engines.capture.structure import STAGES, Structure, TensorSpec, interface
 from engines.errors import CaptureError
 from engines.paths import cache_folder, digest, locked
 
@@ -86,12 +86,16 @@ class Capture:
             return rng.integers(0, kind.vocabulary(part.config), shape, dtype=np.int64)
         if spec.name == "guidance":
             return rng.uniform(1, 9, shape).astype(np.float32)
-        if spec.name == "feature":
-            full = Capture(
-                self.model, Structure("denoiser_full", self.structure.latent, self.structure.denoiser)
-            )
-            return full.reference(full.example(batch, seed))["feature"]
+        if maker := self._maker(spec.name):
+            made_by = Capture(self.model, Structure(maker, self.structure.latent, self.structure.denoiser))
+            return made_by.reference(made_by.example(batch, seed))[spec.name]
         return rng.standard_normal(shape).astype(np.float32)
+
+    def _maker(self, name: str) -> str:
+        """The part of the denoiser that makes an input of this one; empty where none does."""
+        if name == "feature":
+            return "denoiser_rest" if self.component in STAGES else "denoiser_full"
+        return "denoiser_first" if name in ("state", "skips") else ""
 
     def reference(self, inputs: Arrays) -> Arrays:
         """What eager fp32 answers."""

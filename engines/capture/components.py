@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from engines.backends.triton_norm import fuse_norms
+from engines.capture.gating import Gated
 from engines.capture.merging import merge_tokens
-from engines.capture.structure import Structure, interface
+from engines.capture.pruning import prune, sparsify
+from engines.capture.staging import TransformerStage, UNetStage
+from engines.capture.structure import STAGES, Structure, interface
+from engines.capture.unet_split import DenoiserFull, DenoiserShallow
 from engines.errors import CaptureError
 from engines.models import upscaler
 from engines.models.kinds import decoder_kind, picture
-from engines.models.kinds.unet import guidance_embedding
 from engines.models.lora import merge
 
 if TYPE_CHECKING:
     from engines.models.model import Model
+
+
+Call = Callable[[Any, Mapping[str, torch.Tensor]], "torch.Tensor | tuple[torch.Tensor, ...]"]
 
 
 class Adapted(nn.Module):
@@ -26,7 +33,7 @@ class Adapted(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        call: Callable[[Any, Mapping[str, torch.Tensor]], torch.Tensor | tuple[torch.Tensor, ...]],
+        call: Call,
         names: Sequence[str],
         constants: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
@@ -49,127 +56,6 @@ class Adapted(nn.Module):
         named = dict(zip(self._names, given, strict=True))
         named |= {name: getattr(self, name) for name in self._constants}
         return self._call(self.network, named)
-
-
-class _Split(nn.Module):
-    """A U-Net taken apart at its last up block (Ma et al., "DeepCache", arXiv 2312.00858, section 3.2)."""
-
-    def __init__(self, unet: Any, names: Sequence[str]) -> None:
-        super().__init__()
-        self.unet = unet
-        self._names = tuple(names)
-
-    def _named(self, given: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        return dict(zip(self._names, given, strict=True))
-
-    def _time(self, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The embedding of the timestep and of every other condition but the text."""
-        unet: Any = self.unet
-        sample = given["sample"]
-        condition = None
-        if "guidance" in given:
-            width = int(unet.config.time_cond_proj_dim)
-            condition = guidance_embedding(given["guidance"], width).to(sample.dtype)
-        time: torch.Tensor = unet.time_embedding(
-            unet.get_time_embed(sample=sample, timestep=given["timestep"]), condition
-        )
-        if "class_labels" in given:
-            time = time + unet.get_class_embed(sample=sample, class_labels=given["class_labels"])
-        if "time_ids" in given:
-            added = {"text_embeds": given["pooled"], "time_ids": given["time_ids"]}
-            time = time + unet.get_aug_embed(
-                emb=time, encoder_hidden_states=given["embeddings"], added_cond_kwargs=added
-            )
-        return time
-
-    @staticmethod
-    def _entering(given: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        sample = given["sample"]
-        return torch.cat([sample, given["picture"]], dim=1) if "picture" in given else sample
-
-    def _down(
-        self, block: Any, sample: torch.Tensor, time: torch.Tensor, embeddings: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        if getattr(block, "has_cross_attention", False):
-            found = block(hidden_states=sample, temb=time, encoder_hidden_states=embeddings)
-        else:
-            found = block(hidden_states=sample, temb=time)
-        return found[0], tuple(found[1])
-
-    def _up(
-        self,
-        block: Any,
-        sample: torch.Tensor,
-        skips: tuple[torch.Tensor, ...],
-        time: torch.Tensor,
-        embeddings: torch.Tensor,
-    ) -> torch.Tensor:
-        size = None if block.upsamplers is None else (2 * sample.shape[-2], 2 * sample.shape[-1])
-        arguments: dict[str, Any] = {
-            "hidden_states": sample,
-            "temb": time,
-            "res_hidden_states_tuple": skips,
-            "upsample_size": size,
-        }
-        if getattr(block, "has_cross_attention", False):
-            arguments["encoder_hidden_states"] = embeddings
-        result: torch.Tensor = block(**arguments)
-        return result
-
-    def _out(self, sample: torch.Tensor) -> torch.Tensor:
-        unet: Any = self.unet
-        if unet.conv_norm_out is not None:
-            sample = unet.conv_act(unet.conv_norm_out(sample))
-        prediction: torch.Tensor = unet.conv_out(sample)
-        return prediction
-
-
-class DenoiserFull(_Split):
-    """The whole U-Net; also returns what enters its last up block."""
-
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        unet: Any = self.unet
-        given = self._named(inputs)
-        embeddings, time = given["embeddings"], self._time(given)
-        sample = unet.conv_in(self._entering(given))
-        skips: tuple[torch.Tensor, ...] = (sample,)
-        for block in unet.down_blocks:
-            sample, more = self._down(block, sample, time, embeddings)
-            skips += more
-        if unet.mid_block is not None:
-            if getattr(unet.mid_block, "has_cross_attention", False):
-                sample = unet.mid_block(sample, time, encoder_hidden_states=embeddings)
-            else:
-                sample = unet.mid_block(sample, time)
-        for block in unet.up_blocks[:-1]:
-            count = len(block.resnets)
-            sample = self._up(block, sample, skips[-count:], time, embeddings)
-            skips = skips[:-count]
-        feature = sample
-        sample = self._up(unet.up_blocks[-1], sample, skips, time, embeddings)
-        return self._out(sample), feature
-
-
-class DenoiserShallow(_Split):
-    """First down block (without its downsampler) and last up block, around a cached feature."""
-
-    def __init__(self, unet: Any, names: Sequence[str]) -> None:
-        super().__init__(unet, names)
-        unet.down_blocks[0].downsamplers = None
-        for blocks, kept in ((unet.down_blocks, unet.down_blocks[0]), (unet.up_blocks, unet.up_blocks[-1])):
-            for index, block in enumerate(blocks):
-                if block is not kept:
-                    blocks[index] = nn.Identity()
-        unet.mid_block = None
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        unet: Any = self.unet
-        given = self._named(inputs)
-        embeddings, feature, time = given["embeddings"], given["feature"], self._time(given)
-        sample = unet.conv_in(self._entering(given))
-        _, more = self._down(unet.down_blocks[0], sample, time, embeddings)
-        sample = self._up(unet.up_blocks[-1], feature, (sample, *more), time, embeddings)
-        return self._out(sample)
 
 
 def module(model: Model, structure: Structure) -> nn.Module:
@@ -228,6 +114,15 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
                 f"The model {model.name} has no few-step student (student_lora); leave student out."
             )
         merge(network, model.layout.student)
+    if wanted.pruned and prune(network, wanted.pruned) == 0:
+        raise CaptureError(
+            f"The {kind.title} of {model.name} has no inner channels that can be removed; leave pruning out."
+        )
+    if wanted.sparse and sparsify(network) == 0:
+        raise CaptureError(
+            f"The {kind.title} of {model.name} has no matrix products wide enough for 2:4 sparsity;"
+            " leave sparse-24 out."
+        )
     if wanted.fused_qkv:
         if not hasattr(network, "fuse_qkv_projections"):
             raise CaptureError(
@@ -242,12 +137,25 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
             f"The {kind.title} of {model.name} has no self-attention at its highest resolution that"
             " tokens can be merged around; leave token-merging out."
         )
-    if structure.component == "denoiser_full":
-        return DenoiserFull(network, names)
-    if structure.component == "denoiser_shallow":
-        return DenoiserShallow(network, names)
-    constants = kind.constants(network, model, latent)
-    return Adapted(network, lambda inner, given: kind.run(inner, given, latent), names, constants)
+    if wanted.fused_norm and fuse_norms(network) == 0:
+        raise CaptureError(
+            f"The {kind.title} of {model.name} has no residual blocks whose norms can be fused; leave"
+            " fused-norm out."
+        )
+    if structure.component in STAGES and kind.cacheable:
+        return UNetStage(network, names, STAGES[structure.component])
+    if structure.component in ("denoiser_full", "denoiser_shallow") and wanted.cached:
+        return (DenoiserFull if structure.component == "denoiser_full" else DenoiserShallow)(network, names)
+
+    def run(inner: Any, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return kind.run(inner, given, latent)
+
+    call: Call = run
+    if structure.component in STAGES:
+        call = TransformerStage(network, run, STAGES[structure.component], latent)
+    elif wanted.gated:
+        call = Gated(network, run, given=structure.component == "denoiser_shallow")
+    return Adapted(network, call, names, kind.constants(network, model, latent))
 
 
 def _drop_unfused(attention: Any) -> None:

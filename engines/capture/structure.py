@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -12,12 +13,20 @@ if TYPE_CHECKING:
     from engines.models.model import Model
 
 ComponentName = str
-"""`text_encoder`, `text_encoder_2`..., `image_encoder`, `picture_encoder`, `denoiser`, `denoiser_full`,
-`denoiser_shallow`, `decoder`, `upscaler`"""
+"""`text_encoder`, `text_encoder_2`..., `image_encoder`, `picture_encoder`, `denoiser`, `denoiser_small`,
+`denoiser_full`, `denoiser_shallow`, `denoiser_first`, `denoiser_rest`, `denoiser_last`, `decoder`,
+`upscaler`"""
 Dtype = Literal["float32", "int64"]
 
 
 PLAIN: Final = DenoiserStructure()
+STAGES: Final[Mapping[str, Literal["first", "rest", "last"]]] = {
+    "denoiser_first": "first",
+    "denoiser_rest": "rest",
+    "denoiser_last": "last",
+}
+_LATER: Final = ("gated", "staged", "pruned", "sparse", "fused_norm")
+"""Fields of `DenoiserStructure` that came later: left out of keys where they say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ class Structure:
         if self.component == "decoder":
             found["decoder"] = self.decoder
         if self.component.startswith("denoiser"):
-            found["denoiser"] = asdict(self.denoiser)
+            facts = asdict(self.denoiser)
+            found["denoiser"] = {name: value for name, value in facts.items() if value or name not in _LATER}
         return found
 
 
@@ -119,8 +129,26 @@ def _denoiser(model: Model, structure: Structure) -> tuple[Specs, Specs]:
     )
     inputs = (TensorSpec("sample", latent), TensorSpec("timestep", ()), *conditions)
     prediction = TensorSpec("prediction", latent)
-    if structure.component == "denoiser":
+    if structure.component in ("denoiser", "denoiser_small"):
+        if any(side % model.alignment for side in latent[-2:]):
+            raise CaptureError(
+                f"The {kind.title} of {model.name} draws latents whose sides are multiples of"
+                f" {model.alignment}, not {latent[-2]} x {latent[-1]}; leave progressive-resolution out."
+            )
         return inputs, (prediction,)
+    if structure.component in STAGES:
+        return _stage(model, structure, inputs, prediction)
+    if structure.denoiser.gated:
+        size = kind.attention_size(model, latent)
+        if not size:
+            raise CaptureError(
+                f"The {kind.title} of {model.name} has no cross-attention of its own that could be frozen;"
+                " leave attention-gate out."
+            )
+        feature = TensorSpec("feature", (size,))
+        if structure.component == "denoiser_full":
+            return inputs, (prediction, feature)
+        return (*inputs, feature), (prediction,)
     if not kind.cacheable:
         raise CaptureError(
             f"The {kind.title} of {model.name} cannot be split for feature caching; leave feature-cache out."
@@ -134,3 +162,23 @@ def _denoiser(model: Model, structure: Structure) -> tuple[Specs, Specs]:
     if structure.component == "denoiser_full":
         return inputs, (prediction, feature)
     return (*inputs, feature), (prediction,)
+
+
+def _stage(model: Model, structure: Structure, inputs: Specs, prediction: TensorSpec) -> tuple[Specs, Specs]:
+    kind = model.denoiser_kind
+    shapes = kind.stages(model, structure.latent)
+    if shapes is None:
+        raise CaptureError(
+            f"The {kind.title} of {model.name} cannot be split after its first block; leave threshold-cache"
+            " out."
+        )
+    state = tuple(TensorSpec(name, shape) for name, shape in shapes.state.items())
+    feature = TensorSpec("feature", shapes.feature)
+    after: Specs = (*inputs[1:], *state)
+    match STAGES[structure.component]:
+        case "first":
+            return inputs, (*state, TensorSpec("probe", shapes.probe))
+        case "rest":
+            return after, (feature,)
+        case "last":
+            return (*after, feature), (prediction,)

@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from . import noise, pictures, schedulers
 from .conditions import Prompts
 from .errors import LoopError
+from .passes import Passes, enlarge, parts, shrink, small_steps
 from .settings import LoopSettings
 
 Arrays = dict[str, NDArray[Any]]
@@ -70,8 +71,7 @@ def needed(settings: LoopSettings) -> list[str]:
         return ["upscaler"]
     found = [encoder.component for encoder in encoders_of(settings)]
     found += list(settings.picture.encoders) if settings.picture else []
-    found += ["denoiser"] if settings.cache_interval == 1 else ["denoiser_full", "denoiser_shallow"]
-    return [*found, "decoder"]
+    return [*found, *parts(settings), "decoder"]
 
 
 class Loop:
@@ -215,36 +215,52 @@ class Loop:
         elif scheduler.start_scale != 1:
             sample = sample * scheduler.start_scale
         first, taken = scheduler.first, self.steps - scheduler.first
-        features: dict[str, Floats] = {}
+        # a given start is at its full size already
+        small = 0 if start is not None else small_steps(settings, self.steps)
+        whole = sample
+        if small:
+            sample = shrink(sample)
+        passes = Passes(settings, self.steps, self._call)
         for step in range(first, self.steps):
+            shown = scheduler.scale(sample, step)
             timestep = float(scheduler.timesteps[step])
-            prediction = self._predict(scheduler.scale(sample, step), timestep, conditions, step, features)
-            fresh = None
-            if scheduler.wants_noise(step):
-                fresh = np.stack([noise.step_noise(seed, step, shape) for seed in seeds])
-            sample = scheduler.advance(prediction, step, sample, fresh)
+            prediction = self._predict(passes, shown, timestep, conditions, step, step < small)
+            if step + 1 == small:
+                # a clean latent goes on at full size, with the noise that the picture began with
+                clean = enlarge(scheduler.clean(prediction, step, sample))
+                scale = scheduler.start_scale
+                scheduler = schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
+                sample = scheduler.join(small, clean, whole / np.float32(scale))
+            else:
+                fresh = None
+                if scheduler.wants_noise(step):
+                    fresh = np.stack([noise.step_noise(seed, step, sample.shape[1:]) for seed in seeds])
+                sample = scheduler.advance(prediction, step, sample, fresh)
             if on_step is not None:
-                on_step(StepDone(step - first, taken, images, sample))
+                seen = enlarge(sample) if step + 1 < small else sample
+                on_step(StepDone(step - first, taken, images, seen))
         return sample
 
     def _predict(
-        self, sample: Floats, timestep: float, conditions: Arrays, step: int, features: dict[str, Floats]
+        self, passes: Passes, sample: Floats, timestep: float, conditions: Arrays, step: int, small: bool
     ) -> Floats:
         """The denoiser's answer, guided where this step is."""
+
+        def answer(branch: str, sample: Floats, given: Arrays) -> Floats:
+            time = np.full(len(sample), timestep, dtype=np.float32)
+            inputs: Arrays = {"sample": sample, "timestep": time, **given}
+            return passes.evaluate(branch, inputs, step, small)
+
         if step >= self.guided_steps:
-            if "both" in features:
-                features["prompt"] = features.pop("both")[len(sample) :]
-            given = {name: value[-1] for name, value in conditions.items()}
-            return self._evaluate("prompt", sample, timestep, given, step, features)
+            passes.unguided(len(sample))
+            return answer("prompt", sample, {name: value[-1] for name, value in conditions.items()})
         if self.settings.batched_guidance:
             twice = np.concatenate([sample, sample])
             given = {name: value.reshape(-1, *value.shape[2:]) for name, value in conditions.items()}
-            without, with_prompt = np.split(self._evaluate("both", twice, timestep, given, step, features), 2)
+            without, with_prompt = np.split(answer("both", twice, given), 2)
         else:
-            given = {name: value[0] for name, value in conditions.items()}
-            without = self._evaluate("negative", sample, timestep, given, step, features)
-            given = {name: value[1] for name, value in conditions.items()}
-            with_prompt = self._evaluate("prompt", sample, timestep, given, step, features)
+            without = answer("negative", sample, {name: value[0] for name, value in conditions.items()})
+            with_prompt = answer("prompt", sample, {name: value[1] for name, value in conditions.items()})
         return without + self._guidance * (with_prompt - without)
 
     @property
@@ -255,34 +271,6 @@ class Loop:
             return self.settings.guidance
         frames = self.settings.latent_shape[1]
         return np.linspace(first, self.settings.guidance, frames, dtype=np.float32)[:, None, None]
-
-    def _evaluate(
-        self,
-        branch: str,
-        sample: Floats,
-        timestep: float,
-        conditions: Arrays,
-        step: int,
-        features: dict[str, Floats],
-    ) -> Floats:
-        """Call the denoiser, or the half of it that feature caching leaves for this step.
-
-        DeepCache (arXiv 2312.00858), uniform schedule: a full pass every
-        `cache_interval` steps, its deep feature re-used in between.
-        """
-        inputs: Arrays = {
-            "sample": sample,
-            "timestep": np.full(len(sample), timestep, dtype=np.float32),
-            **conditions,
-        }
-        if self.settings.cache_interval == 1:
-            return self._call("denoiser", inputs)["prediction"]
-        if branch not in features or step % self.settings.cache_interval == 0:
-            outputs = self._call("denoiser_full", inputs)
-            features[branch] = outputs["feature"]
-        else:
-            outputs = self._call("denoiser_shallow", inputs | {"feature": features[branch]})
-        return outputs["prediction"]
 
     def _decode(self, latent: Floats) -> tuple[Pixels, NDArray[np.bool_]]:
         if not self.settings.decode_frames:

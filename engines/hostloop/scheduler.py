@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -97,9 +98,22 @@ class Scheduler(ABC):
                 f"With strength {strength} none of {self.steps} steps is left; give {1 / self.steps:.3g} or "
                 "more."
             )
-        self.first = self._late(self.steps - taken)
-        signal, blur = self.mixture(self.first)
+        return self.join(self._late(self.steps - taken), latent, noise)
+
+    def join(self, step: int, latent: Latent, noise: Latent) -> Latent:
+        """Begin with `step`: what it is given of a clean latent and unit noise; sets `first`."""
+        self.first = step
+        signal, blur = self.mixture(step)
         return (signal * latent + blur * noise).astype(np.float32)
+
+    def clean(self, prediction: Latent, step: int, sample: Latent) -> Latent:
+        """The latent without noise that the denoiser's prediction for `step` stands for."""
+        signal, blur = self.mixture(step)
+        if self.config["prediction_type"] == "v_prediction":
+            # velocity is defined where signal and noise have unit variance together
+            size = math.hypot(signal, blur)
+            sample, signal, blur = sample / size, signal / size, blur / size
+        return self._clean(prediction, sample, signal, blur)
 
     def _late(self, skipped: int) -> int:
         """The step after `skipped` steps."""

@@ -107,6 +107,12 @@ class LoopSettings:
     picture: Picture | None = None
     strength: float = 1.0
     """Of noise on the latents that a pass is given to start from; below 1 they must be given."""
+    gate_after: float = 1.0
+    """Share of the steps after which cross-attention is frozen (1.0: never)."""
+    cache_threshold: float = 0.0
+    """Relative change of what the first block adds above which the rest runs again (0: no such cache)."""
+    small_until: float = 0.0
+    """Share of the steps that are taken at half the size (0: none)."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; what came with later versions is left out where it says nothing."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from engines.hostloop.conditions import encoders_of
+from engines.hostloop.passes import LONGEST, SMALL, SPLIT, STAGES, gate, small_steps
 from engines.hostloop.settings import LoopSettings
 from engines.plan import Plan, Precision
 
@@ -25,7 +26,7 @@ FORMAT: Final = 1
 
 
 def rows(loop: LoopSettings) -> dict[str, int]:
-    """Rows that each component computes for one picture, the prompt not cached."""
+    """Rows that each component computes at least for one picture, the prompt not cached."""
     guided = 0
     if loop.guidance > 1 and not loop.embedded_guidance:
         guided = min(loop.steps, math.ceil(loop.guidance_until * loop.steps - 1e-9))
@@ -35,10 +36,33 @@ def rows(loop: LoopSettings) -> dict[str, int]:
     found = {encoder.component: 2 if guided else 1 for encoder in encoders_of(loop)}
     found |= dict.fromkeys(loop.picture.encoders if loop.picture else (), 1)
     found["decoder"] = loop.latent_shape[1] if loop.decode_frames else 1
-    if loop.cache_interval == 1:
-        return found | {"denoiser": sum(by_step)}
-    full = sum(by_step[:: loop.cache_interval])
-    return found | {"denoiser_full": full, "denoiser_shallow": sum(by_step) - full}
+    return found | _denoiser_rows(loop, by_step)
+
+
+def _denoiser_rows(loop: LoopSettings, by_step: list[int]) -> dict[str, int]:
+    every = sum(by_step)
+    if loop.cache_threshold > 0:
+        # what the data decide is counted as if it were left out whenever it may be
+        least = sum(by_step[:: LONGEST + 1])
+        return dict(zip(STAGES, (every, least, every), strict=True))
+    if loop.small_until > 0:
+        small = sum(by_step[: small_steps(loop, loop.steps)])
+        return {"denoiser": every - small, SMALL: small}
+    if loop.gate_after < 1:
+        full = sum(by_step[: gate(loop, loop.steps)])
+    elif loop.cache_interval > 1:
+        full = sum(by_step[:: loop.cache_interval])
+    else:
+        return {"denoiser": every}
+    return dict(zip(SPLIT, (full, every - full), strict=True))
+
+
+def most(loop: LoopSettings) -> dict[str, int]:
+    """`rows`, where nothing of what the data decide is left out."""
+    found = rows(loop)
+    if loop.cache_threshold > 0:
+        found["denoiser_rest"] = found["denoiser_first"]
+    return found
 
 
 def flops(capture: Capture) -> float:

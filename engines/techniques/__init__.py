@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engines.techniques.attention_gate import AttentionGate
 from engines.techniques.base import (
     Parameter,
     Step,
@@ -18,34 +19,45 @@ from engines.techniques.compute_units import ComputeUnits
 from engines.techniques.engine import Engine
 from engines.techniques.feature_cache import FeatureCache
 from engines.techniques.fewer_steps import FewerSteps
+from engines.techniques.fused_norm import FusedNorm
 from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
 from engines.techniques.int8 import Int8
+from engines.techniques.progressive_resolution import ProgressiveResolution
 from engines.techniques.prompt_cache import PromptCache
+from engines.techniques.pruning import Pruning
 from engines.techniques.scheduler import Scheduler
 from engines.techniques.sequential_guidance import SequentialGuidance
+from engines.techniques.sparse_24 import Sparse24
 from engines.techniques.student import Student
+from engines.techniques.threshold_cache import ThresholdCache
 from engines.techniques.tiny_decoder import TinyDecoder
 from engines.techniques.token_merging import TokenMerging
 from engines.techniques.weight_bits import WeightBits
 
 __all__ = [
+    "AttentionGate",
     "BFloat16",
     "ChannelsLast",
     "ComputeUnits",
     "Engine",
     "FeatureCache",
     "FewerSteps",
+    "FusedNorm",
     "FusedQKV",
     "GuidanceCutoff",
     "Int8",
     "Parameter",
+    "ProgressiveResolution",
     "PromptCache",
+    "Pruning",
     "Scheduler",
     "SequentialGuidance",
+    "Sparse24",
     "Step",
     "Student",
     "Technique",
+    "ThresholdCache",
     "TinyDecoder",
     "TokenMerging",
     "WeightBits",

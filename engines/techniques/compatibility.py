@@ -48,7 +48,7 @@ def check(recipe: Recipe, card: Card, target: Target = "cpu") -> list[str]:
         values = canonical(recipe)
     except TechniqueError as error:
         return [str(error)]
-    return check_plan(values, _plan(card, target), card, target)
+    return check_plan(values, plan_for(card, target), card, target)
 
 
 def check_plan(recipe: Sequence[Technique], plan: Plan, card: Card, target: Target = "cpu") -> list[str]:
@@ -65,7 +65,7 @@ def check_plan(recipe: Sequence[Technique], plan: Plan, card: Card, target: Targ
     return reasons + [reason for one in recipe if (reason := one.objection(plan))]
 
 
-def _plan(card: Card, target: Target) -> Plan:
+def plan_for(card: Card, target: Target) -> Plan:
     """A plan with the card's steps and guidance, to try a recipe on; it is never run."""
     side = max(1, card.size // 8)
     loop = LoopSettings("ddim", {}, card.steps, card.guidance, (4, side, side), 77, 0, 0, 0)

@@ -4,7 +4,8 @@
 
 Each recipe takes turns with the baseline; its speed-up is a ratio with a
 95 % interval, its PSNR is against the baseline's pictures of the same prompts
-and seeds.  The baseline is the model as its authors ship it: its scheduler and
+and seeds.  Component parity is the relative error of one call of the denoiser,
+where it is whole.  The baseline is the model as its authors ship it: its scheduler and
 steps, guidance batched, fp32 in eager torch.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import math
 import os
 import platform
 import sys
@@ -50,6 +52,8 @@ class Row:
     high: float | None = None
     seconds: float | None = None
     psnr: float | None = None
+    error: float | None = None
+    """Of the denoiser's answer, relative to the unchanged one's; `None` where it is in parts."""
     note: str = ""
 
 
@@ -124,7 +128,18 @@ class Bench:
         found = timing.alternate(timed(self.baseline), timed(pipeline), seconds=self.seconds)
         ratio = found.speedup
         note = " ".join(pipeline.fallbacks)
-        return Row(*about, ratio.value, ratio.low, ratio.high, found.latency.value, psnr, note)
+        apart = self._error(pipeline)
+        return Row(*about, ratio.value, ratio.low, ratio.high, found.latency.value, psnr, apart, note)
+
+    def _error(self, pipeline: Pipeline) -> float | None:
+        if "denoiser" not in pipeline.loaded or "denoiser" not in self.baseline.loaded:
+            return None
+        inputs = self.baseline.artifacts["denoiser"].capture.example()
+        wanted, found = (
+            one.loaded["denoiser"].component(inputs)["prediction"] for one in (self.baseline, pipeline)
+        )
+        ratio = float(((found - wanted) ** 2).sum() / (wanted**2).sum())
+        return math.sqrt(ratio)
 
 
 def processor() -> str:
@@ -142,18 +157,20 @@ def heading(model: str) -> str:
     return (
         f"`python -m engines.techniques.table` on {model}, {processor()}, {cores} cores, {today}.\n"
         f"Speed-up over eager torch fp32 with its 95 % interval, whole pipeline, one picture at a time; "
-        f"PSNR in dB against its pictures (60 is the cap), mean of {PICTURES}.\n\n"
-        "| Engine | Technique | Speed-up | Seconds | PSNR | Note |\n|---|---|---|---|---|---|"
+        f"PSNR in dB against its pictures (60 is the cap), mean of {PICTURES}; error of one call of a "
+        "whole denoiser.\n\n"
+        "| Engine | Technique | Speed-up | Seconds | PSNR | Error | Note |\n|---|---|---|---|---|---|---|"
     )
 
 
 def line(row: Row) -> str:
     """A row of the table in Markdown."""
     if row.speedup is None or row.seconds is None or row.psnr is None:
-        return f"| {row.engine} | {row.label} | | | | {row.note} |"
+        return f"| {row.engine} | {row.label} | | | | | {row.note} |"
+    error = "" if row.error is None else f"{row.error:.1%}"
     return (
         f"| {row.engine} | {row.label} | {row.speedup:.2f} ({row.low:.2f}-{row.high:.2f}) "
-        f"| {row.seconds:.3f} | {row.psnr:.1f} | {row.note} |"
+        f"| {row.seconds:.3f} | {row.psnr:.1f} | {error} | {row.note} |"
     )
 
 

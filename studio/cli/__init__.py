@@ -133,6 +133,13 @@ def parser() -> argparse.ArgumentParser:
     inspect = add("inspect", "describe a model without running it")
     inspect.add_argument("model", help=MODEL)
 
+    explain = add("explain", "say why techniques go together or do not, in which order, and what they bring")
+    explain.add_argument(
+        "techniques", nargs="+", help="for example 'deepcache + cuda-graphs'; names of other programs will do"
+    )
+    explain.add_argument("--model", help=f"answer for this model: {MODEL}")
+    explain.add_argument("--device", help="answer for this device (default: the one that takes most of it)")
+
     optimize = add("optimize", "evolve a model for a device")
     optimize.add_argument("model", help=MODEL)
     optimize.add_argument("--device", default="cpu", help="a target that `doctor` calls ready (default: cpu)")

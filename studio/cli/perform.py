@@ -97,6 +97,13 @@ def _inspect(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     return 0
 
 
+def _explain(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.cli.explained import explained
+
+    del home
+    return explained(given, terminal)
+
+
 def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.runs import start
 
@@ -315,6 +322,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "start": _start,
     "doctor": _doctor,
     "inspect": _inspect,
+    "explain": _explain,
     "optimize": _optimize,
     "resume": _resume,
     "evaluate": _evaluate,

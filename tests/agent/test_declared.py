@@ -11,7 +11,7 @@ from agent.evaluate import declared
 from agent.evaluate.conduct import likeness
 from agent.evaluate.static import examine
 from engines.pipeline import plan
-from engines.techniques import FeatureCache, FewerSteps
+from engines.techniques import FeatureCache, FewerSteps, ThresholdCache
 from engines.workload import Workload
 
 PLAIN = '''"""A title"""
@@ -80,6 +80,10 @@ def test_rows_of_the_denoiser_are_those_of_the_recipe() -> None:
     cached = plan("tiny-scenes", "cpu", Workload(), [FeatureCache(interval=2)])
     assert declared.rows({"denoiser_full": 30, "denoiser_shallow": 30, "decoder": 1}, cached, 1) == ""
     assert "shallow" in declared.rows({"denoiser_full": 30, "decoder": 1}, cached, 1)
+    chosen = plan("tiny-scenes", "cpu", Workload(), [ThresholdCache()])
+    told = {"denoiser_first": 60, "denoiser_rest": 40, "denoiser_last": 60, "decoder": 1}
+    assert declared.rows(told, chosen, 1) == ""
+    assert "computes 16 to 60" in declared.rows(told | {"denoiser_rest": 15}, chosen, 1)
 
 
 def test_the_census_speaks_of_types_engines_operations_and_patches() -> None:

@@ -3,10 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from agent.candidate import Candidate, Proposal, Step, Verdict
+from agent.candidate import Candidate, Interval, Proposal, Step, Verdict
 from agent.evolution.front import Judged, reference_point
 from agent.memory import Remembered
 from agent.planner.builtin import BuiltinPlanner, forecast
+from agent.planner.context import prepare
+from engines.models.card import describe
+from engines.models.load import open_model
+from engines.workload import Workload
 
 PLAYED: dict[int, Any] = {}
 
@@ -126,3 +130,19 @@ def test_the_forecast_learns_from_verdicts(world: Any) -> None:
     seconds = sum(stages.values())
     assert abs(after.expect(recipe).seconds - seconds) < abs(before.expect(recipe).seconds - seconds)
     assert abs(after.expect(recipe).loss - loss) < 0.02
+
+
+def test_new_techniques_of_the_registry_do_not_crowd_out_the_first_proposals() -> None:
+    card = describe(open_model("tiny-scenes"))
+    context = prepare("tiny-scenes", card, "cpu", Workload())
+    measured = Verdict(
+        "passed", "gate", latency=Interval(1.0, 0.98, 1.02), speedup=Interval(1.0, 1.0, 1.0),
+        stages={"encode": 0.02, "denoise": 0.83, "decode": 0.15}, loss=Interval(0.0, 0.0, 0.0), memory=100.0,
+    )  # fmt: skip
+    baseline = Judged(Candidate("c000", 0, Proposal((), "", "baseline"), ""), measured)
+    context = replace(context, history=(baseline,), reference=(1.1, 1.0))
+    proposals = BuiltinPlanner().propose(context, 7)
+    assert {"student", "fewer-steps", "engine"} == {one.recipe[0].technique for one in proposals[:3]}
+    late = {"threshold-cache", "attention-gate", "progressive-resolution", "pruning"}
+    assert late <= {axis.technique for axis in context.space.axes}
+    assert not late & {step.technique for one in proposals for step in one.recipe}

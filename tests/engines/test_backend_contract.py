@@ -338,3 +338,20 @@ def test_calibration_covers_the_whole_schedule(model: Model) -> None:
     assert min(timesteps) < 100
     assert max(timesteps) > 900
     assert found.samples("decoder")[0]["latent"].shape[1:] == LATENT
+    assert {"id", "prompts", "steps", "scheduler", "seed", "source"} <= found.facts.keys()
+
+
+@pytest.mark.parametrize(
+    ("facts", "late"),
+    [({"staged": True}, ("first", "rest", "last")), ({"gated": True}, ("shallow",))],
+    ids=["staged", "gated"],
+)
+def test_calibration_reaches_every_part_of_a_split_denoiser(
+    model: Model, facts: dict[str, bool], late: tuple[str, ...]
+) -> None:
+    found = calibration_for(model, DenoiserStructure(**facts), loop_settings(model, Workload()))
+    for part in late:
+        timesteps = {float(sample["timestep"][0]) for sample in found.samples(f"denoiser_{part}")}
+        assert len(timesteps) >= 8
+        assert min(timesteps) < 100
+        assert part == "shallow" or max(timesteps) > 900

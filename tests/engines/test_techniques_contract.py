@@ -18,20 +18,26 @@ from engines.hostloop import LoopSettings
 from engines.models.card import Card, Component
 from engines.plan import Plan
 from engines.techniques import (
+    AttentionGate,
     BFloat16,
     ChannelsLast,
     ComputeUnits,
     Engine,
     FeatureCache,
     FewerSteps,
+    FusedNorm,
     FusedQKV,
     GuidanceCutoff,
     Int8,
+    ProgressiveResolution,
     PromptCache,
+    Pruning,
     Scheduler,
     SequentialGuidance,
+    Sparse24,
     Student,
     Technique,
+    ThresholdCache,
     TinyDecoder,
     TokenMerging,
     WeightBits,
@@ -188,24 +194,28 @@ class TechniqueContract:
             reason = knowledge().techniques[self.kind.name].needs[need]
             match kind:
                 case "guidance":
-                    found: list[str | None] = [self.kind().applies(card(guidance=1.0), "cpu")]
+                    found: list[str | None] = [self.kind().applies(card(guidance=1.0), self.device)]
                 case "part":
-                    found = [self.kind().applies(card(without=[value]), "cpu")]
+                    found = [self.kind().applies(card(without=[value]), self.device)]
                 case "denoiser":
-                    found = [self.kind().applies(card(without=["unet"]), "cpu")]
+                    found = [self.kind().applies(card(without=["unet"]), self.device)]
                 case "kind":
                     others = ({"unet": "UNet3DConditionModel"}, {"transformer": "WanTransformer3DModel"})
-                    found = [self.kind().applies(card(parts=parts), "cpu") for parts in others]
+                    found = [self.kind().applies(card(parts=parts), self.device) for parts in others]
                 case "denoises":
-                    found = [self.kind().applies(card(parts={"upscaler": "ESRGAN"}), "cpu")]
+                    found = [self.kind().applies(card(parts={"upscaler": "ESRGAN"}), self.device)]
                 case "prompts":
-                    found = [self.kind().applies(card(without=["text_encoder"]), "cpu")]
+                    found = [self.kind().applies(card(without=["text_encoder"]), self.device)]
                 case "device":
                     found = [self.kind().applies(card(), "cpu")]
                 case "backend":
-                    wrong = set(SERVES["cpu"]) - set(value.split("|"))
+                    wrong = set(SERVES[self.device]) - set(value.split("|"))
                     engines = [Step("engine", {"backend": name}) for name in wrong]
-                    found = [reason for engine in engines for reason in check([self.kind(), engine], card())]
+                    found = [
+                        reason
+                        for engine in engines
+                        for reason in check([self.kind(), engine], card(), self.device)
+                    ]
                     assert len(found) == len(wrong)
             assert set(found) == {reason}
 
@@ -263,6 +273,42 @@ class TestFeatureCache(TechniqueContract):
         assert check([FewerSteps(steps=6), FeatureCache(interval=3)], card()) == []
         (reason,) = check([FeatureCache(interval=4), FewerSteps(steps=6)], card())
         assert "pays from 8 steps on and this recipe takes 6" in reason
+
+
+class TestThresholdCache(TechniqueContract):
+    kind, changed = ThresholdCache, frozenset({"denoiser.staged", "loop.cache_threshold"})
+
+
+class TestAttentionGate(TechniqueContract):
+    kind = AttentionGate
+    changed = frozenset({"denoiser.gated", "loop.gate_after", "loop.guidance_until"})
+
+    def test_an_earlier_end_of_guidance_stays(self) -> None:
+        plan = AttentionGate(0.5).apply(GuidanceCutoff(0.3).apply(PLAN))
+        assert (plan.loop.guidance_until, plan.loop.gate_after) == (0.3, 0.5)
+
+
+class TestProgressiveResolution(TechniqueContract):
+    kind, changed = ProgressiveResolution, frozenset({"loop.small_until"})
+
+    def test_a_latent_without_a_half_is_refused(self) -> None:
+        plan = dataclasses.replace(PLAN, loop=dataclasses.replace(LOOP, latent_shape=(8, 9, 9)))
+        (reason,) = check_plan([ProgressiveResolution()], plan, card())
+        assert reason == "A latent of 9 x 9 has no half; choose a size that has."
+
+
+class TestPruning(TechniqueContract):
+    kind, changed = Pruning, frozenset({"denoiser.pruned"})
+
+
+class TestSparse24(TechniqueContract):
+    kind, changed = Sparse24, frozenset({"denoiser.sparse"})
+    device = "cuda"
+
+
+class TestFusedNorm(TechniqueContract):
+    kind, changed = FusedNorm, frozenset({"denoiser.fused_norm"})
+    device = "cuda"
 
 
 class TestTokenMerging(TechniqueContract):
@@ -383,7 +429,7 @@ def test_a_technique_twice_is_refused() -> None:
 
 def test_an_unknown_technique_is_refused() -> None:
     (reason,) = check([Step("warp-drive")], card())
-    assert reason.startswith("There is no technique 'warp-drive'; choose from student, fewer-steps")
+    assert reason.startswith("There is no technique 'warp-drive'; choose from student, pruning, ")
 
 
 def test_every_reason_is_given_at_once() -> None:
@@ -404,7 +450,8 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    everywhere = [kind for kind in all_techniques() if kind not in (ComputeUnits, WeightBits)]
+    elsewhere = (ComputeUnits, WeightBits, Sparse24, FusedNorm)
+    everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")
     gone = {axis.name for axis in whole} - {axis.name for axis in bare}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,26 @@ from engines.paths import bundled_model
 from engines.pipeline import Pipeline, build, plan
 from engines.scenes.grammar import captions
 from engines.techniques import (
+    AttentionGate,
     BFloat16,
     ChannelsLast,
     ComputeUnits,
     Engine,
     FeatureCache,
     FewerSteps,
+    FusedNorm,
     FusedQKV,
     GuidanceCutoff,
     Int8,
+    ProgressiveResolution,
     PromptCache,
+    Pruning,
     Scheduler,
     SequentialGuidance,
+    Sparse24,
     Student,
     Technique,
+    ThresholdCache,
     TinyDecoder,
     TokenMerging,
     WeightBits,
@@ -104,6 +110,21 @@ EXPECTED = (
         ALIKE,
         70,
     ),
+    Expected(
+        (AttentionGate(0.5),),
+        ENCODE | DECODE | {"denoiser_full": 4, "denoiser_shallow": 4},
+        ENCODE_ROWS | DECODE_ROWS | {"denoiser_full": 16, "denoiser_shallow": 8},
+        ALIKE,
+        70,
+    ),
+    Expected(
+        (ProgressiveResolution(0.25),),
+        USUAL | {"denoiser": 6, "denoiser_small": 2},
+        USUAL_ROWS | {"denoiser": 24, "denoiser_small": 8},
+        5,
+        60,
+    ),
+    Expected((Pruning(0.0625),), USUAL, USUAL_ROWS, ALIKE, 70),
     Expected((TokenMerging(0.5),), USUAL, USUAL_ROWS, ALIKE, 70),
     Expected((BFloat16(),), USUAL, USUAL_ROWS, CLOSE, 70),
     Expected((PromptCache(),), USUAL, USUAL_ROWS, 90, 100),
@@ -147,7 +168,28 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
-    assert tried == set(all_techniques()) - {Int8, ComputeUnits, WeightBits}
+    assert tried | {ThresholdCache} == set(all_techniques()) - {
+        Int8, ComputeUnits, WeightBits, Sparse24, FusedNorm,
+    }  # fmt: skip
+
+
+def test_the_first_block_cache_lets_each_picture_decide_for_itself(baseline: Result) -> None:
+    made = pipeline(ThresholdCache(0.3))
+    both = made.generate(PROMPTS, SEEDS)
+    assert both.calls["denoiser_first"] == both.calls["denoiser_last"] == STEPS
+    assert both.rows["denoiser_first"] == 4 * STEPS
+    assert 0 < both.rows["denoiser_rest"] < 4 * STEPS
+    assert ALIKE <= psnr(both.images, baseline.images) < 70
+    alone = [made.generate(PROMPTS[at : at + 1], SEEDS[at : at + 1]) for at in range(2)]
+    assert sum(one.rows["denoiser_rest"] for one in alone) == both.rows["denoiser_rest"]
+    assert psnr(np.concatenate([one.images for one in alone]), both.images) > SAME
+
+
+def test_a_first_block_cache_that_trusts_nothing_draws_the_baseline(baseline: Result) -> None:
+    wanted = plan("tiny-scenes", "cpu", WORKLOAD, [ThresholdCache(0.02)])
+    found = build(replace(wanted, loop=replace(wanted.loop, cache_threshold=1e-9))).generate(PROMPTS, SEEDS)
+    assert found.rows["denoiser_rest"] == 4 * STEPS
+    assert psnr(found.images, baseline.images) > SAME
 
 
 def test_the_prompt_cache_saves_what_comes_again() -> None:
@@ -173,8 +215,6 @@ def test_the_host_loop_draws_what_diffusers_draws(baseline: Result) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_picture_does_not_depend_on_its_batch(batch: int, baseline: Result) -> None:
-    from dataclasses import replace
-
     wanted = plan("tiny-scenes", "cpu", WORKLOAD)
     made = build(replace(wanted, loop=replace(wanted.loop, batch=batch)))
     images = made.generate([*PROMPTS, *PROMPTS], [*SEEDS, *SEEDS]).images
@@ -202,13 +242,14 @@ def test_the_table_has_a_row_for_what_was_asked(capsys: pytest.CaptureFixture[st
 
     assert main(["--steps", "2", "--seconds", "0.1", "--only", "fused-qkv"]) == 0
     heading, _, last = capsys.readouterr().out.strip().rpartition("\n")
-    engine, label, speedup, _, psnr, note = [cell.strip() for cell in last.strip("|").split("|")]
+    engine, label, speedup, _, psnr, error, note = [cell.strip() for cell in last.strip("|").split("|")]
     assert (engine, label, note) == ("torch", "fused QKV", "")
     value, low, high = (
         float(text.strip("()")) for text in speedup.replace("(", " ").replace("-", " ").split()
     )
     assert 0 < low <= value <= high
     assert float(psnr) > SAME
+    assert error == "0.0%"
     assert "Speed-up over eager torch" in heading
 
 

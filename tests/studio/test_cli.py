@@ -288,3 +288,13 @@ def test_a_cascade_is_made_of_the_fastest_and_the_best_of_the_front(tmp_path: Pa
     state.front = ("c003",)
     with pytest.raises(RunError, match="two candidates"):
         light_and_heavy(state)
+
+
+def test_explain_says_why_techniques_go_together_or_do_not(tmp_path: Path) -> None:
+    done = run("explain", "deepcache + cuda-graphs", home=tmp_path)
+    assert done.returncode == 0
+    assert "deepcache (feature-cache here) + cuda-graphs: yes, under a condition" in done.stdout
+    assert "rule 3, PyTorch documentation" in " ".join(done.stdout.split())
+    found = json.loads(run("explain", "int8", "bf16", "--json", home=tmp_path).stdout)
+    assert (found["answer"], found["order"], found["together"]) == ("no", ["bf16", "int8"], None)
+    assert "did you mean deepcache" in refused(run("explain", "depcache", home=tmp_path))

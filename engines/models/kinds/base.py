@@ -26,6 +26,12 @@ Latent = tuple[int, ...]
 Tensors = Mapping[str, "torch.Tensor"]
 
 
+def transformer_stages(config: Config, patches: int, text: int = 0) -> Stages:
+    """Of a transformer of equal blocks over `patches` tokens, and `text` tokens where blocks change them."""
+    width = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    return Stages({"state": (text + patches, width)}, (patches, width), (patches, width))
+
+
 @dataclass(frozen=True, slots=True)
 class TextUse:
     """How a denoiser uses one of its text encoders."""
@@ -45,6 +51,15 @@ class TextUse:
     prefix: str = ""
     keep: int = 0
     """See `engines.hostloop.settings.Encoder`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Shapes, without the batch, of what a denoiser's stages hand on (`engines.capture.staging`)."""
+
+    state: Mapping[str, tuple[int, ...]]
+    probe: tuple[int, ...]
+    feature: tuple[int, ...]
 
 
 class DenoiserKind(ABC):
@@ -108,6 +123,16 @@ class DenoiserKind(ABC):
         """Further fields of `LoopSettings`."""
         del model, latent
         return {}
+
+    def attention_size(self, model: Model, latent: Latent) -> int:
+        """Numbers that its cross-attention layers answer for one row; 0 where they cannot be frozen."""
+        del model, latent
+        return 0
+
+    def stages(self, model: Model, latent: Latent) -> Stages | None:
+        """What it hands on where it is split after its first block; `None` where it cannot be."""
+        del model, latent
+        return None
 
     def constants(self, network: Any, model: Model, latent: Latent) -> dict[str, torch.Tensor]:
         """Tensors that the graph holds: tables of positions and the like."""

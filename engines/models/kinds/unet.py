@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition, Picture
-from engines.models.kinds.base import DenoiserKind, Latent, Tensors, TextUse
+from engines.models.kinds.base import DenoiserKind, Latent, Stages, Tensors, TextUse
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +105,41 @@ class UNet(DenoiserKind):
             found["picture"] = Picture(size, signal=signal, noise=math.sqrt(1 - signal * signal))
         return found
 
+    def attention_size(self, model: Model, latent: Latent) -> int:
+        """Layers called `attn2` at each level, in the down, middle and up blocks."""
+        config = self.config(model)
+        if config.get("only_cross_attention") or config.get("dual_cross_attention"):
+            return 0
+        widths = [int(width) for width in config["block_out_channels"]]
+        levels = range(len(widths))
+        tokens = [(latent[-2] >> level) * (latent[-1] >> level) for level in levels]
+        layers, depth = config.get("layers_per_block", 2), config.get("transformer_layers_per_block", 1)
+        if not isinstance(layers, int) or any(isinstance(one, list | tuple) for one in _each(depth, levels)):
+            return 0
+        depths = _each(depth, levels)
+        found = 0
+        for level in levels:
+            size = tokens[level] * widths[level] * int(depths[level])
+            found += size * layers * ("CrossAttn" in config["down_block_types"][level])
+            found += size * (layers + 1) * ("CrossAttn" in config["up_block_types"][-1 - level])
+        if "CrossAttn" in str(config.get("mid_block_type", "UNetMidBlock2DCrossAttn")):
+            found += tokens[-1] * widths[-1] * int(depths[-1])
+        return found
+
+    def stages(self, model: Model, latent: Latent) -> Stages | None:
+        config = self.config(model)
+        widths, layers = config["block_out_channels"], config.get("layers_per_block", 2)
+        if len(widths) < 2:
+            return None
+        count = int(layers if isinstance(layers, int) else layers[0])
+        height, width = latent[-2:]
+        narrow = int(widths[0])
+        return Stages(
+            {"skips": (narrow * (count + 1), height, width), "state": (narrow, height // 2, width // 2)},
+            probe=(narrow, height, width),
+            feature=(int(widths[1]), height, width),
+        )
+
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         import torch
 
@@ -123,6 +158,10 @@ class UNet(DenoiserKind):
             sample, given["timestep"], given["embeddings"], return_dict=False, **arguments
         )[0]
         return found
+
+
+def _each(value: Any, levels: range) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value for _ in levels]
 
 
 def guidance_embedding(guidance: torch.Tensor, width: int) -> torch.Tensor:

@@ -22,7 +22,17 @@ from engines.package.wheels import needed
 from engines.package.write import GOLDEN, Contents, write
 from engines.pipeline import Pipeline, build, plan, prepare
 from engines.plan import Backend, Plan
-from engines.techniques import Engine, FewerSteps, PromptCache, SequentialGuidance, to_step
+from engines.techniques import (
+    AttentionGate,
+    Engine,
+    FewerSteps,
+    ProgressiveResolution,
+    PromptCache,
+    Pruning,
+    SequentialGuidance,
+    ThresholdCache,
+    to_step,
+)
 from engines.techniques import Technique as Change
 from engines.techniques.compatibility import check
 from studio.work.package_contents import engine_files, output, target_of, tokenizers
@@ -84,12 +94,12 @@ def packed(recipe: tuple[Change, ...], made: Plan, artifacts: tuple[Artifact, ..
     )  # fmt: skip
 
 
-def walk(model: Model, name: str, backend: Backend, place: Path) -> None:
+def walk(model: Model, name: str, backend: Backend, place: Path, more: tuple[Change, ...] = ()) -> None:
     workload = workload_of(name).model_copy(update={"steps": 6})
     card = describe(model)
     assert card.component(model.layout.denoiser) is not None
     assert card.memory == 4 * sum(part.parameters for part in card.components if part.name != "tiny_vae")
-    recipe = recipe_for(model, name, backend)
+    recipe = (*more, *recipe_for(model, name, backend))
     plain = build(plan(model, "cpu", workload, [one for one in recipe if not isinstance(one, Engine)]))
     wanted = plain.generate([PROMPT], [SEED]).images
     made = plan(model, "cpu", workload, recipe)
@@ -120,3 +130,24 @@ def test_a_family_walks_the_whole_path_on_onnx_runtime(
     family: Callable[[str], Model], tmp_path: Path, name: str
 ) -> None:
     walk(family(name), name, "onnxruntime", tmp_path / "package")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sd15", ThresholdCache(0.5)),
+        ("pixart-sigma", ThresholdCache(0.5)),
+        ("flux-dev", ThresholdCache(0.5)),
+        ("sdxl", AttentionGate(0.5)),
+        ("pixart-sigma", AttentionGate(0.5)),
+        ("sd15", ProgressiveResolution(0.5)),
+        ("sdxl", Pruning(0.25)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.label(),
+)
+def test_a_denoiser_in_parts_travels_in_a_package(
+    family: Callable[[str], Model], tmp_path: Path, name: str, change: Change, backend: Backend
+) -> None:
+    walk(family(name), name, backend, tmp_path / "package", (change,))

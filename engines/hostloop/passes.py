@@ -1,0 +1,182 @@
+"""Which part of the denoiser runs at a step, and what of an earlier step stands in for the rest.
+
+cache_interval: DeepCache (Ma et al., arXiv 2312.00858), uniform schedule: a full
+pass every so many steps, its deep feature re-used in between.
+gate_after: T-GATE (Zhang et al., arXiv 2404.02747): full passes up to the gate;
+afterwards what cross-attention answered last, the mean with and without the
+prompt, stands in for it.
+cache_threshold: first-block caching (ParaAttention): the first block runs at
+every step; where what it adds has changed by less than the threshold since the
+last whole pass, that pass's feature is re-used.  Each picture decides for
+itself, so that it does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import LoopError
+from .settings import LoopSettings
+
+Arrays = dict[str, NDArray[Any]]
+Floats = NDArray[np.float32]
+Call = Callable[[str, Arrays], Arrays]
+
+LONGEST: Final = 3
+"""Steps in a row that may re-use one whole pass."""
+SPLIT: Final = ("denoiser_full", "denoiser_shallow")
+STAGES: Final = ("denoiser_first", "denoiser_rest", "denoiser_last")
+SMALL: Final = "denoiser_small"
+
+
+def parts(settings: LoopSettings) -> tuple[str, ...]:
+    """The components that the denoiser is made of.
+
+    Raises:
+        LoopError: two ways of leaving work out at once, or a share or a threshold that makes no sense.
+    """
+    ways = [
+        settings.cache_interval > 1, settings.gate_after < 1,
+        settings.cache_threshold > 0, settings.small_until > 0,
+    ]  # fmt: skip
+    if sum(ways) > 1:
+        raise LoopError(
+            "Settings make no sense: of cache_interval, gate_after, cache_threshold and small_until one "
+            "can be used."
+        )
+    if not (0 < settings.gate_after <= 1 and 0 <= settings.small_until < 1 and settings.cache_threshold >= 0):
+        raise LoopError(
+            "Settings make no sense: gate_after must be above 0 and at most 1, small_until at least 0 and "
+            "below 1, cache_threshold not below 0."
+        )
+    if settings.cache_threshold > 0:
+        return STAGES
+    if settings.small_until > 0:
+        return ("denoiser", SMALL)
+    return SPLIT if settings.cache_interval > 1 or settings.gate_after < 1 else ("denoiser",)
+
+
+def gate(settings: LoopSettings, steps: int) -> int:
+    """The step from which on cross-attention is frozen."""
+    return max(1, math.ceil(settings.gate_after * steps - 1e-9))
+
+
+def small_steps(settings: LoopSettings, steps: int) -> int:
+    """How many steps, from the first, are taken at half the size."""
+    return min(steps - 1, math.ceil(settings.small_until * steps - 1e-9)) if settings.small_until else 0
+
+
+@dataclass
+class _Kept:
+    """What one branch of guidance keeps of its last whole pass, a row for each row that it is given."""
+
+    feature: Floats
+    probe: Floats
+    age: NDArray[np.int64]
+    """Steps that re-used it."""
+
+
+class Passes:
+    """Answers for one batch of latents, from its first step to its last."""
+
+    def __init__(self, settings: LoopSettings, steps: int, call: Call) -> None:
+        self._settings, self._steps, self._call = settings, steps, call
+        self._features: dict[str, Floats] = {}
+        self._kept: dict[str, _Kept] = {}
+
+    def unguided(self, count: int) -> None:
+        """Guidance has ended: of `count` pictures the half with the prompt goes on."""
+        if self._settings.gate_after < 1:
+            self._settle(count)
+            return
+        if "both" in self._features:
+            self._features["prompt"] = self._features.pop("both")[count:]
+        if "both" in self._kept:
+            both = self._kept.pop("both")
+            self._kept["prompt"] = _Kept(both.feature[count:], both.probe[count:], both.age[count:])
+
+    def _settle(self, count: int) -> None:
+        """What is frozen is the mean of what cross-attention answered without and with the prompt."""
+        if "both" in self._features:
+            both = self._features.pop("both")
+            self._features["prompt"] = (both[:count] + both[count:]) * np.float32(0.5)
+        elif "negative" in self._features:
+            without = self._features.pop("negative")
+            self._features["prompt"] = (without + self._features["prompt"]) * np.float32(0.5)
+
+    def evaluate(self, branch: str, inputs: Arrays, step: int, small: bool = False) -> Floats:
+        """The prediction for `inputs`; `branch` is `both`, `negative` or `prompt`."""
+        settings = self._settings
+        if small:
+            return self._call(SMALL, inputs)["prediction"]
+        if settings.cache_threshold > 0:
+            return self._staged(branch, inputs)
+        if settings.cache_interval == 1 and settings.gate_after == 1:
+            return self._call("denoiser", inputs)["prediction"]
+        if settings.gate_after < 1:
+            whole = step < gate(settings, self._steps)
+        else:
+            whole = step % settings.cache_interval == 0
+        if whole or branch not in self._features:
+            outputs = self._call("denoiser_full", inputs)
+            self._features[branch] = outputs["feature"]
+        else:
+            outputs = self._call("denoiser_shallow", inputs | {"feature": self._features[branch]})
+        return outputs["prediction"]
+
+    def _staged(self, branch: str, inputs: Arrays) -> Floats:
+        state = self._call("denoiser_first", inputs)
+        probe: Floats = state.pop("probe")
+        given = {name: value for name, value in inputs.items() if name != "sample"} | state
+        kept = self._kept.get(branch)
+        if kept is None:
+            feature = self._call("denoiser_rest", given)["feature"]
+            self._kept[branch] = kept = _Kept(feature, probe, np.zeros(len(probe), np.int64))
+        else:
+            stale = self._stale(kept, probe, 2 if branch == "both" else 1)
+            kept.age += 1
+            if stale.any():
+                rows = np.flatnonzero(stale)
+                some = given if stale.all() else {name: value[rows] for name, value in given.items()}
+                feature = kept.feature.copy()
+                feature[rows] = self._call("denoiser_rest", some)["feature"]
+                kept.feature, kept.probe = feature, np.where(_wide(stale, probe), probe, kept.probe)
+                kept.age[rows] = 0
+        return self._call("denoiser_last", given | {"feature": kept.feature})["prediction"]
+
+    def _stale(self, kept: _Kept, probe: Floats, passes: int) -> NDArray[np.bool_]:
+        """Rows whose first block adds something else by now; both passes of a picture go together."""
+        axes = tuple(range(1, probe.ndim))
+        change, size = np.abs(probe - kept.probe).sum(axes), np.abs(kept.probe).sum(axes)
+        change, size = change.reshape(passes, -1).sum(0), size.reshape(passes, -1).sum(0)
+        moved = change > self._settings.cache_threshold * size
+        return np.tile(moved, passes) | (kept.age >= LONGEST)
+
+
+def _wide(rows: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:
+    return rows.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def shrink(latent: Floats) -> Floats:
+    """Half the size: of unit noise, (..., h, w), the unit noise that is its coarse part."""
+    height, width = latent.shape[-2] // 2, latent.shape[-1] // 2
+    blocks = latent.reshape(*latent.shape[:-2], height, 2, width, 2)
+    halved: Floats = (blocks.sum(axis=(-3, -1)) * 0.5).astype(np.float32)
+    return halved
+
+
+def enlarge(latent: Floats) -> Floats:
+    """Twice the size, (..., h, w) to (..., 2 h, 2 w), bilinear."""
+    for axis in (-2, -1):
+        moved = np.moveaxis(latent, axis, -1)
+        before = np.concatenate([moved[..., :1], moved[..., :-1]], axis=-1)
+        after = np.concatenate([moved[..., 1:], moved[..., -1:]], axis=-1)
+        pair = np.stack([0.25 * before + 0.75 * moved, 0.75 * moved + 0.25 * after], axis=-1)
+        latent = np.moveaxis(pair.reshape(*moved.shape[:-1], -1), -1, axis)
+    return np.ascontiguousarray(latent, dtype=np.float32)
