@@ -101,3 +101,5 @@ class Verdict:
     samples: tuple[Sample, ...] = ()
     seconds: float = 0.0
     """What the evaluation took."""
+    machine: str = ""
+    """Where it was measured, if not on the machine of the run."""

@@ -5,7 +5,10 @@
     ├── BaselineError     the unchanged model could not be run, so nothing can be compared
     ├── KnowledgeError    a file of technique facts that cannot be read
     ├── SandboxError      a candidate's process that could not be started or limited
-    └── JudgeError        the evaluator itself failed; no candidate is to blame
+    │   └── WallsError    nothing limits candidates here, and the user has not agreed to that
+    ├── JudgeError        the evaluator itself failed; no candidate is to blame
+    ├── ClusterError      workers that cannot be reached or used
+    └── TableError        a table of measured candidates that cannot be used
 
 The text of each is one sentence for the user: what was wrong with which
 input, and what to do.  A candidate that fails is no error: its verdict says so.
@@ -34,5 +37,20 @@ class SandboxError(AgentError):
     """A candidate's process that could not be started or limited."""
 
 
+class WallsError(SandboxError):
+    """Nothing limits candidates here, and the user has not agreed to that."""
+
+    asks = "without_walls"
+    """The argument of a command by which the user agrees."""
+
+
 class JudgeError(AgentError):
     """The evaluator itself failed."""
+
+
+class ClusterError(AgentError):
+    """Workers that cannot be reached or used."""
+
+
+class TableError(AgentError):
+    """A table of measured candidates that cannot be used."""

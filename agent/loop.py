@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from agent.candidate import Candidate, Proposal, Stage, Verdict
 from agent.errors import AgentError, BaselineError
@@ -20,6 +20,7 @@ from agent.evolution.choice import best_single, lossless, to_certify, winner
 from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
 from agent.llm.errors import BudgetSpent, LlmEnds
 from agent.planner.context import Coder, Context, Debugger, Planner
+from agent.together import JudgeLike, judged_together
 
 Control = Callable[[], Literal["go", "pause", "stop"]]
 Approve = Callable[[Candidate], Literal["run", "skip", "stop"]]
@@ -30,13 +31,6 @@ REPAIRS: Final = 3
 """How often one idea is mended before it is dropped."""
 _NAP: Final = 0.1
 """Seconds between looks at the control while paused."""
-
-
-class JudgeLike(Protocol):
-    """What is needed of `agent.evaluate.judge.Judge`."""
-
-    def baseline(self) -> Verdict: ...
-    def judge(self, candidate: Candidate, on_stage: Callable[[Stage, str], None]) -> Verdict: ...
 
 
 class Listener:
@@ -76,6 +70,8 @@ class Settings:
     """How often a script is written anew after its repairs have failed."""
     replans: int = 0
     """How often, in a generation, an idea that failed for good gives its place to another one."""
+    at_once: int = 1
+    """Candidates that are judged at a time; for more than one the judge takes calls from several threads."""
 
 
 @dataclass(frozen=True)
@@ -197,24 +193,28 @@ class _Run:
 
     def evaluate(self, candidate: Candidate) -> Judged | None:
         """Judge a candidate; None: the user does not want it run."""
+        return next(iter(self.evaluate_all([candidate])), None)
+
+    def evaluate_all(self, candidates: Sequence[Candidate]) -> list[Judged]:
+        """Judge candidates together, those that the user wants run; as their verdicts came."""
         began = self.clock()
-        self.listener.proposed(candidate, self.coder.title(candidate.proposal.recipe))
-        match self.approve(candidate):
-            case "stop":
-                raise _Stopped("stopped")
-            case "skip":
-                return None
-
-        def tell(stage: Stage, message: str = "") -> None:
-            self.listener.stage(candidate.id, stage, message)
-
-        verdict = self.judge.judge(candidate, tell)
-        judged = Judged(candidate, verdict)
-        self.history.append(judged)
-        self.listener.judged(candidate, verdict)
-        self.costs.append(self.clock() - began)
-        self.tell_front(candidate.generation)
-        return judged
+        wanted = []
+        for candidate in candidates:
+            self.listener.proposed(candidate, self.coder.title(candidate.proposal.recipe))
+            match self.approve(candidate):
+                case "stop":
+                    raise _Stopped("stopped")
+                case "run":
+                    wanted.append(candidate)
+        found = []
+        for candidate, verdict in judged_together(self.judge, wanted, self.listener.stage):
+            judged = Judged(candidate, verdict)
+            found.append(judged)
+            self.history.append(judged)
+            self.listener.judged(candidate, verdict)
+            self.tell_front(candidate.generation)
+        self.costs += [(self.clock() - began) / len(found) for _ in found]
+        return found
 
     def tell_front(self, generation: int) -> None:
         members = front(self.history)
@@ -308,26 +308,39 @@ class _Run:
             return True
         self.listener.generation_started(generation, self.settings.population)
         replans = self.settings.replans
+        together = self.settings.at_once
         while left > 0:
             self.checkpoint()
             self.tell_progress("planning")
             context = self.now(generation)
-            proposals = self.planner.propose(context, min(self.planner.at_once or left, left))
+            wanted = left if self.planner.at_once is None else max(self.planner.at_once, together)
+            proposals = self.planner.propose(context, min(wanted, left))
             if not proposals:
                 self.listener.notice("info", "Every recipe that fits this model and device has been tried.")
                 return False
-            for proposal in proposals:
+            for start in range(0, len(proposals), together):
+                part = proposals[start : start + together]
                 self.checkpoint()
-                left -= 1
-                script = self.write(proposal, self.now(generation))
-                if script is None:
+                left -= len(part)
+                candidates = self.written(part, generation)
+                if not candidates:
                     continue
-                candidate = Candidate(self.next_id(), generation, proposal, script)
-                self.tell_progress(f"{candidate.id} {self.coder.title(proposal.recipe)}")
-                judged = self.evaluate(candidate)
-                if judged is not None and self.mend(judged).verdict.state == "failed" and replans > 0:
-                    left, replans = left + 1, replans - 1
+                self.tell_progress(
+                    ", ".join(f"{one.id} {self.coder.title(one.proposal.recipe)}" for one in candidates)
+                )
+                for judged in self.evaluate_all(candidates):
+                    if self.mend(judged).verdict.state == "failed" and replans > 0:
+                        left, replans = left + 1, replans - 1
         return True
+
+    def written(self, proposals: Sequence[Proposal], generation: int) -> list[Candidate]:
+        """Candidates of those proposals whose scripts could be written."""
+        found = []
+        for proposal in proposals:
+            script = self.write(proposal, self.now(generation))
+            if script is not None:
+                found.append(Candidate(self.next_id(), generation, proposal, script))
+        return found
 
     def outcome(self, ending: Ending) -> Outcome:
         members, tolerance = front(self.history), self.context.tolerance

@@ -24,10 +24,11 @@ from agent.llm.errors import LlmEnds, LlmError
 from agent.llm.presets import Preset
 from agent.llm.prompts import prompt
 from agent.llm.tools import read_script
-from agent.loop import JudgeLike, Listener, Settings, evolve
+from agent.loop import Listener, Settings, evolve
 from agent.planner.builtin import BuiltinPlanner
 from agent.planner.context import Coder, Context, Debugger, Planner
 from agent.planner.llm import LlmPlanner, system_blocks, tools_for
+from agent.together import JudgeLike
 
 Part = Literal["knowledge", "genetic", "debugger"]
 PARTS: Final[tuple[Part, ...]] = ("knowledge", "genetic", "debugger")
@@ -146,7 +147,8 @@ class BuiltIn:
         if task.level in ("L4", "L5"):
             generations = 1 if "genetic" in self.without else world.generations
             settings = Settings(generations, world.population)
-            return _search(task, world, BuiltinPlanner(), writer, debugger, settings)
+            planner = BuiltinPlanner(knowledge="knowledge" not in self.without)
+            return _search(task, world, planner, writer, debugger, settings)
         context = world.of(task)
         script = writer.write(Proposal(task.required, task.text, "seed"), context)
         return _mended(Answer(script, _judged(_candidate(task, script), world), 1), task, world, debugger, 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.candidate import Candidate, Interval, Sample, Stage, Verdict
-from agent.loop import JudgeLike
+from agent.together import JudgeLike
 
 _INTERVALS: Final = ("latency", "speedup", "loss")
 

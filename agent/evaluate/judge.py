@@ -105,6 +105,11 @@ class Judge:
         return self._bench.nursery.level
 
     @property
+    def reference(self) -> references.Reference | None:
+        """The baseline's pictures of the gate's prompts; None before `baseline`."""
+        return self._reference
+
+    @property
     def quality(self) -> quality.Quality:
         """The run's metric.
 

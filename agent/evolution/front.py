@@ -16,6 +16,8 @@ Reference = tuple[float, float]
 """Hypervolume reference point: (seconds per image, loss); fixed when a run starts."""
 
 BASELINE: Final = "c000"
+SLOWER: Final = 1.1
+"""The reference point's time over the baseline's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def reference_point(baseline: Verdict, worst_loss: float) -> Reference:
     """A tenth slower than the baseline, and the loss at which a picture is worth nothing."""
     if baseline.latency is None:
         raise ValueError("the baseline has no latency")
-    return (1.1 * baseline.latency.value, worst_loss)
+    return (SLOWER * baseline.latency.value, worst_loss)
 
 
 def points(judged: Iterable[Judged]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ START: Final = 4
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Optuna's log and its warnings about experimental parts from the user; restore both after."""
     import optuna
 
@@ -86,7 +86,7 @@ class Tuner:
         self._space = space
         self._random = random.Random(seed)
         self._distributions = space.distributions()
-        with _quiet():
+        with quiet():
             self._sampler: Any = _pool_sampler(seed)
             self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=self._sampler)
             there = measured(judged)
@@ -105,7 +105,7 @@ class Tuner:
 
     def wait_for(self, recipe: Recipe) -> None:
         """A recipe that somebody else proposed and that is not judged yet: do not propose its like."""
-        with _quiet():
+        with quiet():
             self._study.enqueue_trial(self._space.point(recipe))
             self._study.ask(self._distributions)
 
@@ -121,6 +121,6 @@ class Tuner:
             self.wait_for(chosen)
             return chosen
         self._sampler.pool = [self._space.point(recipe) for recipe in pool]
-        with _quiet():
+        with quiet():
             trial = self._study.ask(self._distributions)
         return self._space.recipe(trial.params)

@@ -45,7 +45,7 @@ _SERIOUS: Final = 0.3
 """Share of the best forecast gain that lets a recipe through as well."""
 
 
-def forecast(context: Context) -> Forecast:
+def forecast(context: Context, *, knowledge: bool = True) -> Forecast:
     """Expectations from the baseline's profile, this run's verdicts and, believed less, earlier runs'."""
     baseline = context.baseline
     seconds = 1.0 if baseline is None or baseline.latency is None else baseline.latency.value
@@ -70,6 +70,7 @@ def forecast(context: Context) -> Forecast:
         context.reference[1],
         tuple(known),
         context.facts,
+        blind=not knowledge,
     )
 
 
@@ -90,13 +91,15 @@ def _dead(context: Context) -> tuple[Structure, ...]:
 class BuiltinPlanner:
     """Deterministic: the same context gives the same proposals."""
 
-    def __init__(self, at_once: int | None = 1) -> None:
+    def __init__(self, at_once: int | None = 1, *, knowledge: bool = True) -> None:
         self.at_once = at_once
         """One at a time by default, so that each proposal knows every verdict before it."""
+        self._knowledge = knowledge
+        """False: nothing but verdicts is known, and the first generation is drawn at random."""
 
     def propose(self, context: Context, count: int) -> list[Proposal]:
         done = len(context.planned(context.generation))
-        turn = _Turn(context, forecast(context))
+        turn = _Turn(context, forecast(context, knowledge=self._knowledge))
         found: list[Proposal] = []
         for at in range(done, done + count):
             proposal = turn.seed() if context.generation <= 1 else turn.next(ROUND[at % len(ROUND)], at)
@@ -146,6 +149,8 @@ class _Turn:
 
     def seed(self) -> Proposal | None:
         """The next of the spread set that is legal and untried; afterwards what the forecast likes best."""
+        if self.forecast.blind:
+            return self._fresh("seed")
         for wish, why in seeds(self.context, self.forecast, self.fits):
             recipe = assemble(self.space, wish, self.fits)
             if satisfied(wish, recipe) and self.fresh(recipe):

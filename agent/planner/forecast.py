@@ -58,6 +58,8 @@ _COUNTED: Final = frozenset(
     {"fewer-steps", "student", "guidance-cutoff", "feature-cache", "token-merging", "scheduler"}
 )
 """Techniques with a rule of their own below."""
+_BLIND: Final = (0.02, 40.0)
+"""The same of every technique where nothing is known."""
 _RISK: Final = {"none": (0.0, 80.0), "low": (0.005, 36.0), "medium": (0.02, 28.0), "high": (0.06, 18.0)}
 """Share of the worst loss and PSNR to expect from what the knowledge base calls a risk."""
 _GENTLE: Final = frozenset(
@@ -200,6 +202,9 @@ class Forecast:
     evidence: tuple[Evidence, ...] = ()
     facts: Mapping[str, FactsLike] = field(default_factory=dict)
     """The knowledge base, for techniques that are not in the tables here."""
+    blind: bool = False
+    """Nothing is believed before it is measured: every technique is expected to change no time and to cost a
+    little (benchmark without knowledge)."""
 
     def __post_init__(self) -> None:
         # Reading these once makes a forecast that never changes, whatever is drawn from it.
@@ -285,6 +290,8 @@ class Forecast:
         return {name: value / self.seconds for name, value in self._profile().items()}
 
     def _prior_seconds(self, recipe: Recipe) -> float:
+        if self.blind:
+            return self.seconds
         profile = self._profile()
         all_passes = self.model_steps * (2 if self.guided else 1)
         encode, denoise, decode = profile["encode"], profile["denoise"], profile["decode"]
@@ -306,6 +313,8 @@ class Forecast:
 
     def _cost(self, step: Step, found: Mapping[str, Step]) -> float:
         """Share of the worst loss that a step of a recipe is believed to cost."""
+        if self.blind:
+            return _BLIND[0]
         known = self.facts.get(step.technique)
         if known is not None and step.technique not in _COUNTED and step.technique not in _DECIBELS:
             return _RISK[known.risk][0]
@@ -322,6 +331,8 @@ class Forecast:
         found = {step.technique: step for step in recipe}
 
         def first(step: Step) -> float:
+            if self.blind:
+                return _BLIND[1]
             known = self.facts.get(step.technique)
             if known is not None and step.technique not in _COUNTED and step.technique not in _DECIBELS:
                 return _RISK[known.risk][1]

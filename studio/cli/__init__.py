@@ -58,6 +58,24 @@ def _workload(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch", type=_between(1, 64), default=1)
 
 
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        default="",
+        metavar="WHERE",
+        help="judge candidates on a Ray cluster (extra `cluster`): ray://HOST:10001, HOST:6379, auto; "
+        "local:2 for two on this machine",
+    )
+
+
+def _walls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--without-walls",
+        action="store_true",
+        help="run candidates even where this system cannot limit what they do (asked in a terminal)",
+    )
+
+
 def _language_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "agent",
@@ -127,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("pareto-studio-output"), help="folder of package, report, images"
     )
     start.add_argument("--budget", type=seconds, help="time for the search, for example 4m")
+    _walls(start)
 
     add("doctor", "say what this machine can run, what it can only build for, and why")
 
@@ -158,6 +177,8 @@ def parser() -> argparse.ArgumentParser:
     optimize.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder (default: a new one in the home)"
     )
+    _workers(optimize)
+    _walls(optimize)
     _workload(optimize)
     _language_model(optimize)
 
@@ -168,6 +189,8 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument(
         "--llm-budget", default="", metavar="AMOUNT", help="more for the language model: 2.50, '300k tokens'"
     )
+    _workers(resume)
+    _walls(resume)
 
     evaluate = add("evaluate", "judge a script of your own against the unchanged model")
     evaluate.add_argument("model", help=MODEL)
@@ -177,6 +200,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", default="cpu")
     evaluate.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
+    _walls(evaluate)
     _workload(evaluate)
 
     bench = add("bench", "solve tasks of five levels with an agent and print its pass rate (DiffBench)")
@@ -204,6 +228,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--llm-model", default="", metavar="NAME")
     bench.add_argument("--llm-url", default="", metavar="URL")
     bench.add_argument("--llm-budget", default="", metavar="AMOUNT")
+    _walls(bench)
     _workload(bench)
 
     compare = add("compare", "make the same pictures with two candidates and measure the difference")

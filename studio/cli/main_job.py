@@ -24,13 +24,16 @@ SEARCH = 8 * 60.0
 """Seconds for the search where the user gives none."""
 
 
-def main_job(terminal: Terminal, home: Path, wanted: Path, budget: float | None) -> int:
+def main_job(
+    terminal: Terminal, home: Path, wanted: Path, budget: float | None, *, without_walls: bool = False
+) -> int:
     """Do it all on the bundled model and leave package, report and images in a folder; the exit status.
 
     A step that fails is said and does not keep the later ones from being tried.
     """
-    from studio.work.runs import start
+    from studio.work.runs import ask_first, start
 
+    ask_first(without_walls=without_walls)
     out = unused_folder(wanted)
     terminal.say("[b]Pareto Studio[/], without a window: the main job on the bundled model.")
     terminal.say(f"Results will be in {show.escape(out)}\n")

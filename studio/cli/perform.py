@@ -37,7 +37,7 @@ def perform(given: argparse.Namespace) -> int:
         print("There is no display here, so the main job is done in the terminal.")
     terminal = Terminal(home, machine=given.json)
     try:
-        return COMMANDS[given.command](given, home, terminal)
+        return _asked(given, home, terminal)
     except KeyboardInterrupt:
         terminal.fail("Interrupted; what was finished is kept.")
         return 130
@@ -45,10 +45,35 @@ def perform(given: argparse.Namespace) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - a user never sees a traceback
         failure = explain(error)
-        terminal.fail(failure.text, failure.detail, expected=failure.expected)
+        option = f" Agree with --{failure.asks.replace('_', '-')}." if failure.asks else ""
+        terminal.fail(failure.text + option, failure.detail, expected=failure.expected)
         return 1
     finally:
         terminal.close()
+
+
+def _asked(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    """Do the command; where it asks for the user's word first and somebody is there, ask and do it again."""
+    command = COMMANDS[given.command]
+    try:
+        return command(given, home, terminal)
+    except Exception as error:
+        failure = explain(error)
+        if not failure.asks or not hasattr(given, failure.asks) or not _agrees(terminal, failure.text):
+            raise
+        setattr(given, failure.asks, True)
+    return command(given, home, terminal)
+
+
+def _agrees(terminal: Terminal, text: str) -> bool:
+    """Ask a person; what is no yes is a no."""
+    if terminal.machine or not sys.stdin.isatty():
+        return False
+    try:
+        said = terminal.console.input(f"[yellow]{show.escape(text)}[/]\nRun them all the same? [y/N] ")
+    except EOFError:
+        return False
+    return said.strip().lower() in ("y", "yes")
 
 
 def _window(home: Path) -> int:
@@ -130,6 +155,8 @@ def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             llm_budget=given.llm_budget,
             approve=given.approve,
             wishes=tuple(given.wish),
+            workers=given.workers,
+            without_walls=given.without_walls,
         ),
     )[0]
 
@@ -157,6 +184,8 @@ def _resume(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             generations=given.generations,
             budget=given.budget,
             llm_budget=given.llm_budget,
+            workers=given.workers,
+            without_walls=given.without_walls,
         ),
         RunState.replay(Journal.read(folder)),
     )[0]
@@ -176,6 +205,7 @@ def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             workload=workload(given),
             seed=given.seed,
             out=str(given.out.expanduser()) if given.out else "",
+            without_walls=given.without_walls,
         ),
     )[0]
 
@@ -206,6 +236,7 @@ def _bench(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             llm_model=given.llm_model,
             llm_url=given.llm_url,
             llm_budget=given.llm_budget,
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.rates(terminal, result)
@@ -302,7 +333,7 @@ def _runs(_given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 def _start(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.cli.main_job import main_job
 
-    return main_job(terminal, home, given.out.expanduser(), given.budget)
+    return main_job(terminal, home, given.out.expanduser(), given.budget, without_walls=given.without_walls)
 
 
 def _cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:

@@ -61,6 +61,7 @@ class Verdict(Data):
     fallbacks: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     seconds: float = 0.0
+    machine: str = ""
 
 
 class Component(Data):
@@ -340,6 +341,8 @@ class JobFailed(Data):
     text: str
     """One sentence: what and what to do."""
     detail: str = ""
+    asks: str = ""
+    """An argument of the command, true by which the user agrees to have it done all the same."""
 
 
 class LlmDelta(Data):

@@ -49,6 +49,8 @@ class Job(QObject):
         super().__init__(QCoreApplication.instance())
         self.number = number
         self.command = command
+        self.asks = ""
+        """Once it has failed: the argument by which the user can agree to have it done all the same."""
 
 
 class Worker(QObject):
@@ -242,6 +244,7 @@ class Worker(QObject):
                     job.deleteLater()
             case ev.JobFailed():
                 if job := self._jobs.pop(data.job, None):
+                    job.asks = data.asks
                     job.failed.emit(data.text, data.detail)
                     job.ended.emit()
                     job.deleteLater()

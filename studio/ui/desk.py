@@ -117,8 +117,11 @@ class Desk(QObject):
 
     # -- a run ----------------------------------------------------------------------------------
 
-    def start_run(self) -> Job | None:
-        """Evolve the open model with the settings in force; None: first somebody has to agree."""
+    def start_run(self, **agreed: bool) -> Job | None:
+        """Evolve the open model with the settings in force; None: first somebody has to agree.
+
+        `agreed`: what the user was asked by an earlier try.
+        """
         now = self.sitting.settings
         language: dict[str, Any] = {}
         if now.agent == "llm":
@@ -138,6 +141,7 @@ class Desk(QObject):
             "evolve",
             "start",
             retry=self.start_run,
+            agree=self.start_run,
             model=now.model if self.card is None else self.source,
             target=now.target,
             workload=now.workload.model_dump(mode="json"),
@@ -147,15 +151,16 @@ class Desk(QObject):
             budget=now.budget,
             seed=now.seed,
             **language,
+            **agreed,
         )
         self.busy_changed.emit()
         return job
 
-    def resume_run(self) -> Job | None:
+    def resume_run(self, **agreed: bool) -> Job | None:
         if not self.run.id:
             return None
         where = str(self.run.folder) if self.run.folder is not None else self.run.id
-        job = self._ask("evolve", "resume", retry=self.resume_run, run=where)
+        job = self._ask("evolve", "resume", retry=self.resume_run, agree=self.resume_run, run=where, **agreed)
         self.busy_changed.emit()
         return job
 
@@ -252,7 +257,12 @@ class Desk(QObject):
         return str(self.run.folder) if self.run.folder is not None else self.run.id
 
     def _ask(
-        self, step: str, command: str, retry: Callable[[], object] | None = None, **arguments: Any
+        self,
+        step: str,
+        command: str,
+        retry: Callable[[], object] | None = None,
+        agree: Callable[..., object] | None = None,
+        **arguments: Any,
     ) -> Job:
         self.problems.pop(step, None)
         job = self.worker.request(command, **arguments)
@@ -260,7 +270,12 @@ class Desk(QObject):
         def failed(text: str, detail: str) -> None:
             if detail:
                 self.logged.emit([_line(detail, "error")])
-            if text != "Cancelled.":
+            if job.asks and agree is not None:
+                asked = {job.asks: True}
+                self.raise_problem(
+                    Problem(step, text, "warning", "Run it all the same", lambda: agree(**asked))
+                )
+            elif text != "Cancelled.":
                 self.raise_problem(Problem(step, text, "error", "Try again" if retry else "", retry))
 
         job.failed.connect(failed)

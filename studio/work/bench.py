@@ -13,6 +13,7 @@ from studio.errors import RunError
 from studio.record.events import LlmChoice
 from studio.record.settings import write_atomically
 from studio.work.job import Job
+from studio.work.runs import ask_first
 
 if TYPE_CHECKING:
     from agent.bench.score import Scored
@@ -46,6 +47,7 @@ def bench(
     llm_model: str = "",
     llm_url: str = "",
     llm_budget: str = "",
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `bench`: `{"folder", "report", "agent", "tasks", "of", "left", "ended", "rates": [...],
     "results": [...]}`; goes on where the folder's results end.
@@ -66,6 +68,7 @@ def bench(
     from studio.work.session import open_judge, prepare
 
     _check(agent, without)
+    ask_first(without_walls=without_walls)
     wanted = read_levels(levels)
     choice = None
     if agent != "built-in":

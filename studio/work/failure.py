@@ -18,6 +18,8 @@ class Failure:
     text: str
     detail: str
     expected: bool
+    asks: str = ""
+    """An argument of the command by which the user agrees to have it done all the same."""
 
 
 def explain(error: BaseException) -> Failure:
@@ -26,7 +28,7 @@ def explain(error: BaseException) -> Failure:
         return Failure(str(error), "", expected=True)
     detail = "".join(traceback.format_exception(error))[-_LONGEST:]
     if isinstance(error, StudioError) or _is_ours(error):
-        return Failure(_one_line(str(error)), detail, expected=True)
+        return Failure(_one_line(str(error)), detail, expected=True, asks=getattr(error, "asks", ""))
     if isinstance(error, OSError):
         return Failure(_system(error), detail, expected=True)
     if isinstance(error, MemoryError):

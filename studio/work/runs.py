@@ -41,16 +41,24 @@ def start(
     llm_budget: str = "",
     approve: bool = False,
     wishes: tuple[str, ...] = (),
+    workers: str = "",
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `start`: evolve a model; returns when the run ends.
 
+    `workers`: where candidates are judged, `ray://HOST:10001` or `local:2`; empty: here.
+    `without_walls`: the user agrees that nothing limits candidates, where this system cannot.
+
     Raises:
-        EngineError, AgentError: the model, the target, the workload or the language model cannot be used.
+        EngineError, AgentError: the model, the target, the workload, the workers or the language model
+            cannot be used.
         RunError, JournalError: the run's folder cannot be written.
     """
     from studio.work.llm import choose
-    from studio.work.session import Session, prepare
+    from studio.work.session import Session, check_workers, prepare
 
+    ask_first(without_walls=without_walls)
+    check_workers(workers)
     if agent != "built-in":
         job.progress(0, 0, "asking the language model's service")
     choice = choose(
@@ -82,7 +90,7 @@ def start(
                 agent=choice,
             )
         )
-        return Session(job, run, ready).go(certify=certify)
+        return Session(job, run, ready, workers).go(certify=certify)
 
 
 def resume(
@@ -92,6 +100,8 @@ def resume(
     budget: float | None = None,
     certify: bool = True,
     llm_budget: str = "",
+    workers: str = "",
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `resume`: continue a run where it was; `budget` is further seconds of search.
 
@@ -102,8 +112,10 @@ def resume(
         JournalError: its journal cannot be read.
         EngineError: the model is no longer there, or is another one.
     """
-    from studio.work.session import Session, prepare_again
+    from studio.work.session import Session, check_workers, prepare_again
 
+    ask_first(without_walls=without_walls)
+    check_workers(workers)
     folder = job.run_folder(run)
     with _old_run(job, folder) as old:
         more = _more_to_spend(old.state, llm_budget)
@@ -113,7 +125,7 @@ def resume(
         if budget is not None:
             budget += old.state.searched
         old.record(events.RunResumed(generations=generations, budget=budget, agent=more))
-        return Session(job, old, ready).go(certify=certify)
+        return Session(job, old, ready, workers).go(certify=certify)
 
 
 def evaluate(
@@ -124,6 +136,7 @@ def evaluate(
     workload: dict[str, Any] | None = None,
     seed: int = 0,
     out: str = "",
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `evaluate`: judge a script of the user's own; a run with one candidate.
 
@@ -134,6 +147,7 @@ def evaluate(
     from engines.errors import ScriptError
     from studio.work.session import Session, prepare
 
+    ask_first(without_walls=without_walls)
     path = Path(script).expanduser()
     try:
         text = path.read_text(encoding="utf-8")
@@ -157,6 +171,15 @@ def evaluate(
             )
         )
         return Session(job, run, ready).judge_script(text, path.stem)
+
+
+def ask_first(*, without_walls: bool) -> None:
+    """Raises `WallsError` where nothing limits candidates and the user has not agreed to that."""
+    from agent.sandbox import walls
+
+    if without_walls:
+        walls.agree()
+    walls.ask_first()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,6 +25,7 @@ from agent.loop import Settings, evolve
 from agent.memory import Memory
 from agent.planner.context import Context
 from agent.planner.context import prepare as context
+from agent.together import JudgeLike
 from engines.errors import WorkloadError
 from engines.models.card import Card, describe
 from engines.models.load import open_model
@@ -140,19 +143,37 @@ def check_target(target: str) -> None:
         )
 
 
+def check_workers(workers: str) -> None:
+    """Raises `ClusterError` for what is no cluster, before anything is begun."""
+    if workers:
+        from agent.evaluate.ray_pool import check
+
+        check(workers)
+
+
 def open_judge(ready: Ready, folder: Path) -> Judge:
     """The evaluator of a run; close it."""
     return Judge(ready.model, ready.target, ready.workload, folder, metric=ready.metric.name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judges:
+    """Who judges candidates, and how many at a time."""
+
+    judge: JudgeLike
+    slots: int = 1
+
+
 class Session:
     """One stretch of a run in this process, from its start or resumption to its end or interruption."""
 
-    def __init__(self, job: Job, run: OpenRun, ready: Ready) -> None:
+    def __init__(self, job: Job, run: OpenRun, ready: Ready, workers: str = "") -> None:
+        """`workers`: where candidates are judged (`agent.evaluate.ray_pool`); empty: in this process."""
         self._job = job
         self._control = job.control
         self._run = run
         self._ready = ready
+        self._workers = workers
         self._recorder = Recorder(run.folder, run.record, self._control, run.state.reference)
         self._coder = ScriptWriter()
         self._aside = 0.0
@@ -164,7 +185,7 @@ class Session:
         begun = self._run.state.started
         assert begun is not None
         ending: Literal["done", "budget", "stopped"] = "stopped"
-        with open_judge(self._ready, self._run.folder) as judge:
+        with open_judge(self._ready, self._run.folder) as judge, ExitStack() as stack:
             judge.tell = lambda done, total, doing: self._recorder.progress(done, total, doing, None)
             self._control.on_abort = judge.abort
 
@@ -174,13 +195,14 @@ class Session:
             self._recorder.walls = walls
             try:
                 parts = self._parts(begun)
+                judges = stack.enter_context(self._judges(judge))
                 outcome = evolve(
                     self._context(),
-                    judge,
+                    judges.judge,
                     parts.planner,
                     parts.coder,
                     parts.debugger,
-                    settings=parts.settings,
+                    settings=replace(parts.settings, at_once=judges.slots),
                     listener=self._recorder,
                     control=self._asked,
                     spent=self._run.state.searched,
@@ -189,6 +211,8 @@ class Session:
                     approve=self._approve,
                 )
                 ending = outcome.ending
+                stack.close()  # workers are not needed for certificates
+                self._control.on_abort = judge.abort
                 self._learn()
                 if certify and (ending != "stopped" or self._control.certify_on_stop) and self._goes_on:
                     claim, tolerance = self._ready.claim, self._ready.tolerance
@@ -255,6 +279,34 @@ class Session:
             words = "failed" if verdict.state == "failed" else "is quarantined"
             self._run.end("failed", f"The script {words}: {verdict.reason}", None)
         return self._run.result()
+
+    @contextmanager
+    def _judges(self, judge: Judge) -> Iterator[_Judges]:
+        """The run's own judge, or the workers that it is to be spread over.
+
+        Raises:
+            ClusterError: no worker can be used.
+            BaselineError: the unchanged model does not run here.
+        """
+        if not self._workers:
+            yield _Judges(judge)
+            return
+        from agent.evaluate.cluster import open_cluster
+
+        told = self._recorder.notice
+        begun = self._run.state.reference
+        self._job.progress(0, 0, "starting the workers")
+        with open_cluster(
+            self._workers, judge, self._ready.model, begun, lambda text: told("warning", text)
+        ) as spread:
+            told("info", f"Candidates are judged by {', '.join(spread.names)}.")
+
+            def abort() -> None:
+                judge.abort()
+                spread.abort()
+
+            self._control.on_abort = abort
+            yield _Judges(spread, spread.slots)
 
     # -- what the loop is given ------------------------------------------------------------------
 

@@ -227,7 +227,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever a job raises ends that job only
             failure = explain(error)
             self._finish(task)
-            self._output.tell(JobFailed(job=number, text=failure.text, detail=failure.detail))
+            self._output.tell(
+                JobFailed(job=number, text=failure.text, detail=failure.detail, asks=failure.asks)
+            )
         else:
             self._finish(task)
             self._output.tell(JobDone(job=number, result=result))

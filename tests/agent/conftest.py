@@ -207,7 +207,7 @@ class World:
     true_hypervolume: Callable[[list[Judged], Context], float] = true_hypervolume
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> World:
     space = tiny_space()
     return World(

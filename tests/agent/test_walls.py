@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import SandboxError
-from agent.sandbox import Nursery, account, graphics, macos, seccomp, windows
+from agent.errors import SandboxError, WallsError
+from agent.sandbox import Nursery, account, graphics, macos, seccomp, walls, windows
 from agent.sandbox.child import places
 from agent.sandbox.limits import Limits
 
@@ -154,3 +154,15 @@ def test_windows_structures_have_the_sizes_that_windows_expects() -> None:
             windows.Job(1, Limits())
         with pytest.raises(OSError, match="under Windows only"):
             windows.lower_token()
+
+
+def test_where_nothing_limits_candidates_the_user_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert walls.level() == "limited"  # at least: POSIX limits whoever asks for it
+    walls.ask_first()
+    monkeypatch.setenv("PARETO_STUDIO_WITHOUT_WALLS", "")
+    monkeypatch.setattr(walls, "level", lambda: "none")
+    with pytest.raises(WallsError, match="Nothing runs before you agree") as refused:
+        walls.ask_first()
+    assert refused.value.asks == "without_walls"
+    walls.agree()
+    walls.ask_first()

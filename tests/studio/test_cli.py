@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from agent.sandbox import walls
 from engines.paths import bundled_model
 from studio.cli import main, parser, seconds
 from studio.cli.main_job import light_and_heavy, unused_folder
@@ -21,6 +23,8 @@ from studio.errors import RunError
 from studio.record import library
 from studio.record.journal import Journal
 from studio.record.state import RunState
+from studio.work import session
+from tests.studio import scripted_worker
 
 SCRIPTED = str(Path(__file__).with_name("scripted_command.py"))
 
@@ -153,6 +157,36 @@ def test_a_home_that_cannot_be_written_gives_one_sentence(tmp_path: Path) -> Non
     (tmp_path / "home").write_text("a file in the way")
     done = run("optimize", "x", home=tmp_path / "home", program=SCRIPTED)
     assert "cannot be created" in refused(done)
+
+
+def test_where_nothing_limits_candidates_a_person_is_asked_and_a_machine_is_told_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARETO_STUDIO_WITHOUT_WALLS", "")
+    monkeypatch.setattr(walls, "level", lambda: "none")
+    monkeypatch.setattr(session, "prepare", session.prepare)
+    monkeypatch.setattr(session, "open_judge", session.open_judge)
+    scripted_worker.install()
+    line = ["optimize", "x", "--generations", "1", "--population", "1", "--home", str(tmp_path)]
+    assert main([*line, "--json"]) == 1
+    assert "--without-walls" in json.loads(capfd.readouterr().out)["error"]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    asked: list[str] = []
+
+    def answer(words: str) -> Callable[..., str]:
+        def said(_console: object, prompt: str = "") -> str:
+            asked.append(prompt)
+            return words
+
+        return said
+
+    monkeypatch.setattr("rich.console.Console.input", answer("no"))
+    assert main(line) == 1
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.setattr("rich.console.Console.input", answer("y"))
+    assert main(line) == 0
+    assert len(asked) == 2
+    assert "does not limit" in asked[0]
 
 
 def test_doctor_and_inspect_say_the_same_to_people_and_machines(tmp_path: Path) -> None:

@@ -161,6 +161,20 @@ def test_a_model_that_cannot_be_opened_is_said_in_place_with_a_button(qtbot: QtB
     assert "traceback" in window.log.text()
 
 
+def test_a_run_that_asks_first_is_begun_again_once_the_user_agrees(qtbot: QtBot, window: Window) -> None:
+    window.go("evolve")
+    job = window.desk.start_run()
+    assert job is not None
+    job.asks = "without_walls"
+    job.failed.emit("This system does not limit candidates. Nothing runs before you agree to that.", "")
+    message = window.page("evolve").message
+    assert message.isVisible()
+    assert message.buttons[0].text() == "Run it all the same"
+    qtbot.mouseClick(message.buttons[0], Qt.MouseButton.LeftButton)
+    command, arguments = asked(window)[-1]
+    assert (command, arguments["without_walls"]) == ("start", True)
+
+
 def test_prompts_come_from_a_file_and_go_into_the_run(window: Window, tmp_path: Path) -> None:
     window.go("model")
     form = window.page("model")._workload  # type: ignore[attr-defined]

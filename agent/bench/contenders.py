@@ -1,0 +1,284 @@
+"""Who searches a table: the two presets, random search, NSGA-II and TPE.
+
+All may ask for measured recipes only, know which these are, and pay one
+evaluation for each.  The presets choose among them themselves.  A point that a
+sampler of Optuna draws stands for the nearest recipe that was not asked for
+yet, and is told back to it as that recipe, so that it learns about what was
+measured and not about what it drew; the points that it begins with are drawn
+evenly from the measured recipes, which are better than the joint space is.
+
+The built-in planner stands for the language model in both presets: what a live
+model would plan is not known here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.bench.table import Row, Table
+from agent.candidate import Candidate, Proposal, Recipe
+from agent.evolution.front import Judged, measured
+from agent.evolution.numbers import quiet
+from agent.evolution.space import ParameterLike, Space, Value, key
+from agent.llm.presets import PAPER, kept
+from agent.planner.builtin import BuiltinPlanner, forecast
+from agent.planner.context import Context, Planner
+from agent.planner.structures import Fits, neighbours
+
+
+class TableSpace(Space):
+    """The joint space thinned out to the numbers that occur in a table."""
+
+    @classmethod
+    def of(cls, space: Space, table: Table) -> TableSpace:
+        made = cls(space.axes)
+        found: dict[int, set[Value]] = {}
+        for row in table.rows:
+            for step in row.recipe:
+                for parameter in space.axis(step.technique).parameters:
+                    found.setdefault(id(parameter), set()).add(step.parameters[parameter.name])
+        vars(made)["there"] = found
+        return made
+
+    def values(self, parameter: ParameterLike) -> list[Value]:
+        there: dict[int, set[Value]] = vars(self)["there"]
+        return [value for value in super().values(parameter) if value in there.get(id(parameter), set())]
+
+
+class _Outside(set[str]):
+    """What may not be proposed: all that is not measured, and what was asked for."""
+
+    def __init__(self, measured: frozenset[str], asked: set[str]) -> None:
+        super().__init__(asked)
+        self._measured = measured
+
+    def __contains__(self, text: object) -> bool:
+        return text not in self._measured or super().__contains__(text)
+
+
+@dataclass(frozen=True)
+class TableContext(Context):
+    """A run's context in which only measured recipes can be tried."""
+
+    measured: frozenset[str] = frozenset()
+
+    def tried(self) -> set[str]:
+        return _Outside(self.measured, super().tried())
+
+
+@dataclass(frozen=True)
+class World:
+    """A table with the context that its recipes belong to."""
+
+    context: Context
+    table: Table
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(self.table.by_key.values())
+
+    @cached_property
+    def judged(self) -> tuple[Judged, ...]:
+        """One for each row."""
+        return self.table.judged[1:]
+
+    @cached_property
+    def at(self) -> Mapping[str, int]:
+        """The row of a recipe, by its canonical text."""
+        return {text: index for index, text in enumerate(self.table.by_key)}
+
+    @cached_property
+    def points(self) -> NDArray[np.float64]:
+        """(N, F): the rows in coordinates whose city-block distance is `agent.bench.spread.distance`."""
+        space = self.context.space
+        return np.stack([_coordinates(space, space.point(row.recipe)) for row in self.rows])
+
+    def objectives(self, row: int) -> list[float]:
+        """What a sampler minimises, as the presets' process does: log seconds, log(1 + loss / tolerance)."""
+        one = self.judged[row]
+        return [math.log(one.seconds), math.log1p(max(one.loss, 0.0) / self.context.tolerance)]
+
+    def begun(self, seed: int) -> TableContext:
+        """A run in which the baseline is measured."""
+        given = {one.name: getattr(self.context, one.name) for one in fields(Context)}
+        context = TableContext(**given, measured=frozenset(self.at))
+        space = TableSpace.of(context.space, self.table)
+        return replace(context, space=space, seed=seed, history=self.table.judged[:1], memory=())
+
+
+Contender = Callable[[World, int, int], list[int]]
+"""`(world, seed, budget)`: the rows that it asked for, in order, none twice."""
+
+
+def _coordinates(space: Space, point: Mapping[str, Value]) -> NDArray[np.float64]:
+    found: list[float] = []
+    for axis in space.axes:
+        found.append(float(bool(point[axis.technique])))
+        for parameter in axis.parameters:
+            value = point[f"{axis.technique}.{parameter.name}"]
+            if parameter.kind == "choice":
+                found += [0.5 * (value == choice) for choice in parameter.choices]
+            else:
+                low, high = float(parameter.low), float(parameter.high)
+                found.append((float(value) - low) / (high - low))
+    return np.array(found)
+
+
+# -- presets -------------------------------------------------------------------------------------
+
+
+def preset(planner: Planner, world: World, seed: int, budget: int) -> list[int]:
+    """A planner in the loop's order; where it has nothing left to propose, a row at random."""
+    context, asked = world.begun(seed), list[int]()
+    draw = random.Random(seed)
+    while len(asked) < min(budget, len(world.rows)):
+        generation = 1 + len(asked) // context.population
+        wanted = context.population - len(asked) % context.population
+        context = replace(context, generation=generation, candidate=f"c{len(asked) + 1:03}")
+        proposals = planner.propose(context, min(planner.at_once or wanted, wanted))
+        left = sorted(set(range(len(world.rows))) - set(asked))
+        for row in [world.at[key(one.recipe)] for one in proposals] or [draw.choice(left)]:
+            asked.append(row)
+            context = replace(context, history=(*context.history, _as_judged(world, row, asked, generation)))
+    return asked[:budget]
+
+
+def _as_judged(world: World, row: int, asked: Sequence[int], generation: int) -> Judged:
+    proposal = Proposal(world.rows[row].recipe, "", "new")
+    return Judged(Candidate(f"c{len(asked):03}", generation, proposal, ""), world.judged[row].verdict)
+
+
+class PaperPlanner:
+    """Preset *paper* with the forecast in the place of the language model.
+
+    The first generation is the built-in planner's.  Then four parents live on,
+    drawn by scalar fitness; each is refined once, a technique or a number
+    changed, and three structures are new.  Of what could be proposed the
+    forecast takes what has the highest fitness in its eyes; nothing tunes numbers.
+    """
+
+    at_once: int | None = None
+
+    def propose(self, context: Context, count: int) -> list[Proposal]:
+        if context.generation <= 1:
+            return BuiltinPlanner().propose(context, count)
+        draw = random.Random(f"{context.seed}/{context.generation}")
+        chance = np.random.default_rng(draw.getrandbits(64))
+        known, tried = forecast(context), context.tried()
+        fits = Fits(context.check, context.space)
+        parents = kept(context.history, context.reference, context.tolerance, PAPER, draw)
+        fastest = min(one.seconds for one in measured(context.history))
+
+        def fitness(world: Any, recipe: Recipe) -> float:
+            hoped = world.expect(recipe)
+            return float(
+                0.5 * fastest / hoped.seconds
+                + 0.5 * max(0.0, 1 - max(hoped.loss, 0.0) / (4 * context.tolerance))
+            )
+
+        found: list[Proposal] = []
+
+        def take(pool: Sequence[Recipe], parent: tuple[str, ...]) -> None:
+            able = [recipe for recipe in pool if key(recipe) not in tried]
+            if able and len(found) < count:
+                world = known.draw(chance)
+                best = max(able, key=lambda recipe: (fitness(world, recipe), key(recipe)))
+                tried.add(key(best))
+                found.append(Proposal(best, "", "refined" if parent else "new", parent))
+
+        for parent in parents:
+            recipe = context.space.canonical(parent.candidate.proposal.recipe)
+            moves = [move.recipe for move in neighbours(context.space, recipe, fits)]
+            around = [other for move in moves for other in islice(context.space.slice(move), 64)]
+            take([*context.space.slice(recipe), *around], (parent.id,))
+        everything = [step for step in _everything(context) if key(step) not in tried]
+        while len(found) < count and everything:
+            take(draw.sample(everything, min(8, len(everything))), ())
+            everything = [recipe for recipe in everything if key(recipe) not in tried]
+        return found
+
+
+def _everything(context: Context) -> list[Recipe]:
+    assert isinstance(context, TableContext)
+    import json
+
+    from agent.candidate import Step
+
+    return [
+        tuple(Step(name, values) for name, values in json.loads(text)) for text in sorted(context.measured)
+    ]
+
+
+# -- samplers ------------------------------------------------------------------------------------
+
+
+def at_random(world: World, seed: int, budget: int) -> list[int]:
+    """Every measured recipe is as likely as any other."""
+    rows = list(range(len(world.rows)))
+    random.Random(seed).shuffle(rows)
+    return rows[:budget]
+
+
+def optuna_sampler(make: Callable[[int], Any], world: World, seed: int, budget: int) -> list[int]:
+    """A sampler of Optuna over the joint space, its points moved to the nearest row not asked for yet."""
+    import optuna
+
+    space, asked = world.context.space, list[int]()
+    distributions = space.distributions()
+    draw = random.Random(seed)
+    with quiet():
+        kind = type(make(seed))
+
+        class Snapped(kind):  # type: ignore[misc, valid-type]
+            def infer_relative_search_space(self, study: Any, trial: Any) -> Any:  # noqa: ARG002
+                return distributions
+
+            def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+                drawn = super().sample_relative(study, trial, search_space)
+                left = np.array(sorted(set(range(len(world.rows))) - set(asked)))
+                if set(drawn) >= set(distributions):
+                    there = _coordinates(space, space.point(space.recipe(drawn)))
+                    row = int(left[np.argmin(np.abs(world.points[left] - there).sum(axis=1))])
+                else:
+                    row = int(draw.choice(left))
+                asked.append(row)
+                return space.point(world.rows[row].recipe)
+
+        sampler = make(seed)
+        sampler.__class__ = Snapped
+        study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+        for _ in range(min(budget, len(world.rows))):
+            trial = study.ask(distributions)
+            study.tell(trial, world.objectives(asked[-1]))
+    return asked
+
+
+def _nsga(seed: int, population: int) -> Any:
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(seed=seed, population_size=population)
+
+
+def _tpe(seed: int) -> Any:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, multivariate=True)
+
+
+CONTENDERS: Final[Mapping[str, Contender]] = {
+    "hybrid": partial(preset, BuiltinPlanner()),
+    "paper": partial(preset, PaperPlanner()),
+    "NSGA-II, population 7": partial(optuna_sampler, partial(_nsga, population=7)),
+    "NSGA-II, population 24": partial(optuna_sampler, partial(_nsga, population=24)),
+    "TPE": partial(optuna_sampler, _tpe),
+    "random": at_random,
+}
