@@ -12,6 +12,7 @@ from pathlib import Path
 
 from studio.cli import serve_arguments
 from studio.cli.cascade_arguments import add_cascade
+from studio.record.layouts import LAYOUTS
 
 MODEL = "a model folder, a .safetensors file, a hub id, or tiny-scenes"
 RUN = "a run's name, the beginning of it, its folder, or `last`"
@@ -253,6 +254,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="DEVICE",
         help="put engines for this device into the package too (coreml, mlx, directml, ...): built here, not"
         " verified on it; may be given again",
+    )
+    export.add_argument(
+        "--as",
+        dest="layout",
+        choices=tuple(LAYOUTS),
+        help="for another runtime instead: "
+        + "; ".join(f"{name}: {text.rstrip('.')}" for name, (_, text) in LAYOUTS.items()),
     )
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
 

@@ -260,11 +260,17 @@ def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     if given.cascade:
         if given.candidate:
             raise ExportError("Give one candidate, or two with --cascade; not both.")
+        if given.layout:
+            raise ExportError(
+                "A cascade has no words in another runtime; leave --as out, or give one candidate."
+            )
         return _export_cascade(given, home, terminal)
     if not given.candidate:
         raise ExportError("Say what to export: a candidate, or two with --cascade LIGHT HEAVY.")
     if given.threshold is not None:
         raise ExportError("Only a cascade has a threshold; give --cascade LIGHT HEAVY, or leave it out.")
+    if given.layout:
+        return _export_as(given, home, terminal)
     with show.progress(terminal) as job_of:
         result = export(
             job_of(home),
@@ -272,6 +278,25 @@ def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             candidate=given.candidate,
             out=str(given.out.expanduser()),
             also=given.also,
+        )
+    terminal.document(result)
+    show.package(terminal, result)
+    return 0
+
+
+def _export_as(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.errors import ExportError
+    from studio.work.export_as import export_as
+
+    if given.also:
+        raise ExportError("Only a package holds engines for further devices; leave --also or --as out.")
+    with show.progress(terminal) as job_of:
+        result = export_as(
+            job_of(home),
+            run=given.run,
+            layout=given.layout,
+            candidate=given.candidate,
+            out=str(given.out.expanduser()),
         )
     terminal.document(result)
     show.package(terminal, result)

@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "certify": Command("studio.work.certify:certify", heavy=True),
     "export": Command("studio.work.export:export", heavy=True),
     "export_cascade": Command("studio.work.export_cascade:export_cascade", heavy=True),
+    "export_as": Command("studio.work.export_as:export_as", heavy=True),
     "exportable": Command("studio.work.exportable:exportable"),
     "enlarge": Command("studio.work.enlarge:enlarge"),
     "verify": Command("studio.work.export:verify", heavy=True),

@@ -79,15 +79,22 @@ class Examination:
         }
 
 
-def exportable(job: Job, run: str, candidate: str = "winner") -> dict[str, Any]:
+def exportable(job: Job, run: str, candidate: str = "winner", layout: str = "") -> dict[str, Any]:
     """Command `exportable`: `{"candidate", "ok", "explore_only", "checks": [{"name", "state", "text"}...],
     "offers": [{"engine", "recipe", "candidate", "text"}...]}`; writes nothing.
 
+    `layout`: whose checks are wanted, those of `export_as`; empty: the package's.
+
     Raises:
-        RunError, JournalError: no such run or candidate.
+        RunError, JournalError, PackageError: no such run, candidate or layout.
     """
     folder = job.run_folder(run)
-    return examine(folder, RunState.replay(Journal.read(folder)), candidate).to_json()
+    state = RunState.replay(Journal.read(folder))
+    if layout:
+        from studio.work.export_as import question
+
+        return question(folder, state, candidate, layout).to_json()
+    return examine(folder, state, candidate).to_json()
 
 
 def examine(folder: Path, state: RunState, candidate: str) -> Examination:

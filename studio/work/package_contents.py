@@ -94,48 +94,13 @@ def make_contents(
     model = artifacts[0].capture.model
     engines = tuple(engine_files(artifact) for artifact in artifacts)
     wheels = needed(plan.backend)
-    built_for = target_of(plan.backend, str(artifacts[0].metadata["version"]))
-    built_for = built_for.model_copy(update={"device": plan.device})
-    bits, least = TOLERANCE[plan.precision]
     words = tokenizers(model)
-    source = SourceModel(
-        name=started.model.name,
-        source=_public(started.model.source),
-        hash=started.model.hash,
-        licence=started.model.licence,
-        family=started.model.family,
-    )
-    golden = Golden(
-        prompt=prompt,
-        seed=seed,
-        image=GOLDEN,
-        dhash=dhash(sheet(picture)),
-        dhash_tolerance=bits,
-        minimum_psnr=least,
-    )
 
     def facts(tokenizer: str) -> Facts:
-        return Facts(
-            created=datetime.now(UTC).replace(microsecond=0),
-            tool=Tool(name="Pareto Studio", version=__version__),
-            source_model=source,
-            task=model.task,  # type: ignore[arg-type]
-            output=output(model, plan),
-            host_loop=_json(plan.loop.to_json()),
-            tokenizer=tokenizer or None,
-            techniques=tuple(
-                Technique(technique=step.technique, parameters=step.parameters)
-                for step in candidate.proposal.recipe
-            ),
-            title=candidate.proposal.title,
-            seed=started.seed,
-            calibration=_calibration(artifacts),
-            built_for=built_for,
-            evidence=_evidence(state, candidate),
-            golden=golden,
-            wheels=wheels,
-            python=">=3.11",
+        found = candidate_facts(
+            state, candidate, plan, model, artifacts, golden_of(plan, prompt, seed, picture)
         )
+        return found.model_copy(update={"tokenizer": tokenizer or None, "wheels": wheels})
 
     return Contents(
         name=package_name(state, candidate),
@@ -146,7 +111,63 @@ def make_contents(
         facts=facts,
         golden=picture,
         readme=_readme(state, candidate, prompt, seed),
-        licence=_licence(model),
+        licence=licence_text(model),
+    )
+
+
+def golden_of(plan: Plan, prompt: str, seed: int, picture: Pixels) -> Golden:
+    """The golden picture with the tolerance of the plan's precision."""
+    bits, least = TOLERANCE[plan.precision]
+    return Golden(
+        prompt=prompt,
+        seed=seed,
+        image=GOLDEN,
+        dhash=dhash(sheet(picture)),
+        dhash_tolerance=bits,
+        minimum_psnr=least,
+    )
+
+
+def candidate_facts(
+    state: RunState,
+    candidate: CandidateState,
+    plan: Plan,
+    model: Model,
+    artifacts: tuple[Artifact, ...],
+    golden: Golden,
+) -> Facts:
+    """What is known of a candidate on a plan's engine, without a package's tokenizer and wheels."""
+    from engines.backends import backend
+
+    started = state.started
+    assert started is not None
+    version = str(artifacts[0].metadata["version"]) if artifacts else backend(plan.backend).version()
+    built_for = target_of(plan.backend, version).model_copy(update={"device": plan.device})
+    return Facts(
+        created=datetime.now(UTC).replace(microsecond=0),
+        tool=Tool(name="Pareto Studio", version=__version__),
+        source_model=SourceModel(
+            name=started.model.name,
+            source=_public(started.model.source),
+            hash=started.model.hash,
+            licence=started.model.licence,
+            family=started.model.family,
+        ),
+        task=model.task,  # type: ignore[arg-type]
+        output=output(model, plan),
+        host_loop=_json(plan.loop.to_json()),
+        techniques=tuple(
+            Technique(technique=step.technique, parameters=step.parameters)
+            for step in candidate.proposal.recipe
+        ),
+        title=candidate.proposal.title,
+        seed=started.seed,
+        calibration=_calibration(artifacts),
+        built_for=built_for,
+        evidence=_evidence(state, candidate),
+        golden=golden,
+        wheels=(),
+        python=">=3.11",
     )
 
 
@@ -278,7 +299,8 @@ def _tokenizer(model: Model, name: str) -> Path:
     return made
 
 
-def _licence(model: Model) -> str:
+def licence_text(model: Model) -> str:
+    """The model's own licence file, else a sentence."""
     for name in _LICENCES:
         if (model.path / name).is_file():
             try:

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.record.layouts import LAYOUTS
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
@@ -31,6 +32,11 @@ from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import Canvas
 from studio.ui.widgets.labels import Chips, label
 from studio.ui.widgets.message import Empty
+
+_PACKAGE = (
+    "Engine files per component, tokenizer and scheduler settings, run.py, licence and provenance, evidence, "
+    "and the SHA-256 of every file."
+)
 
 
 class ExportPage(Page):
@@ -43,6 +49,7 @@ class ExportPage(Page):
         super().__init__(desk, theme, commands, journey)
         self._quiet = False
         self._package: Path | None = None
+        self._verifiable = False
         self._proof: tuple[Path | None, Path | None] = (None, None)
         self._asked = ""
         self._command = ""
@@ -77,6 +84,14 @@ class ExportPage(Page):
         self.candidate.setAccessibleName("Candidate to export")
         self.candidate.setMinimumWidth(220)
         self.candidate.currentIndexChanged.connect(self._on_chosen)
+        self.layout_choice = QComboBox()
+        self.layout_choice.setAccessibleName("What to export it as")
+        self.layout_choice.addItem("as a package", "")
+        self.layout_choice.setItemData(0, "Runs on its own, without the Studio.", Qt.ItemDataRole.ToolTipRole)
+        for at, (name, (title, summary)) in enumerate(LAYOUTS.items(), 1):
+            self.layout_choice.addItem(f"for {title}", name)
+            self.layout_choice.setItemData(at, summary, Qt.ItemDataRole.ToolTipRole)
+        self.layout_choice.currentIndexChanged.connect(self._on_layout)
         self.folder = QLineEdit()
         self.folder.setAccessibleName("Folder to write the package to")
         self.folder.setPlaceholderText("in the run's own folder")
@@ -89,6 +104,7 @@ class ExportPage(Page):
         self.go.setAccessibleName("Export the candidate")
         self.go.clicked.connect(self.start_export)
         self.head.addWidget(self.candidate, 1)
+        self.head.addWidget(self.layout_choice)
         self.head.addWidget(label("to", "muted"))
         self.head.addWidget(self.folder, 1)
         self.head.addWidget(browse)
@@ -170,13 +186,15 @@ class ExportPage(Page):
             return
         self.desk.sitting.change(export_folder=self.folder.text().strip())
         self._show_proof(None, None)
+        layout = self.layout_choice.currentData()
         job = self.desk.ask(
             "export",
-            "export",
+            "export_as" if layout else "export",
             self.start_export,
             run=self.desk.run.id,
             candidate=name,
             out=self.folder.text().strip(),
+            **({"layout": layout} if layout else {}),
         )
         self._follow(job)
         job.done.connect(self.show_exported)
@@ -185,7 +203,7 @@ class ExportPage(Page):
 
     def open_package(self, package: Path) -> None:
         """Check a package that was opened from outside: by a double click or the command line."""
-        self._package = package
+        self._package, self._verifiable = package, True
         self._identity.setText(str(package))
         self._identity.show()
         self._verify()
@@ -199,10 +217,13 @@ class ExportPage(Page):
     def _examine(self) -> None:
         """Ask which checks the chosen candidate passes before anything is written."""
         name = self.candidate.currentData()
-        if not name or not self.desk.worker.is_ready or self._asked == f"{self.desk.run.id} {name}":
+        layout = self.layout_choice.currentData()
+        asked = f"{self.desk.run.id} {name} {layout}".rstrip()
+        if not name or not self.desk.worker.is_ready or self._asked == asked:
             return
-        self._asked = f"{self.desk.run.id} {name}"
-        job = self.desk.worker.request("exportable", run=self.desk.run.id, candidate=name)
+        self._asked = asked
+        more = {"layout": layout} if layout else {}
+        job = self.desk.worker.request("exportable", run=self.desk.run.id, candidate=name, **more)
         job.done.connect(self._on_examined)
         job.failed.connect(lambda *_: setattr(self, "_asked", ""))
 
@@ -223,7 +244,7 @@ class ExportPage(Page):
         self._bar.hide()
         self._doing.setText("")
         self.go.setEnabled(True)
-        self.verify.setEnabled(self._package is not None)
+        self.verify.setEnabled(self._verifiable)
 
     def _on_examined(self, result: dict[str, Any]) -> None:
         if result.get("candidate") == self.candidate.currentData() and self._package is None:
@@ -248,8 +269,10 @@ class ExportPage(Page):
         self._identity.setText(f"{self._package}{size}\nid {result['id']}")
         self._identity.show()
         self._verdict.setText(_proved(result))
-        for button in (self.open_folder, self.copy, self.verify):
+        self._verifiable = not result.get("layout")
+        for button in (self.open_folder, self.copy):
             button.setEnabled(True)
+        self.verify.setEnabled(self._verifiable)
         self._read_proof(result)
 
     def show_checks(self, checks: list[dict[str, Any]]) -> None:
@@ -293,7 +316,7 @@ class ExportPage(Page):
 
     def _on_changed(self, changes: Changes) -> None:
         if changes.everything:
-            self._package = None
+            self._package, self._verifiable = None, False
             self.desk.exported = ""
             self.checks.clear()
             self._show_proof(None, None)
@@ -331,6 +354,12 @@ class ExportPage(Page):
         elif at >= 0:
             self._on_chosen()
 
+    def _on_layout(self) -> None:
+        """Another layout: what was exported before is no longer what the checks are about."""
+        self._package, self._verifiable = None, False
+        self.verify.setEnabled(False)
+        self._on_chosen()
+
     def _on_chosen(self) -> None:
         name = self.candidate.currentData()
         candidate = self.desk.run.state.candidates.get(name or "")
@@ -348,10 +377,9 @@ class ExportPage(Page):
             measured += ". "
         certificate = self.desk.run.certificate(candidate.id)
         claim = f"Certified: {certificate.claim}. " if certificate is not None and certificate.held else ""
-        self._contents.setText(
-            f"{measured}{claim}Engine files per component, tokenizer and scheduler settings, run.py, "
-            "licence and provenance, evidence, and the SHA-256 of every file."
-        )
+        layout = self.layout_choice.currentData()
+        holds = LAYOUTS[layout][1] if layout else _PACKAGE
+        self._contents.setText(f"{measured}{claim}{holds}")
         if self._package is None and self.isVisible():
             self._examine()
 
@@ -377,6 +405,8 @@ class ExportPage(Page):
 def _proved(result: dict[str, Any]) -> str:
     """The outcome of the proof as sentences."""
     proof = result.get("proof") or {}
+    if result.get("layout"):
+        return " ".join(filter(None, [str(result.get("verified_on", "")), str(proof.get("note", ""))]))
     parts = []
     if "psnr" in proof:
         alike = (

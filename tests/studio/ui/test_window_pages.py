@@ -539,6 +539,31 @@ def test_export_shows_checks_proof_and_the_command(qtbot: QtBot, shown: Window) 
     assert shown.rail["export"].state == "done"
 
 
+def test_export_for_another_runtime_asks_for_its_layout_and_says_what_drew(shown: Window) -> None:
+    shown.go("export")
+    page: Any = shown.page("export")
+    assert page.layout_choice.itemText(0) == "as a package"
+    page.layout_choice.setCurrentIndex(page.layout_choice.findData("openvino-genai"))
+    assert "openvino_genai.Text2ImagePipeline" in page._contents.text()
+    page.start_export()
+    command, arguments = asked(shown)[-1]
+    assert (command, arguments["layout"]) == ("export_as", "openvino-genai")
+    said = "Drawn here by OpenVINO GenAI 2026.4: its picture and the candidate's own are equal."
+    job = list(shown.worker._jobs.values())[-1]
+    job.done.emit(
+        {"layout": "openvino-genai", "package": "/somewhere/folder", "id": "01", "bytes": 1, "checks": [],
+         "command": "python generate.py", "verified_on": said, "proof": {"note": "Seen once."}}
+    )  # fmt: skip
+    job.ended.emit()
+    assert page._verdict.text() == f"{said} Seen once."
+    assert not page.verify.isEnabled()
+    assert page.open_folder.isEnabled()
+    page.layout_choice.setCurrentIndex(0)
+    page.start_export()
+    assert asked(shown)[-1][0] == "export"
+    assert "layout" not in asked(shown)[-1][1]
+
+
 def test_a_step_with_a_message_still_fits_its_window(qtbot: QtBot, shown: Window) -> None:
     for step in STEPS:
         shown.go(step)

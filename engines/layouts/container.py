@@ -1,0 +1,148 @@
+"""A container context: `docker build` (or another builder) makes a serving image of it without a network.
+
+    Dockerfile         from a Python image that the builder has; wheels come from the context, not an index
+    package/           the package as it is
+    wheels/            the wheels that it needs, their hashes in requirements.txt; where none could be
+                       had here wheels-to-collect.txt names those to put there
+
+A base image is named without a registry; `--build-arg BASE=...` names another one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from engines.errors import PackageError
+from engines.layouts.base import Drawn, Layout, Spoken, Subject, register
+from engines.layouts.hub import draw_by_package
+from engines.layouts.script import run_quietly
+from engines.package import sums
+
+if TYPE_CHECKING:
+    from engines.models.model import Model
+    from engines.plan import Plan
+
+PORT: Final = 8000
+WHEELS_MISSING: Final = "wheels-to-collect.txt"
+_DOCKERFILE: Final = """\
+# Builds without a network: docker build --network none -t {name} .
+# The base image must be on the builder already; another one: --build-arg BASE=...
+ARG BASE=python:{python}-slim
+FROM ${{BASE}}
+COPY wheels /wheels
+COPY requirements.txt /requirements.txt
+RUN python -m pip install --no-cache-dir --no-index --find-links /wheels{hashes} -r /requirements.txt \\
+    && rm -r /wheels
+COPY package /package
+RUN python /package/run.py --self-test
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+WORKDIR /tmp
+EXPOSE {port}
+ENTRYPOINT ["python", "/package/run.py"]
+CMD ["--serve", "--host", "0.0.0.0", "--port", "{port}"]
+"""
+
+
+@register
+class Container(Layout):
+    name = "container"
+    title = "Container"
+    summary = "A Dockerfile with package and wheels, which builds a serving image without a network."
+    usage = """\
+    docker build --network none -t {name} .
+    docker run --rm -p 8000:8000 {name}          # serves over HTTP, as OpenAI's image generation
+
+The build makes the golden picture inside the image and stops where it is another one. The base image must
+be on the builder already; another one than Python's: `--build-arg BASE=...`."""
+    takes_engines = False
+    takes_package = True
+
+    def spoken(self, plan: Plan, model: Model) -> Spoken:  # noqa: ARG002
+        if plan.device != "cpu":
+            reason = f"A container is built and proved without a GPU, and this candidate is for {plan.device}"
+            return Spoken(plan, refused=(f"{reason}; choose one for cpu, or export the package as it is.",))
+        return Spoken(plan)
+
+    def write(self, subject: Subject, folder: Path) -> None:
+        assert subject.package is not None
+        shutil.copytree(subject.package, folder / "package")
+        wheels = folder / "wheels"
+        wheels.mkdir()
+        wanted = folder / "package" / "requirements.txt"
+        reason = collect(wanted, wheels)
+        if reason:
+            pins = [line for line in wanted.read_text(encoding="utf-8").splitlines() if "==" in line]
+            text = f"# Put these wheels into wheels/ before building; {reason}.\n"
+            (folder / WHEELS_MISSING).write_text(text + "\n".join([*pins, ""]), encoding="utf-8")
+            (wheels / ".keep").touch()
+            (folder / "requirements.txt").write_text("\n".join([*pins, ""]), encoding="utf-8")
+        else:
+            (folder / "requirements.txt").write_text(hashed(wheels), encoding="utf-8")
+        text = _DOCKERFILE.format(
+            name=subject.name,
+            python=f"{sys.version_info.major}.{sys.version_info.minor}",
+            hashes="" if reason else " --require-hashes",
+            port=PORT,
+        )
+        (folder / "Dockerfile").write_text(text, encoding="utf-8")
+        (folder / ".dockerignore").write_text(
+            f"{sums.SUMS}\nREADME.md\npareto-studio.json\n", encoding="utf-8"
+        )
+
+    def draw(self, folder: Path, prompt: str, seed: int) -> Drawn | None:
+        """What the image's build does, in an environment that has this context's wheels and nothing else."""
+        if (folder / WHEELS_MISSING).is_file():
+            return None
+        with tempfile.TemporaryDirectory(prefix="pareto-container-") as name:
+            room = Path(name)
+            python = fresh(room / "env", room)
+            install = [str(python), "-m", "pip", "install", "--quiet", "--no-index", "--require-hashes"]
+            given = ["--find-links", str(folder / "wheels"), "-r", str(folder / "requirements.txt")]
+            run_quietly([*install, *given], room, "The context's wheels cannot be installed")
+            drawn = draw_by_package(folder / "package", prompt, seed, [str(python), "-I"])
+        return Drawn(
+            drawn.picture,
+            "a fresh environment made of the context's wheels",
+            "Not verified as an image: nothing here builds one; what its build installs and runs was done in"
+            " an environment of its own.",
+        )
+
+
+def collect(requirements: Path, wheels: Path) -> str:
+    """Download the pinned wheels for this system and Python; the reason where that fails, else empty."""
+    with tempfile.TemporaryDirectory(prefix="pareto-container-") as name:
+        try:
+            python = fresh(Path(name) / "env", Path(name))
+            command = [str(python), "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--no-deps"]
+            run_quietly(
+                [*command, "--dest", str(wheels), "-r", str(requirements)],
+                Path(name),
+                "they could not be collected here",
+            )
+        except PackageError as error:
+            for path in wheels.iterdir():
+                path.unlink()
+            return str(error).rstrip(".")
+    return ""
+
+
+def fresh(folder: Path, room: Path) -> Path:
+    """A new environment with pip; its Python."""
+    run_quietly([sys.executable, "-m", "venv", str(folder)], room, "no environment could be made here")
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def hashed(wheels: Path) -> str:
+    """`requirements.txt` of what lies in a folder, each with its SHA-256."""
+    from packaging.utils import parse_wheel_filename
+
+    lines = []
+    for path in sorted(wheels.glob("*.whl")):
+        name, version, _, _ = parse_wheel_filename(path.name)
+        lines.append(f"{name}=={version} --hash=sha256:{sums.digest_file(path)}")
+    return "\n".join([*lines, ""])
