@@ -154,12 +154,19 @@ class ExportPage(Page):
         self.verify = QPushButton("Verify again")
         self.verify.setToolTip("Check every byte of the package and make its picture again")
         self.verify.clicked.connect(self._verify)
-        for button in (self.open_folder, self.copy, self.verify):
+        self.sign = QPushButton("Sign…")
+        self.sign.setToolTip("Sign the package with your private key, so that others can check who made it")
+        self.sign.clicked.connect(self._choose_key)
+        for button in self._package_buttons():
             button.setEnabled(False)
             row.addWidget(button)
         row.addStretch(1)
         column.addLayout(row)
         return side
+
+    def _package_buttons(self) -> tuple[QPushButton, ...]:
+        """What can be done once there is a package."""
+        return (self.open_folder, self.copy, self.verify, self.sign)
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -196,6 +203,27 @@ class ExportPage(Page):
             self._follow(job)
             job.done.connect(self._on_verified)
 
+    def _choose_key(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Your private key", "", "Keys (*.pem *.key);;All files (*)"
+        )
+        if name:
+            self.sign_with(name)
+
+    def sign_with(self, key: str) -> None:
+        """Sign the package that is shown; its checks then say by whom."""
+        if self._package is None:
+            return
+        job = self.desk.ask(
+            "export", "sign", lambda: self.sign_with(key), package=str(self._package), key=key
+        )
+        self._follow(job)
+        job.done.connect(self._on_signed)
+
+    def _on_signed(self, result: dict[str, Any]) -> None:
+        self.message.say(str(result.get("text", "")), "info")
+        self._verify()
+
     def _examine(self) -> None:
         """Ask which checks the chosen candidate passes before anything is written."""
         name = self.candidate.currentData()
@@ -209,6 +237,7 @@ class ExportPage(Page):
     def _follow(self, job: Any) -> None:
         self.go.setEnabled(False)
         self.verify.setEnabled(False)
+        self.sign.setEnabled(False)
         self._bar.setRange(0, 0)
         self._bar.show()
         job.progress.connect(self._on_progress)
@@ -224,6 +253,7 @@ class ExportPage(Page):
         self._doing.setText("")
         self.go.setEnabled(True)
         self.verify.setEnabled(self._package is not None)
+        self.sign.setEnabled(self._package is not None)
 
     def _on_examined(self, result: dict[str, Any]) -> None:
         if result.get("candidate") == self.candidate.currentData() and self._package is None:
@@ -248,7 +278,7 @@ class ExportPage(Page):
         self._identity.setText(f"{self._package}{size}\nid {result['id']}")
         self._identity.show()
         self._verdict.setText(_proved(result))
-        for button in (self.open_folder, self.copy, self.verify):
+        for button in self._package_buttons():
             button.setEnabled(True)
         self._read_proof(result)
 
@@ -298,7 +328,7 @@ class ExportPage(Page):
             self.checks.clear()
             self._show_proof(None, None)
             self._identity.hide()
-            for button in (self.open_folder, self.copy, self.verify):
+            for button in self._package_buttons():
                 button.setEnabled(False)
         if not (changes.everything or changes.front or changes.phase or changes.updated):
             return
@@ -350,7 +380,7 @@ class ExportPage(Page):
         claim = f"Certified: {certificate.claim}. " if certificate is not None and certificate.held else ""
         self._contents.setText(
             f"{measured}{claim}Engine files per component, tokenizer and scheduler settings, run.py, "
-            "licence and provenance, evidence, and the SHA-256 of every file."
+            "licence and provenance, evidence, a bill of materials, and the SHA-256 of every file."
         )
         if self._package is None and self.isVisible():
             self._examine()
