@@ -9,6 +9,9 @@
     ├── ScriptError         a candidate's script that breaks its contract
     ├── WorkloadError       prompts, size or steps that make no sense
     └── PackageError        a package that must not be trusted or cannot be written
+        ├── PackageChanged  it is not as it was made
+        ├── SignatureRefused  nobody who is trusted signed it
+        └── NoVariant       none of its engines runs on this machine
 
 The text of each is one sentence for the user: what was wrong with which
 input, and what to do.
@@ -51,3 +54,15 @@ class WorkloadError(EngineError):
 
 class PackageError(EngineError):
     """A package that cannot be written or must not be trusted."""
+
+
+class PackageChanged(PackageError):
+    """A package with other files than its maker gave it, or that no maker would make."""
+
+
+class SignatureRefused(PackageError):
+    """A package that is not signed by the one who was asked for."""
+
+
+class NoVariant(PackageError):
+    """A package whose engines do not run on this machine."""

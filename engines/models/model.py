@@ -247,8 +247,13 @@ class Model:
 
     @cached_property
     def hash(self) -> str:
-        """Digest of all weights and settings; remembered by path, size and time of change."""
-        entries: list[tuple[str, str]] = []
+        """Digest of all weights and settings."""
+        return digest([(name, content) for name, (_, content) in self.files.items()])
+
+    @cached_property
+    def files(self) -> Mapping[str, tuple[int, str]]:
+        """Bytes and SHA-256 of each file, by path below the folder; remembered by size and time of change."""
+        found: dict[str, tuple[int, str]] = {}
         memory = cache_folder("hashes") / f"{digest(str(self.path))}.json"
         known: dict[str, Any] = read_json(memory) or {}
         fresh: dict[str, list[Any]] = {}
@@ -261,11 +266,11 @@ class Model:
             else:
                 with path.open("rb") as file:
                     fresh[name] = [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
-            entries.append((name, fresh[name][2]))
+            found[name] = (status.st_size, fresh[name][2])
         if fresh != known:
             with suppress(OSError):  # a candidate's process may only read the cache
                 write_json(memory, fresh)
-        return digest(entries)
+        return found
 
     def _stamps(self) -> tuple[tuple[int, int], ...]:
         """Size and time of change of every file: captures under an old hash must not get new weights."""

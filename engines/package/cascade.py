@@ -25,6 +25,7 @@ from engines.errors import PackageError
 from engines.package import likeness
 from engines.package.runner import Package, Pixels, read_picture
 from engines.package.serving.engine import Pictures
+from engines.package.variants import Choice, fallbacks
 
 LIGHT: Final = "light."
 DISCRIMINATOR: Final = "discriminator"
@@ -46,7 +47,8 @@ class Member(Package):
             raise PackageError(f"This package has no {role} model; it serves {' and '.join(roles(package))}.")
         self.folder, self.id = package.folder, package.id
         self.device, self.threads = package.device, package.threads
-        self.fallbacks: list[str] = []
+        self.trust, self.allow_native, self.signature = package.trust, package.allow_native, package.signature
+        self.choices: dict[str, Choice] = {}
         self.facts = package.facts["cascade"]["light"] if role == "light" else package.facts
         self.manifest = package.manifest | {
             "components": _components(package.manifest["components"], role),
@@ -142,8 +144,9 @@ class Cascade:
         self.threshold = float(package.facts["cascade"]["threshold"])
 
     @property
-    def fallbacks(self) -> list[str]:
-        return [*self.light.fallbacks, *self.heavy.fallbacks, *self.package.fallbacks]
+    def choices(self) -> list[Choice]:
+        """Of both models, and of the discriminator."""
+        return [one for part in (self.light, self.heavy, self.package) for one in part.choices.values()]
 
     @cached_property
     def judge(self) -> Judge:
@@ -195,7 +198,7 @@ class Cascade:
             "heavy": heavy,
             "score": score,
             "score_expected": facts["golden_score"],
-            "fallbacks": self.fallbacks,
+            "fallbacks": fallbacks(self.choices),
         }
 
 

@@ -17,8 +17,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     TypeAdapter,
@@ -29,38 +27,21 @@ from pydantic import (
 
 from engines.errors import PackageError
 from engines.hostloop.settings import LoopSettings
-from engines.package.sums import AGAIN, safe
+from engines.package.evidence import (
+    Digest,
+    Evidence,
+    Golden,
+    Interval,
+    PackagePath,
+    Parity,
+    Part,
+    Target,
+    Verification,
+)
+from engines.package.sums import AGAIN
 
-SCHEMA_VERSION: Final = "1.1"
+SCHEMA_VERSION: Final = "1.2"
 MAJOR, MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
-
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-def _inside(path: str) -> str:
-    try:
-        return safe(path)
-    except PackageError as error:
-        raise ValueError(str(error)) from None
-
-
-PackagePath = Annotated[
-    str, AfterValidator(_inside), Field(description="Posix path below the package's folder")
-]
-
-
-class Part(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Interval(Part):
-    """A measured value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class File(Part):
@@ -80,28 +61,6 @@ class Tensor(Part):
     shape: tuple[int | str, ...]
 
 
-class Parity(Part):
-    """A component's engine against eager fp32 on the same inputs."""
-
-    max_abs: float
-    psnr: float | None = None
-    """dB over the reference's range."""
-    passed: bool
-
-
-class Target(Part):
-    """The machine and runtime something was built for or verified on."""
-
-    device: str
-    engine: str
-    engine_version: str
-    system: str
-    """For example `Linux`."""
-    machine: str
-    """Instruction set family, for example `x86_64`."""
-    processor: str = ""
-
-
 class Engine(Part):
     """What this package's runner needs to load a variant."""
 
@@ -111,7 +70,7 @@ class Engine(Part):
     precision: Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
     device: str = "cpu"
     """What it was built for; whether it was verified there, `verified_on` says."""
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default={})
     """Runtime properties, given to the engine as they are."""
 
 
@@ -126,9 +85,23 @@ class ExecutorInfo(Part):
     ort: OrtInfo | None = None
 
 
+class Format(Part):
+    """What an engine's files are written in."""
+
+    name: str
+    """`ONNX`, `OpenVINO IR`, `Core ML` or `MLX graph`."""
+    version: str = ""
+    opset: int | None = None
+
+
 class VariantFacts(Part):
     files: tuple[File, ...]
     built_for: Target
+    format: Format | None = None
+    build_options: dict[str, str] = Field(default={})
+    """What the builder was told beside precision and device, for example which cards it shall serve."""
+    native_code: tuple[PackagePath, ...] = ()
+    """Those of `files` that are or hold machine code: loaded only if the maker is known or it is allowed."""
     parity: Parity | None = None
     fallbacks: tuple[str, ...] = ()
     """What was lowered while building, with the reason."""
@@ -145,11 +118,23 @@ class Variant(Part):
     additional_metadata: VariantFacts
 
 
+class Batch(Part):
+    """Sizes of the first dimension; all others are as `shape` says, unless a variant says less."""
+
+    least: Annotated[int, Field(ge=1)] = 1
+    best: Annotated[int, Field(ge=1)]
+    """That the engines were chosen for."""
+    largest: Annotated[int, Field(ge=1)]
+    """That the host loop asks for at once."""
+
+
 class ComponentContract(Part):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     order: tuple[str, ...]
-    """Variants, preferred first: the fall-back order."""
+    """Variants, preferred first: the fall-back order.  A runner takes the first that loads, and says why it
+    passed others over."""
+    batch: Batch | None = None
 
 
 class Component(Part):
@@ -171,6 +156,10 @@ class SourceModel(Part):
     """Digest of all weights and settings."""
     licence: str
     family: str
+    revision: str = ""
+    """Of a model from a hub: the commit."""
+    files: tuple[File, ...] = ()
+    """Every file that it was read from, relative to its folder."""
 
 
 class Output(Part):
@@ -186,11 +175,16 @@ class Output(Part):
     prompt_tokens: int
     frames: int | None = None
     """Of a video; the golden picture then shows them below each other."""
+    pixels_per_latent: int | None = None
+    """Along each side."""
+    latent_scale: float | None = None
+    """By which the decoder divides latents; done inside its engine."""
+    latent_shift: float | None = None
 
 
 class Technique(Part):
     technique: str
-    parameters: dict[str, int | float | str | bool] = {}
+    parameters: dict[str, int | float | str | bool] = Field(default={})
 
 
 class Calibration(Part):
@@ -201,64 +195,6 @@ class Calibration(Part):
     source: str
     prompts: int
     batches: int
-
-
-class Latency(Part):
-    """Seconds per image, whole pipeline, warm; baseline and candidate in alternation."""
-
-    seconds: Interval
-    p90: float | None = None
-    speedup: Interval | None = None
-    memory: float | None = None
-    """Peak of the process in MiB."""
-    measured_on: str
-    baseline: str
-
-
-class Quality(Part):
-    """Gate pictures against the reference."""
-
-    metrics: dict[str, Interval] = {}
-    loss: Interval | None = None
-    prompts: int
-    claims: tuple[str, ...] = ()
-    """Certified claims that held."""
-
-
-class Evidence(Part):
-    run: str
-    candidate: str
-    latency: Latency | None = None
-    quality: Quality | None = None
-
-
-class Golden(Part):
-    """One picture that every installation must reproduce, within tolerance."""
-
-    prompt: str
-    seed: int
-    image: PackagePath
-    dhash: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    """Difference hash of the picture: 64 bits that small numeric changes leave nearly alone."""
-    dhash_tolerance: Annotated[int, Field(ge=0, le=64)]
-    """Bits that may differ."""
-    minimum_psnr: float
-    """dB between an installation's picture and this one."""
-
-
-class Verification(Part):
-    """One time the package made its golden picture on its own."""
-
-    time: datetime
-    target: Target
-    python: str
-    fresh_environment: bool
-    """False: the wheels were borrowed, the environment was not made from `requirements.txt`."""
-    psnr: float
-    """dB against the Studio's own picture; 100 stands for equality."""
-    max_abs: Annotated[int, Field(ge=0, le=255)]
-    seconds: float
-    note: str = ""
 
 
 class Operation(Part):
@@ -368,7 +304,7 @@ class Facts(Part):
     host_loop: HostLoop
     tokenizer: PackagePath | None = None
     """Folder-qualified path of `tokenizer.json`, where there is a text encoder."""
-    tokenizers: dict[str, PackagePath] = {}
+    tokenizers: dict[str, PackagePath] = Field(default={})
     """Those of further text encoders, by the names that the host loop gives them."""
     techniques: tuple[Technique, ...]
     """In the order in which they were applied."""
@@ -381,12 +317,16 @@ class Facts(Part):
     evidence: Evidence
     golden: Golden
     wheels: tuple[Wheel, ...]
+    more_wheels: dict[str, tuple[Wheel, ...]] = Field(default={})
+    """Of variants for other engines, by engine; each has its `requirements-ENGINE.txt`."""
     python: str
     """Versions of Python that the wheels are known to serve, for example `>=3.11`."""
+    prompt_cache_key: str = ""
+    """Digest of tokenizers and text encoders: embeddings kept under it fit every package that has it."""
+    sbom: PackagePath | None = None
+    """Software bill of materials, CycloneDX JSON."""
     cascade: CascadeFacts | None = None
     """Of a cascade: these facts are the heavy model's, its light one's are in here."""
-    signature: None = None
-    """Packages are unsigned in this version; the id tells two apart."""
 
 
 class Manifest(Part):
@@ -396,7 +336,7 @@ class Manifest(Part):
     description: str = ""
     layout: Literal["portable"] = "portable"
     components: Annotated[dict[str, Component], Field(min_length=1)]
-    shared_assets: dict[str, PackagePath] = {}
+    shared_assets: dict[str, PackagePath] = Field(default={})
     additional_metadata: Facts
 
     @field_validator("components")
@@ -411,6 +351,22 @@ class Manifest(Part):
         return json.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2) + "\n"
 
 
+class _Ambiguous(Exception):
+    """JSON that two programs may read differently."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Ambiguous(f"says {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise _Ambiguous(f"holds {text}, which is no number in JSON")
+
+
 def read(text: str | bytes) -> Manifest:
     """Parse a manifest.
 
@@ -421,7 +377,9 @@ def read(text: str | bytes) -> Manifest:
         PackageError: no manifest, a newer major version, or a key or value that does not belong.
     """
     try:
-        data: Any = json.loads(text)
+        data: Any = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except _Ambiguous as error:
+        raise PackageError(f"manifest.json {error}; {AGAIN}.") from None
     except (ValueError, UnicodeDecodeError, RecursionError):
         raise PackageError(f"manifest.json is no JSON; {AGAIN}.") from None
     version = data.get("schema_version") if isinstance(data, dict) else None

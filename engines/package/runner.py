@@ -2,7 +2,12 @@
 
     python run.py --prompt "a red house" --seed 7 --out house.png
     python run.py --serve --port 8000
-    python run.py --info | --self-test | --lines
+    python run.py --info | --self-test | --benchmark | --lines
+
+or, from a program, with `sys.dont_write_bytecode` set and the package's folder on `sys.path`:
+
+    from engines.package.runner import Package
+    pictures = Package(folder).generate(["a red house"], [7])    # uint8 (N, H, W, 3)
 
 Every byte of the package is checked before anything is loaded.
 """
@@ -24,8 +29,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineError, PackageError
-from engines.package import components, likeness, sums
-from engines.package.serving.options import add_arguments, add_engine_arguments, run_engine, run_server
+from engines.package import components, likeness, signature, sums, variants
+from engines.package.benchmark import PICTURES, benchmark, sentence
+from engines.package.serving.options import (
+    add_arguments,
+    add_engine_arguments,
+    run_engine,
+    run_server,
+    whole,
+)
+from engines.package.signature import Trust
+from engines.package.variants import Choice
 
 if TYPE_CHECKING:
     from engines.package.serving.controller import MakePlanner
@@ -37,20 +51,36 @@ class Package:
     """An opened package.  Its files are checked when it is opened, its engines loaded when first needed.
 
     Raises:
-        PackageError: anything but the package that was made.
+        PackageError: anything but the package that was made; its kinds are `PackageChanged`,
+            `SignatureRefused` and `NoVariant` (`engines.errors`).
     """
 
-    def __init__(self, folder: Path, device: str = "") -> None:
-        """`device`: whose variants are tried first; without it, the manifest's order."""
-        self.folder = folder
+    def __init__(
+        self, folder: Path, device: str = "", *, trust: Trust | None = None, allow_native: bool = False
+    ) -> None:
+        """
+        Args:
+            device: whose variants are tried first, or the name of one; without it, the manifest's order.
+            trust: who must have signed it.
+            allow_native: load machine code though nobody who is trusted signed it.
+        """
+        self.folder = Path(folder)
         self.device = device
+        self.trust, self.allow_native = trust, allow_native
         self.threads: int | None = None
         """That an engine may use on a CPU; `None`: as many as it likes."""
-        self.id = sums.check_folder(folder)
-        self.manifest: dict[str, Any] = json.loads((folder / sums.MANIFEST).read_bytes())
+        digests = sums.checked(self.folder)
+        self.id = f"sha256:{digests[sums.SUMS]}"
+        self.signature = signature.of_folder(self.folder, digests, trust)
+        self.manifest: dict[str, Any] = json.loads((self.folder / sums.MANIFEST).read_bytes())
         self.facts: dict[str, Any] = self.manifest["additional_metadata"]
-        self.fallbacks: list[str] = []
+        self.choices: dict[str, Choice] = {}
+        """By component, as they are loaded."""
+
+    @property
+    def fallbacks(self) -> list[str]:
         """Variants that could not be loaded here, with the reason."""
+        return variants.fallbacks(list(self.choices.values()))
 
     @cached_property
     def loaded(self) -> dict[str, components.Component]:
@@ -59,32 +89,16 @@ class Package:
 
     def load(self, name: str, body: dict[str, Any]) -> components.Component:
         """One component, by the first of its variants that this machine can load."""
-        reason = PackageError(f"The package has no variant of {name}.")
-        for variant in self._order(body):
-            facts = body["variants"][variant]
-            engine = dict(facts["executor_info"]["pareto-studio"])
-            if self.threads is not None and engine["engine"] == "openvino":
-                engine["options"] = engine.get("options", {}) | {"INFERENCE_NUM_THREADS": str(self.threads)}
-            try:
-                return components.load(self.folder / facts["variant_directory"], engine)
-            except PackageError as error:
-                self.fallbacks.append(f"{name}: {variant}: {error}")
-                reason = error
-        raise reason
-
-    def _order(self, body: dict[str, Any]) -> list[str]:
-        """The variants for the device that was asked for, then those that the package was verified with.
-
-        Variants for other devices were only built; nobody gets one without asking.
-        """
-        usual = str(self.facts["built_for"]["device"])
-        devices = {
-            name: str(variant["executor_info"]["pareto-studio"].get("device", "cpu"))
-            for name, variant in body["variants"].items()
-        }
-        order: list[str] = body["additional_metadata"]["order"]
-        chosen = [name for name in order if devices[name] == self.device]
-        return chosen + [name for name in order if devices[name] == usual and name not in chosen]
+        trusted = self.signature is not None and self.signature.trusted
+        component, self.choices[name] = variants.choose(
+            self.folder,
+            name,
+            body,
+            device=self.device,
+            native=self.allow_native or trusted,
+            threads=self.threads,
+        )
+        return component
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
@@ -106,6 +120,18 @@ class Package:
             settings = replace(settings, batch=batch)
         return Loop(self.loaded, self.tokenizers, settings)
 
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> Pixels:
+        """Pictures, uint8 (N, H, W, 3), of video (N, F, H, W, 3); prompt and seed decide each."""
+        made: Pixels = self.loop(steps=steps, guidance=guidance).generate(list(prompts), list(seeds)).images
+        return made
+
     def self_test(self) -> dict[str, Any]:
         """Make the golden picture and compare it with the one that was shipped."""
         golden = self.facts["golden"]
@@ -115,14 +141,28 @@ class Package:
         expected = read_picture(self.folder / golden["image"])
         alike = likeness.psnr(picture, expected)
         bits = likeness.differing_bits(likeness.dhash(picture), golden["dhash"])
+        least, most = self._tolerance()
         return {
-            "passed": alike >= golden["minimum_psnr"] and bits <= golden["dhash_tolerance"],
+            "passed": alike >= least and bits <= most,
             "psnr": alike,
             "max_abs": likeness.max_abs(picture, expected),
             "differing_bits": bits,
             "seconds": seconds,
             "fallbacks": self.fallbacks,
+            "variants": {name: choice.facts() for name, choice in self.choices.items()},
         }
+
+    def _tolerance(self) -> tuple[float, int]:
+        """Least dB and most differing bits of the golden picture, by the coarsest variant that was loaded."""
+        golden = self.facts["golden"]
+        usual = (float(golden["minimum_psnr"]), int(golden["dhash_tolerance"]))
+        found = [usual]
+        for name, choice in self.choices.items():
+            variant = self.manifest["components"][name]["variants"][choice.variant]
+            precision = variant["executor_info"]["pareto-studio"]["precision"]
+            if own := golden.get("by_precision", {}).get(precision):
+                found.append((float(own["minimum_psnr"]), int(own["dhash_tolerance"])))
+        return min(least for least, _ in found), max(most for _, most in found)
 
 
 def tokenizers(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +241,12 @@ def main(
     if answers is not None:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        package = Package(folder, options.device)
+        package = Package(
+            folder,
+            options.device,
+            trust=signature.trust(options.key, options.certificate),
+            allow_native=options.allow_native,
+        )
         if answers is not None and options.engine:
             run_engine(package, options, answers)
         elif answers is not None:
@@ -212,6 +257,8 @@ def main(
             _info(package, as_json=options.json)
         elif options.self_test:
             return _self_test(package, as_json=options.json)
+        elif options.benchmark is not None:
+            _benchmark(package, options.benchmark, as_json=options.json)
         else:
             _generate(package, options)
     except (EngineError, ValueError) as error:
@@ -232,14 +279,38 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("picture.png"), help="PNG; several are numbered")
     parser.add_argument("--steps", type=int, help="other than the package's own")
     parser.add_argument("--guidance", type=float, help="other than the package's own")
-    parser.add_argument("--device", default="", help="try the variants for this device first, such as coreml")
+    parser.add_argument(
+        "--device",
+        default="",
+        help="try the variants for this device, such as coreml, or the variant of this name first",
+    )
     parser.add_argument("--info", action="store_true", help="say what this package is")
     parser.add_argument("--self-test", action="store_true", help="make the golden picture and compare")
+    parser.add_argument(
+        "--benchmark", type=whole(1, 10_000), nargs="?", const=PICTURES, metavar="N", help="time N pictures"
+    )
     parser.add_argument("--serve", action="store_true", help="answer over HTTP")
     parser.add_argument("--lines", action="store_true", help="answer JSON lines on standard input")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument(
         "--route", choices=("auto", "light", "heavy"), default="auto", help="of a cascade: who shall draw"
+    )
+    trust = parser.add_argument_group(
+        "trust", "checking a signature needs the wheels model-signing and pyopenssl"
+    )
+    trust.add_argument(
+        "--key", type=Path, metavar="FILE", help="its maker's public key: refuse other packages"
+    )
+    trust.add_argument(
+        "--certificate",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="of an authority: refuse packages of makers whom it does not vouch for; may be given again",
+    )
+    trust.add_argument(
+        "--allow-native", action="store_true", help="load machine code without knowing who made it"
     )
     add_arguments(parser)
     add_engine_arguments(parser)
@@ -262,15 +333,11 @@ def _generate(package: Package, options: argparse.Namespace) -> None:
     for picture, path in zip(result.images, paths, strict=True):
         write_picture(picture, path)
     if options.json:
-        print(
-            json.dumps(
-                {"images": [str(path) for path in paths], "seconds": result.seconds, "calls": result.calls}
-            )
-        )
+        said = {"images": [str(path) for path in paths], "seconds": result.seconds, "calls": result.calls}
+        print(json.dumps(said | {"variants": {name: one.facts() for name, one in package.choices.items()}}))
     else:
         print(f"{', '.join(str(path) for path in paths)}: {sum(result.seconds.values()):.2f} s")
-    for reason in package.fallbacks:
-        print(f"Fell back: {reason}", file=sys.stderr)
+    _say_variants(list(package.choices.values()))
 
 
 def _paths(options: argparse.Namespace, count: int) -> list[Path]:
@@ -308,8 +375,7 @@ def _answer(package: Package, options: argparse.Namespace, seeds: list[int]) -> 
                 seconds[name] = seconds.get(name, 0.0) + value
         answers = [{"decision": one.decision, "reason": one.reason, "score": one.score} for one in told]
         print(json.dumps({"images": [str(path) for path in paths], "seconds": seconds, "answers": answers}))
-    for reason in cascade.fallbacks:
-        print(f"Fell back: {reason}", file=sys.stderr)
+    _say_variants(cascade.choices)
 
 
 def _info(package: Package, *, as_json: bool) -> None:
@@ -321,12 +387,38 @@ def _info(package: Package, *, as_json: bool) -> None:
     print(f"model     {facts['source_model']['name']} ({facts['source_model']['licence']})")
     print(f"picture   {facts['output']['width']} x {facts['output']['height']}")
     print(f"engine    {facts['built_for']['engine']} {facts['built_for']['engine_version']}")
+    for name, used in _variants_of(package).items():
+        print(f"variant   {name}: {', '.join(used)}")
+    print(f"signed    {package.signature or 'no: its id says which package it is, not who made it'}")
     for check in facts.get("verified_on", []):
         print(f"verified  {check['time']} on {check['target']['processor'] or check['target']['machine']}")
     print(f'golden    "{golden["prompt"]}", seed {golden["seed"]}')
     if cascade := facts.get("cascade"):
         print(f"cascade   light: {cascade['light']['title']}; heavy: {facts['title']}")
         print(f"threshold {cascade['threshold']:.4g}, {cascade['share']:.0%} deferred")
+
+
+def _variants_of(package: Package) -> dict[str, list[str]]:
+    """Names in the order in which they are tried, each with its components."""
+    found: dict[str, list[str]] = {}
+    for component, body in package.manifest["components"].items():
+        for name in variants.order(body, package.device):
+            found.setdefault(name, []).append(component)
+    return found
+
+
+def _say_variants(choices: list[Choice]) -> None:
+    for text in variants.sentences(choices):
+        print(text, file=sys.stderr)
+
+
+def _benchmark(package: Package, pictures: int, *, as_json: bool) -> None:
+    if package.facts.get("cascade"):
+        _refuse("A cascade is as fast as its prompts are easy; time it with --serve and a load of your own.")
+    found = benchmark(package, pictures)
+    print(json.dumps(found) if as_json else sentence(found))
+    if not as_json:
+        _say_variants(list(package.choices.values()))
 
 
 def _self_test(package: Package, *, as_json: bool) -> int:
@@ -341,6 +433,7 @@ def _self_test(package: Package, *, as_json: bool) -> int:
     else:
         word = "passed" if found["passed"] else "FAILED"
         print(f"{word}: {found['psnr']:.1f} dB against the golden picture, {found['seconds']:.2f} s")
+        _say_variants(list(package.choices.values()))
     return 0 if found["passed"] else 1
 
 

@@ -1,7 +1,8 @@
 """Digests and paths of a package; travels inside it (standard library only).
 
-`SHA256SUMS` has one line `<sha256>  <posix path>` for every file but itself,
-sorted by path.  The digest of `SHA256SUMS` is the package's id.
+`SHA256SUMS` has one line `<sha256>  <posix path>` for every file but itself and
+the signature, sorted by path.  The digest of `SHA256SUMS` is the package's id:
+signing a package leaves its id alone.
 """
 
 from __future__ import annotations
@@ -9,38 +10,76 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 
-from engines.errors import PackageError
+from engines.errors import PackageChanged, PackageError
 
 SUMS: Final = "SHA256SUMS"
 MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "package.sig"
+"""Lies beside what it signs: a statement over `SHA256SUMS` and all that it lists."""
 AGAIN: Final = "get the package again from its maker"
 
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 _BLOCK: Final = 1 << 20
-_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³])(\..*)?", re.IGNORECASE)
+_FORBIDDEN: Final = frozenset('\\:*?"<>|')
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Unicode categories of letters that nobody sees: control, direction, half a pair, private, line ends."""
+LONGEST: Final = 240
+"""Letters of a path; Windows takes 259, the package's own folder included."""
 
 
 def safe(path: str) -> str:
     """The path itself, if it is relative, portable and stays inside the package.
 
     Raises:
-        PackageError: it is absolute, climbs out, or means different files on different systems.
+        PackageChanged: it is absolute, climbs out, is too long, or is another file elsewhere.
     """
+    if len(path) > LONGEST or any(len(part.encode(errors="replace")) > 255 for part in path.split("/")):
+        raise PackageChanged(
+            f"The package has a file with {len(path)} letters ({path[:40]!r}...), which some systems cannot "
+            "hold; do not use it."
+        )
     parts = path.split("/")
     if (
         not path
-        or "\\" in path
-        or ":" in path
-        or any(ord(letter) < 32 for letter in path)
+        or not _FORBIDDEN.isdisjoint(path)
+        or any(unicodedata.category(letter) in _UNSEEN for letter in path)
         or any(part in ("", ".", "..") or part != part.rstrip(". ") for part in parts)
         or any(_RESERVED.fullmatch(part) for part in parts)
     ):
-        raise PackageError(f"The package names the file {path!r}, which may lie outside it; do not use it.")
+        raise PackageChanged(f"The package names the file {path!r}, which may lie outside it; do not use it.")
     return path
+
+
+def distinct(paths: Iterable[str]) -> None:
+    """Check that no two paths, and no two folders on their way, are one on any system.
+
+    Some systems fold the case of names, some compose letters from their parts.
+
+    Raises:
+        PackageChanged: two that are one, or a file that is a folder too.
+    """
+    spelled: dict[str, str] = {}
+    files: set[str] = set()
+    folders: set[str] = set()
+    for path in paths:
+        ends = [at for at, letter in enumerate(path) if letter == "/"]
+        for end in (*ends, len(path)):
+            part = path[:end]
+            key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold())
+            (folders if end < len(path) else files).add(key)
+            other = spelled.setdefault(key, part)
+            if other != part:
+                raise PackageChanged(
+                    f"{path} and {other} are one on some systems, so it is there twice; {AGAIN}."
+                )
+    if both := sorted(files & folders):
+        raise PackageChanged(f"{spelled[both[0]]} is a file and a folder, so it is there twice; {AGAIN}.")
 
 
 def digest(file: IO[bytes]) -> str:
@@ -65,21 +104,22 @@ def parse(text: str) -> dict[str, str]:
     """Path -> digest.
 
     Raises:
-        PackageError: a line that is none, an unsafe path, or a path that is there twice.
+        PackageChanged: a line that is none or not in its place, an unsafe path, or one that is there twice.
     """
+    if not text:
+        raise PackageChanged(f"{SUMS} is empty; {AGAIN}.")
     found: dict[str, str] = {}
-    folded: set[str] = set()
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise PackageError(f"{SUMS} holds a line that is no digest ({line[:60]!r}); {AGAIN}.")
+            raise PackageChanged(f"{SUMS} holds a line that is no digest ({line[:60]!r}); {AGAIN}.")
         path = safe(match[2])
-        if path.casefold() in folded:
-            raise PackageError(f"{SUMS} names {path} twice; {AGAIN}.")
-        folded.add(path.casefold())
+        if path in found:
+            raise PackageChanged(f"{SUMS} names {path} twice; {AGAIN}.")
         found[path] = match[1]
-    if not found:
-        raise PackageError(f"{SUMS} is empty; {AGAIN}.")
+    distinct(found)
+    if lines(found) != text:
+        raise PackageChanged(f"{SUMS} is not sorted as its maker sorted it; {AGAIN}.")
     return found
 
 
@@ -92,34 +132,40 @@ def walk(folder: Path) -> Iterator[str]:
     """Every file below a folder as a posix path, sorted; links are never followed.
 
     Raises:
-        PackageError: a symbolic link, a device, a pipe or a path that is not portable.
+        PackageChanged: a symbolic link, a device, a pipe, an empty folder or a path that is not portable.
     """
     found = []
     pending = [folder]
     while pending:
-        for entry in sorted(pending.pop().iterdir()):
+        there = pending.pop()
+        entries = sorted(there.iterdir())
+        if not entries and there != folder:
+            raise PackageChanged(
+                f"{there.relative_to(folder).as_posix()} is an empty folder, which no package has; remove it."
+            )
+        for entry in entries:
             kind = entry.lstat().st_mode
-            name = entry.relative_to(folder).as_posix()
+            name = safe(entry.relative_to(folder).as_posix())
             if stat.S_ISDIR(kind):
                 pending.append(entry)
             elif stat.S_ISREG(kind):
-                found.append(safe(name))
+                found.append(name)
             else:
-                raise PackageError(f"{name} in the package is a link or no ordinary file; {AGAIN}.")
+                raise PackageChanged(f"{name} in the package is a link or no ordinary file; {AGAIN}.")
     yield from sorted(found)
 
 
 def compare(listed: Mapping[str, str], present: Iterable[str]) -> None:
-    """Check that the listed and the present files are the same ones (`SHA256SUMS` itself aside).
+    """Check that the listed and the present files are the same ones (`SHA256SUMS` and the signature aside).
 
     Raises:
-        PackageError: a file that is missing or not listed.
+        PackageChanged: a file that is missing or not listed.
     """
-    there = set(present) - {SUMS}
+    there = set(present) - {SUMS, SIGNATURE}
     if missing := sorted(set(listed) - there):
-        raise PackageError(f"{missing[0]} is missing from the package{_more(missing)}; {AGAIN}.")
+        raise PackageChanged(f"{missing[0]} is missing from the package{_more(missing)}; {AGAIN}.")
     if extra := sorted(there - set(listed)):
-        raise PackageError(
+        raise PackageChanged(
             f"{extra[0]} is in the package but not in {SUMS}{_more(extra)}; remove it or {AGAIN}."
         )
 
@@ -128,32 +174,57 @@ def _more(names: list[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
-def changed(path: str) -> PackageError:
+def changed(path: str) -> PackageChanged:
     """The error for a file that does not have its listed digest."""
-    return PackageError(f"{path} was changed after the package was made; {AGAIN}.")
+    return PackageChanged(f"{path} was changed after the package was made; {AGAIN}.")
+
+
+def read_sums(folder: Path) -> str:
+    """The text of a package's `SHA256SUMS`.
+
+    Raises:
+        PackageError: it cannot be read.
+    """
+    try:
+        return (folder / SUMS).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        raise PackageError(f"{folder} holds no readable {SUMS}; give the folder of a package.") from None
 
 
 def check_folder(folder: Path) -> str:
     """Check every byte of a package folder and return its id.
 
     Raises:
-        PackageError: no package, or one that is not as it was made.
+        PackageError: no package; `PackageChanged`: one that is not as it was made.
     """
-    try:
-        text = (folder / SUMS).read_bytes().decode()
-    except (OSError, UnicodeDecodeError):
-        raise PackageError(f"{folder} holds no readable {SUMS}; give the folder of a package.") from None
+    return f"sha256:{checked(folder)[SUMS]}"
+
+
+def checked(folder: Path) -> dict[str, str]:
+    """Check every byte of a package folder and return path -> digest, `SHA256SUMS` included.
+
+    Raises:
+        PackageError: no package; `PackageChanged`: one that is not as it was made.
+    """
+    text = read_sums(folder)
     listed = parse(text)
-    compare(listed, walk(folder))
-    for path, expected in listed.items():
-        if digest_file(folder / path) != expected:
-            raise changed(path)
-    return identity(text)
+    try:
+        compare(listed, walk(folder))
+        for path, expected in listed.items():
+            if digest_file(folder / path) != expected:
+                raise changed(path)
+    except OSError as error:
+        raise PackageError(
+            f"{folder} cannot be read ({error.strerror or error}); check its permissions."
+        ) from None
+    return listed | {SUMS: identity(text).removeprefix("sha256:")}
 
 
 def write(folder: Path) -> str:
     """Write `SHA256SUMS` for what lies in the folder and return the package's id."""
-    text = lines({path: digest_file(folder / path) for path in walk(folder) if path != SUMS})
+    names = [path for path in walk(folder) if path not in (SUMS, SIGNATURE)]
+    distinct(names)
+    text = lines({path: digest_file(folder / path) for path in names})
     (folder / SUMS).write_bytes(text.encode())
     return identity(text)
 

@@ -66,6 +66,11 @@ def _licence(wheel: metadata.Distribution) -> str:
     return ", ".join(classified) or (text if len(text) < 80 and "\n" not in text else "")
 
 
+def requirements_file(engine: str) -> str:
+    """Of variants for another engine than the package's own."""
+    return f"requirements-{engine}.txt"
+
+
 def requirements(engine: str, wheels: tuple[Wheel, ...]) -> str:
     """The text of `requirements.txt`; names no index, so the user's own is asked."""
     direct = len(DIRECT[engine])

@@ -6,37 +6,45 @@ there before stays until the new package has proved itself.
 
 from __future__ import annotations
 
-import errno
+import hashlib
+import json
 import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 from engines.errors import PackageError
 from engines.package import sums
+from engines.package.bill import NAME as BILL
+from engines.package.bill import bill_of_materials
+from engines.package.evidence import Parity, Target
 from engines.package.likeness import Pixels, sheet
 from engines.package.manifest import (
+    SCHEMA_VERSION,
+    Batch,
     Component,
     ComponentContract,
     Engine,
     ExecutorInfo,
     Facts,
     File,
+    Format,
     Manifest,
     OrtInfo,
-    Parity,
-    Target,
     Tensor,
     Variant,
     VariantFacts,
+    Wheel,
 )
+from engines.package.native import native_files
+from engines.package.place import check_place, copy, move, sentences, staging
 from engines.package.verify import Verified, verify
-from engines.package.wheels import requirements
+from engines.package.wheels import needed, requirements, requirements_file
 
 OnProgress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
@@ -44,7 +52,10 @@ OnProgress = Callable[[float, str], None]
 GOLDEN: Final = "golden.png"
 _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
-_TRAVELLERS: Final = ("__init__", "sums", "likeness", "components", "runner", "cascade", "serving/*")
+_TRAVELLERS: Final = (
+    "__init__", "sums", "likeness", "native", "signature", "components", "variants", "benchmark", "runner",
+    "cascade", "serving/*",
+)  # fmt: skip
 """Modules of this folder that travel inside every package, as they are."""
 _PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -124,6 +135,8 @@ class EngineFiles:
     parity: Parity | None = None
     fallbacks: tuple[str, ...] = ()
     excluded_layers: tuple[str, ...] = ()
+    format: Format | None = None
+    build_options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def variant(self) -> str:
@@ -170,12 +183,11 @@ def write(
             f"The file {gone[0]}, which the package needs, is gone; export again to rebuild it."
         )
     size = sum(path.stat().st_size for path in sources)
-    with _staging(folder, size) as partial:
+    with staging(folder, size) as partial:
         tell(0.0, "Copying engines")
         manifest = _fill(contents, partial, tell)
-        (partial / sums.MANIFEST).write_bytes(manifest.to_json().encode())
         tell(0.8, "Taking digests")
-        sums.write(partial)
+        finish(manifest, partial)
         tell(0.9, "Verifying")
         verified = verify(partial)
         move(partial, folder)
@@ -184,7 +196,7 @@ def write(
 
 
 def amend(folder: Path, change: Callable[[Facts], Facts]) -> Verified:
-    """Change a package's facts, for example to add a verification; the id changes with them.
+    """Change a package's facts, for example to add a verification; the id changes, and no signature fits it.
 
     Raises:
         PackageError: the package is not as it was made, or cannot be written.
@@ -192,15 +204,41 @@ def amend(folder: Path, change: Callable[[Facts], Facts]) -> Verified:
     verified = verify(folder)
     facts = change(verified.manifest.additional_metadata)
     manifest = verified.manifest.model_copy(update={"additional_metadata": facts})
-    with _staging(folder, verified.bytes) as partial:
+    with staging(folder, verified.bytes) as partial:
         for name in sums.walk(folder):
-            if name not in (sums.MANIFEST, sums.SUMS):
-                _copy(folder / name, partial / name)
-        (partial / sums.MANIFEST).write_bytes(manifest.to_json().encode())
-        sums.write(partial)
+            if name not in (sums.MANIFEST, sums.SUMS, sums.SIGNATURE):
+                copy(folder / name, partial / name)
+        finish(manifest, partial)
         amended = verify(partial)
         move(partial, folder)
     return amended
+
+
+def finish(manifest: Manifest, partial: Path) -> None:
+    """Write the manifest and what is made from it, the sums last."""
+    facts = manifest.additional_metadata
+    facts = facts.model_copy(update={"sbom": BILL, "more_wheels": _more_wheels(manifest)})
+    for engine, wheels in facts.more_wheels.items():
+        (partial / requirements_file(engine)).write_text(requirements(engine, wheels), encoding="utf-8")
+    complete = manifest.model_copy(update={"additional_metadata": facts, "schema_version": SCHEMA_VERSION})
+    (partial / BILL).write_bytes(bill_of_materials(complete))
+    (partial / sums.MANIFEST).write_bytes(complete.to_json().encode())
+    sums.write(partial)
+
+
+def _more_wheels(manifest: Manifest) -> dict[str, tuple[Wheel, ...]]:
+    """Of engines beside the package's own, where their wheels are known here."""
+    facts = manifest.additional_metadata
+    found = dict(facts.more_wheels)
+    engines = {
+        one.executor_info.studio.engine
+        for body in manifest.components.values()
+        for one in body.variants.values()
+    }
+    for engine in sorted(engines - {facts.built_for.engine, *found}):
+        with suppress(PackageError):
+            found[engine] = needed(engine)
+    return found
 
 
 def pack(folder: Path) -> Path:
@@ -214,9 +252,7 @@ def pack(folder: Path) -> Path:
     try:
         with sentences(target.parent, 0), zipfile.ZipFile(partial, "w") as archive:
             for name in sums.walk(folder):
-                entry = zipfile.ZipInfo(f"{folder.name}/{name}", _EPOCH)
-                entry.external_attr = (stat.S_IFREG | 0o644) << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry = archive_entry(f"{folder.name}/{name}")
                 with (folder / name).open("rb") as source, archive.open(entry, "w", force_zip64=True) as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
         verify(partial)
@@ -226,29 +262,19 @@ def pack(folder: Path) -> Path:
     return target
 
 
+def archive_entry(name: str) -> zipfile.ZipInfo:
+    """A file of a package's `.zip`, without the time and the machine that made it."""
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
 def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
     components: dict[str, dict[str, Any]] = {}
     for at, part in enumerate(contents.engines):
         tell(0.7 * at / len(contents.engines), f"Copying {part.component}")
-        directory, files = _asset(part.files, partial)
-        made = VariantFacts(
-            files=files,
-            built_for=part.built_for,
-            parity=part.parity,
-            fallbacks=part.fallbacks,
-            excluded_layers=part.excluded_layers,
-        )
-        ort = part.engine.engine == "onnxruntime"
-        info = {"pareto-studio": part.engine} | (
-            {"ort": OrtInfo(model_file=part.engine.model_file)} if ort else {}
-        )
-        variant = Variant(
-            variant_directory=directory,
-            ep=_PROVIDERS.get(part.engine.device) if ort else None,
-            device=_KINDS.get(part.engine.device, "gpu"),
-            executor_info=ExecutorInfo.model_validate(info),
-            additional_metadata=made,
-        )
+        variant = variant_of(part, partial)
         body = components.setdefault(part.component, {"variants": {}, "part": part})
         if part.variant in body["variants"]:
             raise PackageError(f"{part.component} was given twice as {part.variant}; give each variant once.")
@@ -264,6 +290,7 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
         if facts.cascade is not None:  # both models of a cascade come from one run, and so from one model
             light = facts.cascade.light.model_copy(update={"tokenizers": places})
             facts = facts.model_copy(update={"cascade": facts.cascade.model_copy(update={"light": light})})
+    facts = facts.model_copy(update={"prompt_cache_key": _prompt_key(components, facts)})
     manifest = Manifest(
         package_name=contents.name,
         description=contents.description,
@@ -272,7 +299,10 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
                 component_name=name,
                 variants=body["variants"],
                 additional_metadata=ComponentContract(
-                    inputs=body["part"].inputs, outputs=body["part"].outputs, order=tuple(body["variants"])
+                    inputs=body["part"].inputs,
+                    outputs=body["part"].outputs,
+                    order=tuple(body["variants"]),
+                    batch=Batch(best=min(2, facts.output.max_batch), largest=facts.output.max_batch),
                 ),
             )
             for name, body in components.items()
@@ -283,30 +313,77 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
     return manifest
 
 
+def _prompt_key(components: Mapping[str, Mapping[str, Any]], facts: Facts) -> str:
+    """Content of tokenizers and preferred text encoders: what decides a prompt's embeddings."""
+    encoders = {
+        name: next(iter(body["variants"].values())).variant_directory
+        for name, body in components.items()
+        if name.startswith("text_encoder")
+    }
+    words = {"tokenizer": facts.tokenizer} | facts.tokenizers
+    text = json.dumps({**encoders, **words}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest() if encoders else ""
+
+
+def variant_of(part: EngineFiles, partial: Path) -> Variant:
+    """Copy a variant's files into a package that is being written, and describe them."""
+    directory, files = _asset(part.files, partial)
+    made = VariantFacts(
+        files=files,
+        built_for=part.built_for,
+        format=part.format,
+        build_options=dict(part.build_options),
+        native_code=native_files(part.engine.engine, part.engine.model_file, part.files, _opener(part.files)),
+        parity=part.parity,
+        fallbacks=part.fallbacks,
+        excluded_layers=part.excluded_layers,
+    )
+    ort = part.engine.engine == "onnxruntime"
+    info = {"pareto-studio": part.engine} | (
+        {"ort": OrtInfo(model_file=part.engine.model_file)} if ort else {}
+    )
+    return Variant(
+        variant_directory=directory,
+        ep=_PROVIDERS.get(part.engine.device) if ort else None,
+        device=_KINDS.get(part.engine.device, "gpu"),
+        executor_info=ExecutorInfo.model_validate(info),
+        additional_metadata=made,
+    )
+
+
+def _opener(files: Mapping[str, Path]) -> Callable[[str], IO[bytes]]:
+    return lambda name: files[name].open("rb")
+
+
 def _asset(files: Mapping[str, Path], partial: Path) -> tuple[str, tuple[File, ...]]:
     """Copy files into their content-addressed folder; equal contents share one."""
     digests = {sums.safe(name): sums.digest_file(path) for name, path in files.items()}
     directory = f"{_ASSETS}/sha256-{sums.directory_hash(digests)}"
     for name, path in files.items():
         if not (partial / directory / name).exists():
-            _copy(path, partial / directory / name)
+            copy(path, partial / directory / name)
     described = [
         File(path=name, sha256=digests[name], bytes=path.stat().st_size) for name, path in files.items()
     ]
     return directory, tuple(sorted(described, key=lambda file: file.path))
 
 
-def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
+def write_program(partial: Path, engines: Sequence[str]) -> None:
+    """Copy the host loop and the runner, as they are, with what these engines need of it."""
     sources = [_ROOT / "__init__.py", _ROOT / "errors.py", *sorted((_ROOT / "hostloop").glob("*.py"))]
     for name in _TRAVELLERS:
         sources += sorted((_ROOT / "package").glob(f"{name}.py"))
-    if any(part.engine.engine == "mlx" for part in contents.engines):
+    if "mlx" in engines:
         graph = _ROOT / "backends" / "mlx_graph"
         needs_torch = {graph / "lower.py", graph / "save.py"}
         sources += [_ROOT / "plan.py", _ROOT / "backends" / "__init__.py"]
         sources += sorted(set(graph.glob("*.py")) - needs_torch)
     for source in sources:
-        _copy(source, partial / "engines" / source.relative_to(_ROOT))
+        copy(source, partial / "engines" / source.relative_to(_ROOT))
+
+
+def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
+    write_program(partial, [part.engine.engine for part in contents.engines])
     texts = {
         "run.py": program(),
         "ray_app.py": cluster_program(),
@@ -321,78 +398,3 @@ def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
     from PIL import Image
 
     Image.fromarray(sheet(contents.golden)).save(partial / GOLDEN, format="PNG")
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-
-
-def check_place(folder: Path, *, replace: bool) -> None:
-    """Whether a package may be written there.
-
-    Raises:
-        PackageError: something is there that must not be replaced.
-    """
-    if not folder.exists() and not folder.is_symlink():
-        return
-    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
-        return
-    if not replace:
-        raise PackageError(f"{folder} exists already; choose another place or remove it first.")
-    if folder.is_symlink() or not (folder / sums.SUMS).is_file():
-        raise PackageError(f"{folder} exists and is no package; choose another place.")
-
-
-def move(partial: Path, folder: Path) -> None:
-    """Put a finished folder in its place; what lies there goes last."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    folder.rename(aside)
-    try:
-        partial.rename(folder)
-    except OSError:
-        aside.rename(folder)
-        raise
-    shutil.rmtree(aside)
-
-
-@contextmanager
-def _staging(folder: Path, size: int) -> Iterator[Path]:
-    """A new empty folder beside `folder` with room for `size` bytes; gone afterwards unless renamed."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    with sentences(folder.parent, size):
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            if (free := shutil.disk_usage(folder.parent).free) < size:
-                raise PackageError(
-                    f"{folder.parent} has {free >> 20} MiB free, the package needs {(size >> 20) + 1} MiB; "
-                    "free space or choose another place."
-                )
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            yield partial
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def sentences(place: Path, size: int) -> Iterator[None]:
-    """Turn what the file system says while writing into one sentence.
-
-    Raises:
-        PackageError: instead of `OSError`.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            need = f" (the package needs {(size >> 20) + 1} MiB)" if size else ""
-            sentence = f"The disk of {place} is full{need}; free space or choose another place."
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            sentence = f"{place} cannot be written; choose a folder that you may write to."
-        else:
-            sentence = f"{place} cannot hold the package ({error.strerror or error}); choose another place."
-        raise PackageError(sentence) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from studio.cli import serve_arguments
 from studio.cli.cascade_arguments import add_cascade
+from studio.cli.package_arguments import add_package
 from studio.record.layouts import LAYOUTS
 
 MODEL = "a model folder, a .safetensors file, a hub id, or tiny-scenes"
@@ -268,8 +269,7 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("package", type=Path, help="a package's folder")
     serve_arguments.add_arguments(serve)
 
-    verify = add("verify", "check every byte of a package, without running anything in it")
-    verify.add_argument("package", type=Path, help="a package's folder or .zip")
+    add_package(commands, common, add)
 
     report = add("report", "write one HTML file with plots and pictures")
     report.add_argument("run", help=RUN)

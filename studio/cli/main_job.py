@@ -171,7 +171,8 @@ def light_and_heavy(state: RunState) -> tuple[str, str]:
 
 
 def _export(terminal: Terminal, home: Path, run: dict[str, Any], out: Path) -> dict[str, Any]:
-    from studio.work.export import export, verify
+    from studio.work.export import export
+    from studio.work.trust import verify
 
     with show.progress(terminal) as job_of:
         result = export(job_of(home), run=run["run"], candidate=run["winner"], out=str(out / "package"))

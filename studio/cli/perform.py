@@ -318,23 +318,13 @@ def _export_cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -
 
 
 def _serve(given: argparse.Namespace, _home: Path, terminal: Terminal) -> int:
+    from engines.package.signature import trust
     from studio.cli.serve_arguments import command_line
     from studio.work.serve import serve
 
-    return serve(given.package.expanduser(), command_line(given), terminal.streams)
-
-
-def _verify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
-    from studio.work.export import verify
-
-    with show.progress(terminal) as job_of:
-        result = verify(job_of(home), package=str(given.package.expanduser()))
-    terminal.document(result)
-    show.checks(terminal, result)
-    if not result.get("ok", True):
-        terminal.fail(str(result.get("text", "The package is not what it says.")))
-        return 1
-    return 0
+    authorities = [Path(given.certificate)] if given.certificate else []
+    asked = trust(Path(given.key) if given.key else None, authorities)
+    return serve(given.package.expanduser(), command_line(given), terminal.streams, asked)
 
 
 def _report(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
@@ -359,6 +349,12 @@ def _start(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.cli.main_job import main_job
 
     return main_job(terminal, home, given.out.expanduser(), given.budget, without_walls=given.without_walls)
+
+
+def _of_a_package(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.cli import package
+
+    return package.COMMANDS[given.command](given, home, terminal)
 
 
 def _cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
@@ -386,7 +382,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "compare": _compare,
     "export": _export,
     "serve": _serve,
-    "verify": _verify,
+    "verify": _of_a_package,
+    "sign": _of_a_package,
+    "diff": _of_a_package,
+    "package": _of_a_package,
     "report": _report,
     "runs": _runs,
     "cascade": _cascade,

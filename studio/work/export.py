@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from engines.errors import PackageError
 from engines.package import sums
-from engines.package.likeness import EQUAL, Pixels, max_abs, psnr
-from engines.package.manifest import Facts, Verification
+from engines.package.evidence import Verification
+from engines.package.likeness import Pixels, max_abs, psnr
+from engines.package.manifest import Facts
+from engines.package.place import check_place, move, sentences
 from engines.package.runner import read_picture, write_picture
 from engines.package.verify import Verified
-from engines.package.verify import verify as verify_package
-from engines.package.write import amend, check_place, move, pack, sentences, write
+from engines.package.write import amend, pack, write
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
@@ -34,6 +34,7 @@ from studio.work.job import Job
 from studio.work.more_devices import variants
 from studio.work.package_contents import make_contents, package_name, target_of
 from studio.work.proof import Proof, prove, unchanged, unproved
+from studio.work.trust import told, verified_sentence
 
 if TYPE_CHECKING:
     from engines.backends.base import Artifact
@@ -88,42 +89,6 @@ def export(
         also=also,
         on_progress=job.progress,
     )
-
-
-def verify(_job: Job, package: str) -> dict[str, Any]:
-    """Command `verify`: `{"ok", "text", "id", "checks": [{"name", "ok", "text"}...], "info": {...}}`."""
-    try:
-        found = verify_package(Path(package).expanduser())
-    except PackageError as error:
-        check = {"name": "integrity", "ok": False, "text": str(error)}
-        return {"ok": False, "text": str(error), "id": "", "checks": [check], "info": {}}
-    facts = found.manifest.additional_metadata
-    checks = [
-        {
-            "name": "integrity",
-            "ok": True,
-            "text": f"All {found.files} files are as they were when the package was made.",
-        },
-        {
-            "name": "schema",
-            "ok": True,
-            "text": f"The manifest fits schema {found.manifest.schema_version}.",
-        },
-        *({"name": "note", "ok": True, "text": note} for note in found.notes),
-        *({"name": "verified", "ok": True, "text": verified_sentence(check)} for check in facts.verified_on),
-    ]
-    info = {
-        "name": found.manifest.package_name,
-        "title": facts.title,
-        "model": facts.source_model.name,
-        "licence": facts.source_model.licence,
-        "engine": f"{facts.built_for.engine} {facts.built_for.engine_version}",
-        "created": facts.created.isoformat(),
-        "bytes": found.bytes,
-        "files": found.files,
-    }
-    text = f"{found.manifest.package_name} is as it was when it was made ({found.id[:19]})."
-    return {"ok": True, "text": text, "id": found.id, "checks": checks, "info": info}
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,16 +267,6 @@ def with_verification(facts: Facts, check: Verification) -> Facts:
     return facts.model_copy(update={"verified_on": (*facts.verified_on, proved)})
 
 
-def verified_sentence(check: Verification) -> str:
-    where = check.target.processor or check.target.machine
-    equal = "equal" if check.psnr >= EQUAL else f"alike ({check.psnr:.1f} dB)"
-    how = "in a fresh environment" if check.fresh_environment else "not in a fresh environment"
-    return (
-        f"Verified on {where} with {check.target.engine} {check.target.engine_version}, {how}: "
-        f"its picture and the Studio's own are {equal}."
-    )
-
-
 def _result(
     folder: Path,
     examination: Examination,
@@ -336,6 +291,7 @@ def _result(
         Check("integrity", "ok", f"All {verified.files} files have their digests."),
         Check("proof", "ok" if check.fresh_environment else "warning", verified_sentence(check)),
         *fallbacks,
+        *(Check(name, "ok", text) for name, text in told(verified)),
     ]
     return {
         "package": str(place),

@@ -16,20 +16,17 @@ import numpy as np
 
 from engines.package import sums
 from engines.package.cascade import LIGHT, encode
+from engines.package.evidence import Interval
 from engines.package.likeness import EQUAL
-from engines.package.manifest import CascadeFacts, Discriminator, Facts, Interval, Operation
-from engines.package.verify import Verified
-from engines.package.write import (
-    Contents,
-    amend,
-    check_place,
-    cluster_program,
-    move,
-    pack,
-    program,
-    sentences,
-    write,
+from engines.package.manifest import (
+    CascadeFacts,
+    Discriminator,
+    Facts,
+    Operation,
 )
+from engines.package.place import check_place, move, sentences
+from engines.package.verify import Verified
+from engines.package.write import Contents, amend, cluster_program, pack, program, write
 from studio.errors import ExportError
 from studio.plan.cascade import Cascade
 from studio.plan.deferral import Interval as Measured
@@ -50,13 +47,13 @@ from studio.work.export import (
     own_picture,
     place_of,
     verification,
-    verified_sentence,
     with_verification,
 )
 from studio.work.exportable import ENGINES, Check, examine
 from studio.work.job import Job
 from studio.work.package_contents import make_contents, package_name
 from studio.work.proof import unchanged, unproved
+from studio.work.trust import told, verified_sentence
 
 STEPS: Final = 14
 GOLDEN_LIGHT: Final = "golden-light.png"
@@ -382,6 +379,7 @@ def _result(
         Check("integrity", "ok", f"All {verified.files} files have their digests."),
         Check("proof", "ok" if check.fresh_environment else "warning", sentence),
         *(Check("fallback", "warning", text) for text in (*proofs.light.fallbacks, *proofs.heavy.fallbacks)),
+        *(Check(name, "ok", text) for name, text in told(verified)),
     ]
     return {
         "package": str(place),

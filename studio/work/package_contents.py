@@ -9,20 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from engines.errors import PackageError
+from engines.package.evidence import (
+    Evidence,
+    Golden,
+    Interval,
+    Latency,
+    Parity,
+    Quality,
+    Sample,
+    Target,
+    Tolerance,
+)
 from engines.package.likeness import Pixels, dhash, sheet
 from engines.package.manifest import (
     Calibration,
     Engine,
-    Evidence,
     Facts,
-    Golden,
-    Interval,
-    Latency,
+    File,
+    Format,
     Output,
-    Parity,
-    Quality,
     SourceModel,
-    Target,
     Technique,
     Tensor,
     Tool,
@@ -52,6 +58,7 @@ TOLERANCE: Final[dict[str, tuple[int, float]]] = {
 """Bits of the difference hash, and dB, that the golden picture may be off on another machine.  Other
 instruction sets round otherwise; what that moves grows as precision falls."""
 _MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json")
+_INSTRUCTIONS: Final = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
 _LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 
 
@@ -71,7 +78,18 @@ def target_of(engine: str, version: str) -> Target:
         system=platform.system(),
         machine=platform.machine(),
         processor=processor(),
+        instruction_sets=_instruction_sets(),
     )
+
+
+def _instruction_sets() -> tuple[str, ...]:
+    """Those of the processor that change what engines compute; empty where the system does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ()
+    flags = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "").split()
+    return tuple(sorted(name for name in flags if name.startswith(_INSTRUCTIONS)))
 
 
 def make_contents(
@@ -125,6 +143,10 @@ def golden_of(plan: Plan, prompt: str, seed: int, picture: Pixels) -> Golden:
         dhash=dhash(sheet(picture)),
         dhash_tolerance=bits,
         minimum_psnr=least,
+        by_precision={
+            name: Tolerance(dhash_tolerance=most, minimum_psnr=decibels)
+            for name, (most, decibels) in TOLERANCE.items()
+        },
     )
 
 
@@ -152,6 +174,9 @@ def candidate_facts(
             hash=started.model.hash,
             licence=started.model.licence,
             family=started.model.family,
+            files=tuple(
+                File(path=name, sha256=content, bytes=size) for name, (size, content) in model.files.items()
+            ),
         ),
         task=model.task,  # type: ignore[arg-type]
         output=output(model, plan),
@@ -184,7 +209,17 @@ def output(model: Model, plan: Plan) -> Output:
         latent_shape=latent,
         prompt_tokens=plan.loop.token_length,
         frames=frames,
+        pixels_per_latent=model.scale,
+        latent_scale=_latent_value(model, "scaling_factor"),
+        latent_shift=_latent_value(model, "shift_factor"),
     )
+
+
+def _latent_value(model: Model, name: str) -> float | None:
+    """By which the decoder divides, or what it adds, where its settings say so."""
+    part = model.layout.parts.get("vae")
+    value = part.config.get(name) if part is not None else None
+    return None if value is None else float(value)
 
 
 def _json(value: Any) -> Any:
@@ -228,8 +263,31 @@ def engine_files(artifact: Artifact) -> EngineFiles:
         parity=measured
         and Parity(max_abs=float(measured["max_abs"]), psnr=float(measured["psnr"]), passed=True),
         fallbacks=artifact.fallbacks,
+        format=_format(artifact.backend, artifact.folder / models[0]),
         excluded_layers=tuple(str(name) for name in facts.get("excluded", ())),
     )
+
+
+def _format(backend: str, path: Path) -> Format | None:
+    """What an engine's file is written in, as it says itself."""
+    match backend:
+        case "onnxruntime":
+            import onnx
+
+            model = onnx.load(str(path), load_external_data=False)
+            opset = max(
+                (one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0
+            )
+            return Format(name="ONNX", version=f"IR {model.ir_version}", opset=opset)
+        case "openvino":
+            with path.open(encoding="utf-8") as file:
+                found = re.search(r'<net[^>]* version="(\d+)"', file.read(4096))
+            return Format(name="OpenVINO IR", version=found[1] if found else "")
+        case "coreml":
+            return Format(name="Core ML")
+        case "mlx":
+            return Format(name="MLX graph")
+    return None
 
 
 def _tensors(specs: Any) -> tuple[Tensor, ...]:
@@ -264,12 +322,15 @@ def _evidence(state: RunState, candidate: CandidateState) -> Evidence:
             memory=verdict.memory,
             measured_on=str(started.machine.get("processor") or processor()),
             baseline="the model as its authors ship it, torch eager fp32",
+            alternating=True,
         )
     if verdict is not None:
         quality = Quality(
             metrics={name: Interval(**found.model_dump()) for name, found in verdict.metrics.items()},
             loss=_interval(verdict.loss),
             prompts=len(verdict.samples),
+            pictures=tuple(Sample(prompt=one.prompt, seed=one.seed) for one in verdict.samples),
+            passed=verdict.state == "passed",
             claims=tuple(
                 f"{one.claim} ({one.prompts} fresh prompts)"
                 for one in state.certified

@@ -202,3 +202,65 @@ def unchanged(package: Path, before: str) -> None:
         raise ExportError(f"The package does not stay as it is when it runs ({error}).") from error
     if after != before:
         raise ExportError("The package does not stay as it is when it runs; report this.")
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """How one variant of a package did on this machine."""
+
+    passed: bool
+    text: str
+    """What came of it, as a sentence."""
+    psnr: float = 0.0
+    max_abs: int = 255
+    seconds: float = 0.0
+    fresh: bool = False
+    note: str = ""
+
+
+def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
+    """Let one variant of a package make the golden picture in an environment of its own.
+
+    Raises:
+        ExportError: it runs here, and the picture is another one.
+    """
+    with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
+        room = Path(name)
+        environment = make_environment(requirements, room, lambda _doing: None)
+        command = [
+            *environment.command,
+            str(package / "run.py"),
+            "--self-test",
+            "--device",
+            variant,
+            "--json",
+        ]
+        done = call(command, RUN_SECONDS, room)
+    try:
+        said = json.loads(done.stdout.splitlines()[-1]) if done is not None else {}
+    except (ValueError, IndexError):
+        said = {}
+    if not said:
+        return SelfTest(passed=False, text=f"{variant} was built; it does not run here ({last_words(done)}).")
+    missed = {
+        reason
+        for choice in said["variants"].values()
+        for one in choice["passed_over"]
+        for reason in [one["reason"]]
+        if one["variant"] == variant
+    }
+    if missed:
+        return SelfTest(passed=False, text=f"{variant} was built, not verified on device. {min(missed)}")
+    if not said["passed"]:
+        raise ExportError(
+            f"The picture of {variant} is not the golden one ({said['psnr']:.1f} dB); nothing was added."
+        )
+    return SelfTest(
+        passed=True,
+        text=f"{variant} made the golden picture here ({said['psnr']:.1f} dB).",
+        psnr=float(said["psnr"]),
+        max_abs=int(said["max_abs"]),
+        seconds=float(said["seconds"]),
+        fresh=environment.fresh,
+        note=environment.note,
+    )

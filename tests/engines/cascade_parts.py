@@ -13,13 +13,13 @@ from tokenizers import Tokenizer
 from engines.hostloop import Loop, LoopSettings
 from engines.package.cascade import DISCRIMINATOR, LIGHT, bag, encode, pixels
 from engines.package.components import load
+from engines.package.evidence import Interval
 from engines.package.likeness import dhash
 from engines.package.manifest import (
     CascadeFacts,
     Discriminator,
     Engine,
     Facts,
-    Interval,
     Operation,
     Tensor,
 )

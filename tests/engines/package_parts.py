@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from engines.hostloop import Loop, LoopSettings
 from engines.package.components import load
+from engines.package.evidence import Evidence, Golden, Target
 from engines.package.likeness import dhash
 from engines.package.manifest import (
     Engine,
-    Evidence,
     Facts,
-    Golden,
     Output,
     SourceModel,
-    Target,
     Technique,
     Tensor,
     Tool,

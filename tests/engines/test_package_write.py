@@ -17,11 +17,13 @@ import pytest
 
 from engines.errors import PackageError
 from engines.package import sums
+from engines.package.evidence import Target, Verification
 from engines.package.likeness import dhash, differing_bits, max_abs, psnr
-from engines.package.manifest import Facts, Target, Verification
+from engines.package.manifest import Facts
+from engines.package.place import sentences
 from engines.package.runner import read_picture
 from engines.package.verify import verify
-from engines.package.write import amend, pack, sentences, write
+from engines.package.write import amend, pack, write
 from tests.engines.package_parts import PROMPT, SEED, contents
 
 

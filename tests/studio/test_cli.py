@@ -71,6 +71,9 @@ def test_help_and_version_import_nothing_but_the_standard_library() -> None:
         "compare",
         "export",
         "verify",
+        "sign",
+        "diff",
+        "package",
         "report",
         "runs",
     ):

@@ -21,10 +21,11 @@ from engines.package.write import write
 from studio.errors import ExportError, RunError
 from studio.record.journal import Journal
 from studio.record.state import RunState
-from studio.work.export import compare, export, export_candidate, place_of, verify
+from studio.work.export import compare, export, export_candidate, place_of
 from studio.work.exportable import exportable, follows_recipe
 from studio.work.job import Job
 from studio.work.proof import make_environment, prove
+from studio.work.trust import verify
 from tests.engines.package_parts import PROMPT, SEED, contents
 from tests.studio.recorded_run import add, begin, script
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
     )
-    group.add_argument("--port", type=_whole(0, 65535), default=8000, help="0: any free one")
+    group.add_argument("--port", type=whole(0, 65535), default=8000, help="0: any free one")
     group.add_argument(
         "--threshold", type=_real(0.0, 1e9), help="light pictures with a lower score are deferred"
     )
@@ -36,19 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deadline", type=_real(1e-3, 3600.0), metavar="SECONDS", help="for requests that name none"
     )
     for role in ("light", "heavy"):
-        group.add_argument(f"--{role}-workers", type=_whole(1, 256), default=1, metavar="N", help="processes")
+        group.add_argument(f"--{role}-workers", type=whole(1, 256), default=1, metavar="N", help="processes")
         group.add_argument(
-            f"--{role}-batch", type=_whole(1, 256), default=4, metavar="N", help="largest batch"
+            f"--{role}-batch", type=whole(1, 256), default=4, metavar="N", help="largest batch"
         )
     group.add_argument(
         "--wait-ms", type=_real(0.0, 60_000.0), default=5.0, metavar="MS", help="to fill a batch"
     )
     group.add_argument(
-        "--queue", type=_whole(1, 100_000), default=64, metavar="N", help="that may wait for each model"
+        "--queue", type=whole(1, 100_000), default=64, metavar="N", help="that may wait for each model"
     )
     group.add_argument(
         "--threads",
-        type=_whole(1, 1024),
+        type=whole(1, 1024),
         metavar="N",
         help="of each process (default: the cores, shared out)",
     )
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """How the server starts its engine processes; not for people."""
     parser.add_argument("--engine", choices=("light", "heavy"), help=argparse.SUPPRESS)
-    parser.add_argument("--batch", type=_whole(1, 1024), default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=whole(1, 1024), default=1, help=argparse.SUPPRESS)
 
 
 def run_engine(package: Package, options: argparse.Namespace, answers: Any) -> None:
@@ -91,6 +91,12 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
     processes = settings.heavy.workers + (settings.light.workers if cascade else 0)
     threads = options.threads or max(1, _cores() // processes)
     more = ["--threads", str(threads), *(["--device", package.device] if package.device else [])]
+    more += ["--allow-native"] if package.allow_native else []
+    if package.trust is not None:
+        more += ["--key", str(package.trust.key.absolute())] if package.trust.key is not None else []
+        more += [
+            word for path in package.trust.certificates for word in ("--certificate", str(path.absolute()))
+        ]
     server = Server(
         model_of(package),
         Commands(
@@ -161,7 +167,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """An argument that is a whole number."""
+
     def whole_number(text: str) -> int:
         try:
             value = int(text)

@@ -35,7 +35,7 @@ from studio.ui.widgets.message import Empty
 
 _PACKAGE = (
     "Engine files per component, tokenizer and scheduler settings, run.py, licence and provenance, evidence, "
-    "and the SHA-256 of every file."
+    "a bill of materials, and the SHA-256 of every file."
 )
 
 
@@ -170,12 +170,19 @@ class ExportPage(Page):
         self.verify = QPushButton("Verify again")
         self.verify.setToolTip("Check every byte of the package and make its picture again")
         self.verify.clicked.connect(self._verify)
-        for button in (self.open_folder, self.copy, self.verify):
+        self.sign = QPushButton("Sign…")
+        self.sign.setToolTip("Sign the package with your private key, so that others can check who made it")
+        self.sign.clicked.connect(self._choose_key)
+        for button in self._package_buttons():
             button.setEnabled(False)
             row.addWidget(button)
         row.addStretch(1)
         column.addLayout(row)
         return side
+
+    def _package_buttons(self) -> tuple[QPushButton, ...]:
+        """What can be done once there is a package."""
+        return (self.open_folder, self.copy, self.verify, self.sign)
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -214,6 +221,27 @@ class ExportPage(Page):
             self._follow(job)
             job.done.connect(self._on_verified)
 
+    def _choose_key(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self, "Your private key", "", "Keys (*.pem *.key);;All files (*)"
+        )
+        if name:
+            self.sign_with(name)
+
+    def sign_with(self, key: str) -> None:
+        """Sign the package that is shown; its checks then say by whom."""
+        if self._package is None:
+            return
+        job = self.desk.ask(
+            "export", "sign", lambda: self.sign_with(key), package=str(self._package), key=key
+        )
+        self._follow(job)
+        job.done.connect(self._on_signed)
+
+    def _on_signed(self, result: dict[str, Any]) -> None:
+        self.message.say(str(result.get("text", "")), "info")
+        self._verify()
+
     def _examine(self) -> None:
         """Ask which checks the chosen candidate passes before anything is written."""
         name = self.candidate.currentData()
@@ -230,6 +258,7 @@ class ExportPage(Page):
     def _follow(self, job: Any) -> None:
         self.go.setEnabled(False)
         self.verify.setEnabled(False)
+        self.sign.setEnabled(False)
         self._bar.setRange(0, 0)
         self._bar.show()
         job.progress.connect(self._on_progress)
@@ -245,6 +274,7 @@ class ExportPage(Page):
         self._doing.setText("")
         self.go.setEnabled(True)
         self.verify.setEnabled(self._verifiable)
+        self.sign.setEnabled(self._verifiable)
 
     def _on_examined(self, result: dict[str, Any]) -> None:
         if result.get("candidate") == self.candidate.currentData() and self._package is None:
@@ -270,9 +300,10 @@ class ExportPage(Page):
         self._identity.show()
         self._verdict.setText(_proved(result))
         self._verifiable = not result.get("layout")
-        for button in (self.open_folder, self.copy):
+        for button in self._package_buttons():
             button.setEnabled(True)
-        self.verify.setEnabled(self._verifiable)
+        for button in (self.verify, self.sign):
+            button.setEnabled(self._verifiable)
         self._read_proof(result)
 
     def show_checks(self, checks: list[dict[str, Any]]) -> None:
@@ -321,7 +352,7 @@ class ExportPage(Page):
             self.checks.clear()
             self._show_proof(None, None)
             self._identity.hide()
-            for button in (self.open_folder, self.copy, self.verify):
+            for button in self._package_buttons():
                 button.setEnabled(False)
         if not (changes.everything or changes.front or changes.phase or changes.updated):
             return

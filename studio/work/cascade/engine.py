@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from engines.package import components
 from engines.package.cascade import DISCRIMINATOR, bag, pixels
-from engines.package.manifest import Engine, Parity
+from engines.package.evidence import Parity
+from engines.package.manifest import Engine
 from engines.package.manifest import Tensor as Port
 from engines.package.write import EngineFiles
 from studio.errors import ExportError

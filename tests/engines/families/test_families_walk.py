@@ -14,8 +14,14 @@ import pytest
 from engines.backends.base import Artifact
 from engines.models.card import describe
 from engines.models.model import Model
+from engines.package.evidence import Evidence, Golden
 from engines.package.likeness import dhash, sheet
-from engines.package.manifest import Evidence, Facts, Golden, SourceModel, Technique, Tool
+from engines.package.manifest import (
+    Facts,
+    SourceModel,
+    Technique,
+    Tool,
+)
 from engines.package.runner import Package
 from engines.package.verify import verify
 from engines.package.wheels import needed

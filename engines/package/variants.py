@@ -1,0 +1,113 @@
+"""Which of a component's variants this machine gets, and why none before it; travels inside the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.errors import NoVariant, PackageError
+from engines.package.components import Component, load
+from engines.package.native import native_files
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The variant that a component got."""
+
+    component: str
+    variant: str
+    passed_over: tuple[tuple[str, str], ...]
+    """Variants that come before it, each with the reason."""
+    of: int
+    """Variants that there are."""
+
+    def facts(self) -> dict[str, Any]:
+        """For `--json`."""
+        reasons = [{"variant": name, "reason": reason} for name, reason in self.passed_over]
+        return {"variant": self.variant, "of": self.of, "passed_over": reasons}
+
+
+def order(body: dict[str, Any], asked: str) -> list[str]:
+    """A component's variants: those of the name or device that was asked for, then the others."""
+    names: list[str] = body["additional_metadata"]["order"]
+    first = [name for name in names if asked in (name, device_of(body, name))]
+    return first + [name for name in names if name not in first]
+
+
+def device_of(body: dict[str, Any], variant: str) -> str:
+    """What a variant was built for."""
+    return str(body["variants"][variant]["executor_info"]["pareto-studio"].get("device", "cpu"))
+
+
+def choose(
+    folder: Path, name: str, body: dict[str, Any], *, device: str, native: bool, threads: int | None
+) -> tuple[Component, Choice]:
+    """The first variant of a component that this machine can load.
+
+    Args:
+        device: whose variants are tried first; or a variant's name.
+        native: whether machine code may be loaded.
+        threads: that an engine may use on a CPU; `None`: as many as it likes.
+
+    Raises:
+        NoVariant: none of them; each reason is said.
+    """
+    passed: list[tuple[str, str]] = []
+    for variant in order(body, device):
+        facts = body["variants"][variant]
+        engine = dict(facts["executor_info"]["pareto-studio"])
+        place = folder / facts["variant_directory"]
+        if threads is not None and engine["engine"] == "openvino":
+            engine["options"] = engine.get("options", {}) | {"INFERENCE_NUM_THREADS": str(threads)}
+        try:
+            if not native:
+                _refuse_native(
+                    place, engine, [file["path"] for file in facts["additional_metadata"]["files"]]
+                )
+            return load(place, engine), Choice(name, variant, tuple(passed), len(body["variants"]))
+        except PackageError as error:
+            passed.append((variant, str(error)))
+    raise NoVariant(_none(name, passed))
+
+
+def _refuse_native(place: Path, engine: dict[str, Any], files: Sequence[str]) -> None:
+    """Looks at the files themselves: what the manifest says of them is not asked."""
+    found = native_files(
+        str(engine["engine"]), str(engine["model_file"]), files, lambda name: (place / name).open("rb")
+    )
+    if found:
+        raise PackageError(
+            f"It holds machine code ({', '.join(found)}), which is loaded only if the package is signed and "
+            "you give its maker's --key or --certificate, or if you allow it with --allow-native."
+        )
+
+
+def _none(name: str, passed: list[tuple[str, str]]) -> str:
+    if len(passed) == 1:
+        return passed[0][1]
+    if not passed:
+        return f"The package has no variant of {name}."
+    reasons = " ".join(f"{variant}: {reason}" for variant, reason in passed)
+    return f"None of the {len(passed)} variants of {name} runs here. {reasons}"
+
+
+def sentences(choices: Sequence[Choice]) -> list[str]:
+    """What a person is told: which variants run, then every reason why another one does not."""
+    names = list(dict.fromkeys(one.variant for one in choices))
+    if len(names) == 1:
+        runs = [f"Runs {names[0]}."]
+    else:
+        runs = [
+            f"Runs {name} for {', '.join(c.component for c in choices if c.variant == name)}."
+            for name in names
+        ]
+    return (runs if any(one.of > 1 for one in choices) else []) + [
+        f"Fell back: {text}" for text in fallbacks(choices)
+    ]
+
+
+def fallbacks(choices: Sequence[Choice]) -> list[str]:
+    """Variants that could not be loaded here, each with the reason."""
+    return [f"{one.component}: {name}: {reason}" for one in choices for name, reason in one.passed_over]

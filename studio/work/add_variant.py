@@ -1,0 +1,195 @@
+"""Command `add_variant`: engines for another device or in another precision into a package that is there."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
+
+from engines.errors import PackageError
+from engines.package.evidence import Verification
+from engines.package.extend import extend, parts_of
+from engines.package.manifest import Engine, Facts
+from engines.package.place import copy, move, sentences
+from engines.package.sums import walk
+from engines.package.verify import Verified, verify
+from engines.package.wheels import requirements_file
+from engines.package.write import EngineFiles, amend, pack
+from studio.errors import ExportError
+from studio.record.journal import Journal
+from studio.record.library import find_run
+from studio.record.state import RunState
+from studio.work.exportable import PACKED
+from studio.work.job import Job
+from studio.work.package_contents import engine_files, target_of
+from studio.work.proof import SelfTest, self_test
+from studio.work.trust import variants
+
+if TYPE_CHECKING:
+    from engines.plan import Backend, Plan, Precision
+
+ENGINE_ONLY: Final = frozenset({"engine", "bf16", "int8", "weight-bits", "compute-units", "channels-last"})
+"""Techniques that choose how the same graph is computed; packages that differ in no other fit each other."""
+STEPS: Final = 4
+
+
+def add_variant(
+    job: Job,
+    package: str,
+    engine: str = "",
+    device: str = "",
+    precision: str = "",
+    other: str = "",
+    run: str = "",
+    first: bool = False,
+) -> dict[str, Any]:
+    """Command `add_variant`.
+
+    Args:
+        package: a folder; the `.zip` beside it is packed anew.
+        engine: build it from the run that the package was made from ...
+        other: ... or take all variants of this package of the same model.
+        device: what the engine is for; empty: the first that it serves.
+        precision: empty: the device's own.
+        run: the package's run, where it has another name by now.
+        first: tried before the variants that are there.
+
+    Returns:
+        `package`, `id`, `added` (names), `variants` (as `verify` has them), `verified` (whether the first of
+        the added was proved here), `text` (how that went), `unsigned` (whether a signature was lost by it).
+
+    Raises:
+        ExportError: there is no such run, or the engine cannot be built.
+        PackageError: the variant is there already, or is of another model.
+    """
+    place = Path(package).expanduser()
+    if not place.is_dir():
+        raise PackageError(f"{place} is no folder; unpack the package first.")
+    job.progress(0, STEPS, "Checking the package")
+    before = verify(place)
+    if before.manifest.additional_metadata.cascade is not None:
+        raise ExportError("Variants of a cascade are built when it is exported; export it again.")
+    if other:
+        parts = _of_another(before, Path(other).expanduser())
+    else:
+        parts = _built(job, before, engine, device, precision, run)
+    there = {(name, key) for name, body in before.manifest.components.items() for key in body.variants}
+    parts = tuple(part for part in parts if (part.component, part.variant) not in there)
+    if not parts:
+        raise PackageError("The package has these variants already.")
+    names = list(dict.fromkeys(part.variant for part in parts))
+    job.progress(2, STEPS, "Writing the package")
+    with sentences(place.parent, before.bytes), tempfile.TemporaryDirectory(dir=place.parent) as room:
+        trial = Path(room) / place.name
+        for name in walk(place):
+            copy(place / name, trial / name)
+        after = extend(trial, parts, first=first)
+        job.progress(3, STEPS, f"Trying {names[0]} here")
+        test = _try(trial, parts[0])
+        if test.passed:
+            after = amend(trial, lambda facts: _verified(facts, parts[0], test))
+        move(trial, place)
+    if place.with_name(f"{place.name}.zip").is_file():
+        pack(place)
+    return {
+        "package": str(place),
+        "id": after.id,
+        "added": names,
+        "variants": variants(after.manifest),
+        "verified": test.passed,
+        "text": test.text,
+        "unsigned": before.signature is not None,
+    }
+
+
+def _of_another(before: Verified, other: Path) -> tuple[EngineFiles, ...]:
+    parts = parts_of(other)
+    one, two = before.manifest.additional_metadata, verify(other).manifest.additional_metadata
+    if one.source_model.hash != two.source_model.hash:
+        raise PackageError(
+            f"{other.name} is of {two.source_model.name}, not of the same {one.source_model.name}; "
+            "give a package of the same model."
+        )
+    recipes = [
+        [step for step in facts.techniques if step.technique not in ENGINE_ONLY] for facts in (one, two)
+    ]
+    if recipes[0] != recipes[1] or one.host_loop != two.host_loop:
+        raise PackageError(
+            f"{other.name} was made by another recipe; only engine and precision may differ between variants."
+        )
+    return parts
+
+
+def _built(
+    job: Job, before: Verified, engine: str, device: str, precision: str, run: str
+) -> tuple[EngineFiles, ...]:
+    from engines.backends.serves import devices_of, plain_precision
+    from engines.pipeline import prepare
+
+    backend = cast("Backend", engine)
+    devices = devices_of(backend)
+    if not devices:
+        raise ExportError(f"There is no engine {engine!r}; packages hold {', '.join(PACKED)}.")
+    wanted_device = device or ("cpu" if "cpu" in devices else devices[0])
+    if wanted_device not in devices:
+        raise ExportError(f"{engine} does not serve {wanted_device}; it serves {', '.join(devices)}.")
+    if precision and precision not in get_args(Engine.model_fields["precision"].annotation):
+        raise ExportError(f"There is no precision {precision}; give fp32, fp16, bf16 or int8.")
+    wanted = replace(
+        _plan(job, before, run),
+        device=wanted_device,
+        backend=backend,
+        precision=cast("Precision", precision or plain_precision(wanted_device)),
+        channels_last=False,
+    )
+    artifacts = prepare(wanted, lambda _done, _total, doing: job.progress(1, STEPS, f"Building {doing}"))
+    for artifact in artifacts:
+        if (artifact.backend, artifact.precision) != (wanted.backend, wanted.precision):
+            raise ExportError(
+                f"The package cannot hold {engine} in {wanted.precision}: {' '.join(artifact.fallbacks)}"
+            )
+    return tuple(engine_files(artifact) for artifact in artifacts)
+
+
+def _plan(job: Job, before: Verified, run: str) -> Plan:
+    from engines.pipeline import plan
+    from engines.techniques import from_step
+    from engines.workload import Workload
+
+    facts = before.manifest.additional_metadata
+    state = RunState.replay(Journal.read(find_run(job.home, run or facts.evidence.run)))
+    chosen = state.candidates.get(facts.evidence.candidate)
+    if state.started is None or chosen is None or state.started.model.hash != facts.source_model.hash:
+        raise ExportError(
+            f"The package was not made from the run {state.run}; name its run with --run, or take the "
+            "engines of another package with --from."
+        )
+    return plan(
+        state.started.model.source,
+        state.started.target,
+        Workload.model_validate(state.started.workload),
+        [from_step(step) for step in chosen.proposal.recipe],
+    )
+
+
+def _try(trial: Path, part: EngineFiles) -> SelfTest:
+    file = trial / requirements_file(part.engine.engine)
+    return self_test(trial, part.variant, file if file.is_file() else trial / "requirements.txt")
+
+
+def _verified(facts: Facts, part: EngineFiles, test: SelfTest) -> Facts:
+    here = target_of(part.engine.engine, part.built_for.engine_version)
+    check = Verification(
+        time=datetime.now(UTC).replace(microsecond=0),
+        target=here.model_copy(update={"device": part.engine.device}),
+        python=platform.python_version(),
+        fresh_environment=test.fresh,
+        psnr=test.psnr,
+        max_abs=test.max_abs,
+        seconds=round(test.seconds, 4),
+        note=f"{part.variant}, against the golden picture. {test.note}",
+    )
+    return facts.model_copy(update={"verified_on": (*facts.verified_on, check)})

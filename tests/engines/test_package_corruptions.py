@@ -1,0 +1,129 @@
+"""Nothing that was changed passes: not in a signed package, and in an unsigned one not under the same id."""
+
+from __future__ import annotations
+
+import io
+import random
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engines.errors import PackageError
+from engines.package.sign import new_key, sign
+from engines.package.signature import Trust
+from engines.package.verify import verify
+from engines.package.write import pack, write
+from tests.engines.package_corruptions import Corruption, corruptions, signature_corruptions
+from tests.engines.package_parts import contents
+
+EVERY = 24
+"""Of all corruptions, the share that the quick test makes is one in so many."""
+
+
+@dataclass(frozen=True)
+class Made:
+    unsigned: Path
+    signed: Path
+    trust: Trust
+    id: str
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    room = tmp_path_factory.mktemp("made")
+    unsigned, signed = room / "unsigned" / "tiny", room / "signed" / "tiny"
+    unsigned.parent.mkdir()
+    write(contents(room), unsigned)
+    shutil.copytree(unsigned.parent, signed.parent)
+    key, public = new_key(room / "key.pem")
+    sign(signed, key)
+    for package in (unsigned, signed):
+        pack(package)
+    return Made(unsigned, signed, Trust(key=public), verify(unsigned).id)
+
+
+def accepted(package: Path, found: list[Corruption], room: Path, check: Callable[[Path], bool]) -> list[str]:
+    """The corruptions that `check` lets through, or that make something else than a `PackageError`."""
+    passed = []
+    for at, corruption in enumerate(found):
+        place = room / str(at) / (f"{package.name}.zip" if corruption.zipped else package.name)
+        place.parent.mkdir()
+        if corruption.zipped:
+            shutil.copy(package.with_suffix(".zip"), place)
+        else:
+            shutil.copytree(package, place)
+        corruption.change(place)
+        try:
+            if check(place):
+                passed.append(corruption.name)
+        except PackageError as error:
+            if "\n" in str(error) or not str(error).endswith("."):
+                passed.append(f"{corruption.name}: {error}")
+        except Exception as error:  # noqa: BLE001 - what is no sentence fails, with its name
+            passed.append(f"{corruption.name}: {error!r}")
+        shutil.rmtree(place.parent)
+    return passed
+
+
+def passes(package: Path, trust: Trust | None) -> bool:
+    verify(package, trust)
+    return True
+
+
+def test_all_of_it_passes_before_it_is_changed(made: Made) -> None:
+    for package in (made.signed, made.signed.with_suffix(".zip")):
+        found = verify(package, made.trust)
+        assert found.id == made.id
+        assert found.signature is not None
+        assert found.signature.trusted
+
+
+def test_some_of_each_kind_of_corruption_are_refused(made: Made, tmp_path: Path) -> None:
+    found = list(corruptions(made.signed))[::EVERY] + list(signature_corruptions(made.signed))[::2]
+    assert len(found) > 40
+    assert accepted(made.signed, found, tmp_path, lambda place: passes(place, made.trust)) == []
+
+
+@pytest.mark.slow
+def test_no_corruption_of_a_signed_package_is_accepted(made: Made, tmp_path: Path) -> None:
+    found = [*corruptions(made.signed), *signature_corruptions(made.signed)]
+    assert len(found) >= 200
+    assert accepted(made.signed, found, tmp_path, lambda place: passes(place, made.trust)) == []
+    print(f"{len(found)} corruptions of a signed package refused")
+
+
+@pytest.mark.slow
+def test_no_corruption_of_an_unsigned_package_keeps_its_id(made: Made, tmp_path: Path) -> None:
+    found = list(corruptions(made.unsigned))
+    assert len(found) >= 200
+    assert accepted(made.unsigned, found, tmp_path, lambda place: verify(place).id == made.id) == []
+    print(f"{len(found)} corruptions of an unsigned package refused or renamed")
+
+
+@pytest.mark.slow
+def test_a_changed_byte_of_the_zip_is_refused_or_changes_no_file(made: Made, tmp_path: Path) -> None:
+    """Times and permissions of entries are nobody's business; everything else is."""
+    path = made.signed.with_suffix(".zip")
+    whole = path.read_bytes()
+    wanted = _unpacked(whole)
+    choose = random.Random(1)
+    through = 0
+    for at in sorted(choose.sample(range(len(whole)), 400)):
+        other = tmp_path / "tiny.zip"
+        other.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << choose.randrange(8))]) + whole[at + 1 :])
+        try:
+            verify(other, made.trust)
+        except PackageError:
+            continue
+        through += 1
+        assert _unpacked(other.read_bytes()) == wanted, f"byte {at}"
+    assert through < 100
+
+
+def _unpacked(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}

@@ -1,0 +1,160 @@
+"""`sign`, `verify`, `diff` and `package add-variant` by command, and what they say when all is not well."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.candidate import Step
+from engines.package import sums
+from engines.package.write import pack, write
+from studio.cli import main
+from studio.work.export import export_candidate
+from tests.engines.package_parts import contents
+from tests.studio.recorded_run import add, begin
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    for engine in ("onnxruntime", "openvino"):
+        (folder / engine).mkdir()
+        write(contents(folder / engine, engine), folder / f"tiny-{engine}")
+    return folder
+
+
+@pytest.fixture
+def package(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made / "tiny-onnxruntime", tmp_path / "tiny")
+    pack(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+class Shell:
+    """Commands in this process: exit status, stdout, stderr."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str], home: Path) -> None:
+        self._capfd, self._home = capfd, home
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        self._capfd.readouterr()
+        status = main([*map(str, arguments), "--home", str(self._home)])
+        said = self._capfd.readouterr()
+        return status, said.out, said.err
+
+    def document(self, *arguments: object) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self(*arguments, "--json")[1])
+        return found
+
+    def refused(self, *arguments: object) -> str:
+        status, _, error = self(*arguments)
+        assert status == 1
+        assert len(error.strip().splitlines()) == 1, error
+        assert error.startswith("pareto-studio: ")
+        return error
+
+
+@pytest.fixture
+def shell(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Shell:
+    return Shell(capfd, tmp_path / "home")
+
+
+def test_a_package_is_signed_with_a_new_key_and_verified_with_its_public_half(
+    shell: Shell, package: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "key.pem"
+    status, said, _ = shell("sign", package, "--new-key", key)
+    assert status == 0
+    assert "keep it to yourself" in said
+    for place in (package, package.with_suffix(".zip")):  # the .zip beside it is signed with it
+        found = shell.document("verify", place, "--key", f"{key}.pub")
+        assert found["ok"]
+        assert found["signature"]["checked"]
+    assert "Signed, it says" in shell("verify", package)[1]
+    shell("sign", "--new-key", tmp_path / "other.pem")
+    assert "not made by the key in other.pem.pub" in shell.refused(
+        "verify", package, "--key", tmp_path / "other.pem.pub"
+    )
+    (package / "golden.png").write_bytes(b"")
+    assert "golden.png was changed" in shell.refused("verify", package, "--key", f"{key}.pub")
+
+
+def test_signing_without_what_it_needs_gets_a_sentence(shell: Shell, package: Path, tmp_path: Path) -> None:
+    assert "--new-key FILE to make one" in shell.refused("sign", package)
+    assert "which package" in shell.refused("sign", "--key", tmp_path / "key.pem")
+    assert "cannot be read" in shell.refused("sign", package, "--key", tmp_path / "absent.pem")
+    assert "one of the two" in shell.refused("verify", package, "--key", "a", "--certificate", "b")
+
+
+@pytest.mark.slow
+def test_variants_of_another_package_are_added_proved_and_told(
+    shell: Shell, package: Path, made: Path
+) -> None:
+    shell("sign", package, "--new-key", package.parent / "key.pem")
+    found = shell.document("package", "add-variant", package, "--from", made / "tiny-openvino", "--first")
+    assert found["added"] == ["openvino-cpu-fp32"]
+    assert found["unsigned"]
+    assert found["verified"], found["text"]
+    assert [row["name"] for row in found["variants"]] == ["openvino-cpu-fp32", "onnxruntime-cpu-fp32"]
+    assert not (package / sums.SIGNATURE).exists()
+    told = shell.document("verify", package.with_suffix(".zip"))
+    assert told["id"] == found["id"]
+    assert {row["name"]: row["verified"] for row in told["variants"]} == {
+        "openvino-cpu-fp32": True,
+        "onnxruntime-cpu-fp32": False,
+    }
+    assert "has these variants already" in shell.refused(
+        "package", "add-variant", package, "--from", made / "tiny-openvino"
+    )
+    status, said, _ = shell("diff", made / "tiny-onnxruntime", package)
+    assert status == 1
+    assert "denoiser openvino-cpu-fp32" in said
+    assert shell.document("diff", package, package)["same"]
+    assert {path.name for path in package.parent.iterdir()} <= {
+        "tiny", "tiny.zip", "key.pem", "key.pem.pub", "home",
+    }  # fmt: skip
+
+
+def test_a_variant_needs_a_folder_and_a_run_that_is_there(shell: Shell, package: Path) -> None:
+    archive = package.with_suffix(".zip")
+    assert "unpack the package first" in shell.refused(
+        "package", "add-variant", archive, "--engine", "openvino"
+    )
+    shell.refused("package", "add-variant", package, "--engine", "openvino")
+    assert "does not serve cuda" in shell.refused(
+        "package", "add-variant", package, "--engine", "openvino", "--device", "cuda"
+    )
+    assert "no precision fp7" in shell.refused(
+        "package", "add-variant", package, "--engine", "openvino", "--precision", "fp7"
+    )
+
+
+@pytest.mark.slow
+def test_a_package_of_a_run_gets_further_engines_built_and_one_of_them_proved(
+    shell: Shell, tmp_path: Path
+) -> None:
+    """From a run, with engines for a Mac at export, then ONNX Runtime by `add-variant`."""
+    folder = tmp_path / "home" / "runs" / "r"
+    recipe = (Step("fewer-steps", {"steps": 4}), Step("engine", {"backend": "openvino"}))
+    with begin(folder) as journal:
+        add(journal, folder, "c001", recipe)
+    exported = export_candidate(folder, "c001", tmp_path / "made", also=("mlx",))
+    package = Path(exported["package"])
+    found = shell.document("package", "add-variant", package, "--engine", "onnxruntime", "--first")
+    assert found["added"] == ["onnxruntime-cpu-fp32"]
+    assert found["verified"], found["text"]
+    told = shell.document("verify", package)
+    assert [row["name"] for row in told["variants"]] == [
+        "onnxruntime-cpu-fp32",
+        "openvino-cpu-fp32",
+        "mlx-mlx-fp16",
+    ]
+    assert [row["verified"] for row in told["variants"]] == [True, True, False]
+    facts = json.loads((package / sums.MANIFEST).read_text())["additional_metadata"]
+    assert facts["source_model"]["files"]
+    assert facts["golden"]["by_precision"]["fp16"]
+    assert facts["prompt_cache_key"]
