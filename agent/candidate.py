@@ -61,8 +61,14 @@ class Sample:
     prompt: str
     seed: int
     image: str
-    """File name of the PNG inside the run folder."""
+    """File name of the PNG inside the run folder; of a clip its first frame, `NN/000.png`."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    frames: int = 0
+    """Of a clip; 0 for a picture."""
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Of a clip: paired metrics by frame."""
+    given: str = ""
+    """File name of the smaller picture that it was made from; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,8 @@ class Verdict:
     memory: float | None = None
     loss: Interval | None = None
     metrics: Mapping[str, Interval] = field(default_factory=dict)
-    """`psnr` (dB), `ssim`, `haarpsi`, `lpips`, `adherence` (share); what could be computed."""
+    """`psnr` (dB), `ssim`, `haarpsi`, `lpips`, `adherence` (share) and others of
+    `engines.measure.quality`; what could be computed."""
     robustness: Mapping[str, str] = field(default_factory=dict)
     """Check (`seeds`, `batch`, `prompts`, `repeat`) to `ok` or a sentence."""
     floor: float | None = None

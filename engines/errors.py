@@ -8,6 +8,7 @@
     ├── TechniqueError      a recipe that does not fit the model or itself
     ├── ScriptError         a candidate's script that breaks its contract
     ├── WorkloadError       prompts, size or steps that make no sense
+    ├── MetricsError        a network of the metrics pack that cannot be fetched or used
     └── PackageError        a package that must not be trusted or cannot be written
         ├── PackageChanged  it is not as it was made
         ├── SignatureRefused  nobody who is trusted signed it
@@ -50,6 +51,10 @@ class ScriptError(EngineError):
 
 class WorkloadError(EngineError):
     """A workload that makes no sense."""
+
+
+class MetricsError(EngineError):
+    """A network that judges pictures cannot be fetched or used."""
 
 
 class PackageError(EngineError):

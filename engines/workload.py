@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.errors import WorkloadError
+from engines.hostloop.pictures import SEPARATOR
 
 
 class Workload(BaseModel):
@@ -33,6 +34,9 @@ class Workload(BaseModel):
 def read_prompts(path: Path) -> tuple[str, ...]:
     """One prompt a line; empty lines and lines that begin with `#` are skipped.
 
+    A picture that a line names (`picture.png`, `picture.png | what it shows`) is sought beside the file, then
+    from here, and becomes a whole path: candidates run in folders of their own.
+
     Raises:
         WorkloadError: no such file, not text, or nothing in it.
     """
@@ -46,7 +50,19 @@ def read_prompts(path: Path) -> tuple[str, ...]:
         raise WorkloadError(
             f"The prompt file {path} cannot be read ({error}); give a UTF-8 text file."
         ) from error
-    prompts = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    wanted = (line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    prompts = tuple(_with_whole_path(line, path.parent) for line in wanted)
     if not prompts:
         raise WorkloadError(f"The prompt file {path} holds no prompt; write one prompt a line.")
     return prompts
+
+
+def _with_whole_path(prompt: str, folder: Path) -> str:
+    name, separator, words = prompt.partition(SEPARATOR)
+    for place in (folder / name, Path(name)):
+        try:
+            if place.is_file():
+                return f"{place.resolve()}{separator}{words}"
+        except OSError:  # a long prompt is no path
+            return prompt
+    return prompt

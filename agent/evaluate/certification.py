@@ -50,6 +50,8 @@ class Certifier:
             JudgeError: a claim that cannot be certified, or the evaluation was stopped.
         """
         wanted = read_claim(claim)
+        if wanted.metric != "psnr":
+            quality.beside(self._metric(), wanted.metric)  # before hundreds of pictures are drawn for it
         if wanted.metric == "adherence" and self._metric().reader is None:
             raise JudgeError(
                 "Adherence cannot be certified: this model and these prompts have no attribute reader."
@@ -96,12 +98,12 @@ class Certifier:
     def _bounds(self, wanted: Claim, pictures: Pixels, expected: Pixels, prompts: tuple[str, ...]) -> Bounds:
         """One-sided bounds of the claim's metric."""
         run = self._metric()
-        values = run.values(pictures, expected, prompts)
+        if wanted.metric == "psnr":
+            return bootstrap.mean(run.values(pictures, expected, prompts)["psnr"], side="one")
+        metric = quality.beside(run, wanted.metric)
+        values = metric.values(pictures, expected, prompts)
         if wanted.metric not in values:
             raise JudgeError(f"{wanted.metric} cannot be computed here; certify another metric.")
-        if wanted.metric == "psnr":
-            return bootstrap.mean(values["psnr"], side="one")
-        metric = quality.Quality(wanted.metric, run.reader)
         own = None if metric.reader is None else metric.reader.adherence(expected, prompts)
         return bootstrap.mean(metric.losses(values, own), side="one")
 

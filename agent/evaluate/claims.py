@@ -1,11 +1,13 @@
 """What can be certified: a bound on a metric, as a sentence that people and the judge both read.
 
 adherence loss under 2 points     LPIPS under 0.1     HaarPSI loss under 0.1     PSNR of 30 dB or more
+CLIP score loss under 1 point     CMMD under 0.1      DINO distance under 0.1
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,15 +17,25 @@ from agent.errors import JudgeError
 LEAST_PROMPTS: Final = ((0.02, 200), (0.01, 1200))
 """For adherence: a claim of so many points needs at least so many fresh prompts (CONTRACTS, Statistics)."""
 
-_UNDER: Final = re.compile(r"(adherence|lpips|haarpsi)(?: loss)? under ([\d.]+)( points?)?", re.IGNORECASE)
+_UNDER: Final = re.compile(
+    r"(adherence|lpips|haarpsi|clip|cmmd|dino)(?: score)?(?: loss| distance)?"
+    r" under (\d+(?:\.\d+)?)( points?)?",
+    re.IGNORECASE,
+)
 _PSNR: Final = re.compile(r"psnr (?:of|at least) ([\d.]+) ?db(?: or more)?", re.IGNORECASE)
+
+Metric = Literal["adherence", "lpips", "haarpsi", "clip", "cmmd", "dino", "psnr"]
+_METRICS: Final[Mapping[str, Metric]] = {
+    "adherence": "adherence", "lpips": "lpips", "haarpsi": "haarpsi", "clip": "clip", "cmmd": "cmmd",
+    "dino": "dino",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`metric` stays below (`under`) or reaches (`least`) `bound`."""
 
-    metric: Literal["adherence", "lpips", "haarpsi", "psnr"]
+    metric: Metric
     kind: Literal["under", "least"]
     bound: float
 
@@ -63,10 +75,8 @@ def read_claim(text: str) -> Claim:
     """
     under = _UNDER.fullmatch(text.strip())
     if under:
-        metric = under[1].lower()
-        assert metric in ("adherence", "lpips", "haarpsi")
         bound = float(under[2]) / (100 if under[3] else 1)
-        return Claim(metric, "under", bound)  # type: ignore[arg-type]
+        return Claim(_METRICS[under[1].lower()], "under", bound)
     least = _PSNR.fullmatch(text.strip())
     if least:
         return Claim("psnr", "least", float(least[1]))

@@ -57,8 +57,8 @@ class Timed:
 
 
 def likeness(ours: Pixels, theirs: Pixels) -> NDArray[np.float64]:
-    """PSNR in dB (N,), not capped as `psnr` is: 99 where nothing differs."""
-    error = ((ours.astype(np.float64) - theirs) ** 2).mean(axis=(1, 2, 3))
+    """PSNR in dB (N,) of pictures or clips, not capped as `psnr` is: 99 where nothing differs."""
+    error = ((ours.astype(np.float64) - theirs) ** 2).mean(axis=tuple(range(1, ours.ndim)))
     return np.asarray(10 * np.log10(255**2 / np.maximum(error, 255**2 / 10**9.9)))
 
 

@@ -37,7 +37,8 @@ from agent.evaluate.static import differs, examine
 from agent.sandbox import CandidateFailure, Limits, Process, graphics
 from engines.devices import measure_peak, remeasure
 from engines.errors import EngineError
-from engines.measure import bootstrap, floor, images, quality
+from engines.hostloop import pictures
+from engines.measure import bootstrap, enlargement, floor, images, quality
 from engines.measure.bootstrap import Interval as Bounds
 from engines.workload import Workload
 
@@ -47,6 +48,8 @@ OnStage = Callable[[Stage, str], None]
 GATE: Final = 16
 SMOKE: Final = 4
 BASELINE: Final = "c000"
+GIVEN: Final = "given"
+"""Under this name the small pictures are kept that a model makes larger."""
 _FORMAT: Final = 2
 
 
@@ -80,7 +83,12 @@ class Judge:
         self._asked = self._prompts.gate(gate)
         self.limits = limits or Limits(memory=_memory_limit(), gpu_memory=graphics.limit())
         self._bench = Bench(
-            self.model, device, workload, self._baseline_script(), self.limits, _places(self._opened.path)
+            self.model,
+            device,
+            workload,
+            self._baseline_script(),
+            self.limits,
+            [*_places(self._opened.path), *pictures.files(workload.prompts)],
         )
         self._metric = metric
         self._quality: quality.Quality | None = None
@@ -117,7 +125,12 @@ class Judge:
             WorkloadError: the wanted metric cannot be computed here.
         """
         if self._quality is None:
-            self._quality = quality.choose(self._opened.path, self._asked.prompts, self._metric)
+            self._quality = quality.choose(
+                self._opened.path,
+                self._asked.prompts,
+                self._metric,
+                small=enlargement.small_side(self._opened, self.workload),
+            )
         return self._quality
 
     def _baseline_script(self) -> str:
@@ -158,9 +171,13 @@ class Judge:
         self._bench.encoding = found.stages.get("encode", 0.0) / size
         self._bench.limits = replace(self.limits, generate_seconds=self._patience(found))
         latency = bootstrap.median(found.seconds)
-        metrics = {} if found.adherence is None else {"adherence": _interval(bootstrap.mean(found.adherence))}
-        names = [f"images/{BASELINE}/{index:02}.png" for index in range(len(found.images))]
         shown = {} if found.adherence is None else {"adherence": found.adherence}
+        if self.quality.small:
+            shown["consistency"] = self.quality.consistency(found.images, self._asked.prompts)
+        metrics = {name: _interval(bootstrap.mean(values)) for name, values in shown.items()}
+        frames = references.count_frames(found.images)
+        end = "/000.png" if frames else ".png"
+        names = [f"images/{BASELINE}/{index:02}{end}" for index in range(len(found.images))]
         return Verdict(
             "passed",
             "gate",
@@ -172,9 +189,21 @@ class Judge:
             memory=process.peak,
             loss=Interval(0.0, 0.0, 0.0),
             metrics=metrics,
-            samples=references.samples(self._asked, names, shown),
+            samples=references.samples(self._asked, names, shown, frames=frames, given=self._keep_given()),
             seconds=time.monotonic() - started,
         )
+
+    def _keep_given(self) -> list[str]:
+        """The small pictures that the gate's are made from, kept in the run; nothing for other models."""
+        side = self.quality.small
+        if not side:
+            return []
+        small = enlargement.given(self._asked.prompts, (side, side))
+        return references.save_pictures(self.folder, GIVEN, small)
+
+    def _given_names(self) -> list[str]:
+        count = len(self._asked) if self.quality.small else 0
+        return [f"images/{GIVEN}/{index:02}.png" for index in range(count)]
 
     def _patience(self, found: references.Reference) -> float:
         """Seconds that a request may take: five times the baseline's for a batch of four."""
@@ -344,8 +373,8 @@ class Judge:
         expected = self._reference.images
         if drawn.shape[1:] != expected.shape[1:]:
             raise CandidateFailure(
-                f"The pictures are {drawn.shape[2]}x{drawn.shape[1]} px and the baseline's "
-                f"{expected.shape[2]}x{expected.shape[1]} px; draw them at the same size."
+                f"The pictures are {_size(drawn)} and the baseline's {_size(expected)}; draw them at the same"
+                " size."
             )
         self._refuse_blank(drawn, 0)
         return drawn
@@ -380,7 +409,14 @@ class Judge:
             robustness=dict(found.robustness),
             floor=least,
             fallbacks=found.fallbacks,
-            samples=references.samples(self._asked, names, found.values),
+            samples=references.samples(
+                self._asked,
+                names,
+                found.values,
+                frames=references.count_frames(found.images),
+                curves=found.curves,
+                given=self._given_names(),
+            ),
         )
         for check in ("seeds", "prompts"):
             if found.robustness.get(check, "ok") != "ok":
@@ -451,6 +487,12 @@ class _At:
 
 def _interval(found: Bounds) -> Interval:
     return Interval(found.value, found.low, found.high)
+
+
+def _size(images: Pixels) -> str:
+    """Width and height, of clips their frames too."""
+    frames = references.count_frames(images)
+    return f"{images.shape[-2]}x{images.shape[-3]} px" + (f" with {frames} frames" if frames else "")
 
 
 def _one_sentence(error: Exception) -> str:

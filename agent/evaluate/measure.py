@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -39,7 +39,7 @@ _MARGINS: Final = {"haarpsi": 0.08, "psnr": 3.0}
 
 @dataclass(frozen=True)
 class Measured:
-    """Everything that the gate found; pictures (N, H, W, 3) of all gate prompts."""
+    """Everything that the gate found; pictures (N, H, W, 3) or clips (N, F, H, W, 3) of all gate prompts."""
 
     images: Pixels
     values: Mapping[str, Values]
@@ -52,6 +52,8 @@ class Measured:
     fallbacks: tuple[str, ...]
     suspicions: tuple[str, ...]
     """Why a person has to look; empty where nobody has."""
+    curves: Mapping[str, Values] = field(default_factory=dict)
+    """Of clips: paired metrics by frame (N, F)."""
     calls: tuple[Timed, ...] = ()
     """Timed calls with their pictures."""
     cpu: tuple[float, ...] = ()
@@ -84,7 +86,8 @@ def measure(
     """
     asked = reference.asked
     pictures, batched = _draw_rest(process, asked, smoke)
-    values = quality.values(pictures, reference.images, asked.prompts)
+    curves = quality.curves(pictures, reference.images)
+    values = quality.values(pictures, reference.images, asked.prompts, curves)
     losses = quality.losses(values, reference.adherence)
     last, checks, likeness = _robustness(bench, process, reference, pictures)
     two = _batch_of_two(process, asked, batched / BATCH)
@@ -135,6 +138,7 @@ def measure(
         robustness=checks,
         fallbacks=last.fallbacks,
         suspicions=tuple(filter(None, found)),
+        curves=curves,
         calls=tuple(calls),
         cpu=tuple(cpu["candidate"]),
         baseline_cpu=tuple(cpu["baseline"]),

@@ -24,7 +24,8 @@ _BATCHES: Final = (2, 4)
 
 @dataclass(frozen=True)
 class Reference:
-    """Pictures (N, H, W, 3) with their prompts and seeds, and their adherence where it can be read."""
+    """Pictures (N, H, W, 3), or clips (N, F, H, W, 3), with their prompts and seeds, and their adherence
+    where it can be read."""
 
     asked: Asked
     images: Pixels
@@ -71,7 +72,7 @@ def draw(
 
 
 def save_pictures(folder: Path, name: str, images: Pixels, start: int = 0) -> list[str]:
-    """Write RUN/images/NAME/NN.png; returns the names inside the run folder.
+    """Write RUN/images/NAME/NN.png, of clips NN/FFF.png; returns the (first) names inside the run folder.
 
     Raises:
         OSError: the disk is full or the folder is not writable.
@@ -82,13 +83,45 @@ def save_pictures(folder: Path, name: str, images: Pixels, start: int = 0) -> li
     written = []
     for index, image in enumerate(images, start):
         path = Path("images") / name / f"{index:02}.png"
-        Image.fromarray(image).save(folder / path)
+        if image.ndim == 3:
+            Image.fromarray(image).save(folder / path)
+        else:
+            path = path.with_suffix("") / "000.png"
+            (folder / path).parent.mkdir(exist_ok=True)
+            for number, picture in enumerate(image):
+                Image.fromarray(picture).save(folder / frame(path, number))
         written.append(path.as_posix())
     return written
 
 
+def frame(first: Path, number: int) -> Path:
+    """The file of a clip's frame, by the file of its first one."""
+    return first.with_name(f"{number:03}.png")
+
+
+def read_picture(first: Path, frames: int) -> Pixels:
+    """A picture (H, W, 3), or with `frames` a clip (F, H, W, 3).
+
+    Raises:
+        OSError, ValueError: a file is missing or damaged.
+    """
+    from PIL import Image
+
+    found = []
+    for number in range(max(1, frames)):
+        with Image.open(frame(first, number) if frames else first) as image:
+            found.append(np.array(image.convert("RGB")))
+    return np.stack(found) if frames else found[0]
+
+
 def samples(
-    asked: Asked, names: Sequence[str], metrics: Mapping[str, Values] | None = None
+    asked: Asked,
+    names: Sequence[str],
+    metrics: Mapping[str, Values] | None = None,
+    *,
+    frames: int = 0,
+    curves: Mapping[str, Values] | None = None,
+    given: Sequence[str] = (),
 ) -> tuple[Sample, ...]:
     """One sample for each picture, with what was measured of it; values that do not exist are left out."""
     found = []
@@ -98,7 +131,12 @@ def samples(
             for key, values in (metrics or {}).items()
             if np.isfinite(values[index])
         }
-        found.append(Sample(prompt, seed, name, numbers))
+        by_frame = {
+            key: tuple(round(float(value), 5) for value in values[index])
+            for key, values in (curves or {}).items()
+            if np.isfinite(values[index]).all()
+        }
+        found.append(Sample(prompt, seed, name, numbers, frames, by_frame, given[index] if given else ""))
     return tuple(found)
 
 
@@ -110,25 +148,26 @@ def keep(folder: Path, name: str, key: str, reference: Reference) -> list[str]:
         "seconds": list(reference.seconds),
         "throughput": [list(pair) for pair in reference.throughput.items()],
         "stages": dict(reference.stages),
+        "frames": count_frames(reference.images),
     }
     write_json(folder / "images" / name / _FACTS, facts)
     return names
 
 
+def count_frames(images: Pixels) -> int:
+    """Of clips; 0 for pictures."""
+    return images.shape[1] if images.ndim == 5 else 0
+
+
 def find(folder: Path, name: str, key: str, asked: Asked) -> Reference | None:
     """A reference kept for the same key; `None` where there is none or a picture is missing or damaged."""
-    from PIL import Image
-
     facts = read_json(folder / "images" / name / _FACTS)
     if not isinstance(facts, dict) or facts.get("key") != key:
         return None
     try:
-        paths = [folder / "images" / name / f"{index:02}.png" for index in range(len(asked))]
-        pictures = []
-        for path in paths:
-            with Image.open(path) as image:
-                pictures.append(np.array(image.convert("RGB")))
-        images = np.stack(pictures)
+        count, place = int(facts.get("frames", 0)), folder / "images" / name
+        firsts = [f"{index:02}/000.png" if count else f"{index:02}.png" for index in range(len(asked))]
+        images = np.stack([read_picture(place / first, count) for first in firsts])
     except (OSError, ValueError):
         return None
     return Reference(

@@ -45,7 +45,8 @@ class CandidateFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Pictures (N, H, W, 3), their cost on the caller's clock, and what the pipeline says of itself."""
+    """Pictures (N, H, W, 3) or clips (N, F, H, W, 3), their cost on the caller's clock, and what the
+    pipeline says of itself."""
 
     images: Pixels
     seconds: float
@@ -136,14 +137,15 @@ class Process:
         if (
             not isinstance(shape, list)
             or not all(isinstance(side, int) and side > 0 for side in shape)
-            or len(shape) != 4
+            or len(shape) not in (4, 5)
             or shape[0] != len(prompts)
             or shape[-1] != 3
             or len(payload) != int(np.prod(shape))
         ):
             self.kill("The answer's shape does not fit its pictures")
             raise self._failure(
-                "The script answered with pictures that do not fit the request; return (N, H, W, 3)."
+                "The script answered with pictures that do not fit the request; return (N, H, W, 3), or"
+                " (N, F, H, W, 3) for videos."
             )
         return Answer(
             np.frombuffer(payload, dtype=np.uint8).reshape(shape),

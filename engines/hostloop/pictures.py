@@ -9,6 +9,7 @@ the same text can be compared on every engine.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,11 @@ def split(prompt: str) -> tuple[str, str]:
     if found:
         return name.strip(), text.strip()
     return prompt, "" if _is_file(prompt) else prompt
+
+
+def files(prompts: Iterable[str]) -> list[Path]:
+    """The pictures that prompts name."""
+    return [Path(name) for name in dict.fromkeys(split(prompt)[0] for prompt in prompts) if _is_file(name)]
 
 
 def _is_file(name: str) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,69 +18,62 @@ Values = NDArray[np.float64]
 
 PSNR_CAP: Final = 60.0
 """dB; pictures that differ less, or not at all, count as this, so that means stay finite."""
-_LPIPS_WEIGHTS: Final = "alexnet-owt-7be5be79.pth"
+_AT_ONCE: Final = 32
+"""Pictures that are compared at once."""
 _BLACK: Final = 8
 _SOLID: Final = 2.0
 _NOISE: Final = 0.2
 
 
 def psnr(images: Pixels, references: Pixels) -> Values:
-    """Peak signal-to-noise ratio in dB (N,) of pictures (N, H, W, 3), at most `PSNR_CAP`."""
-    error = ((images.astype(np.float64) - references) ** 2).mean(axis=(1, 2, 3))
+    """Peak signal-to-noise ratio in dB (N,), at most `PSNR_CAP`.
+
+    Of pictures (N, H, W, 3); of clips (N, F, H, W, 3), the error of all frames together.
+    """
+    pairs = zip(images, references, strict=True)
+    error = np.array([((one.astype(np.float64) - other) ** 2).mean() for one, other in pairs])
     with np.errstate(divide="ignore"):
         return np.asarray(np.minimum(10 * np.log10(255**2 / error), PSNR_CAP), dtype=np.float64)
 
 
 def ssim(images: Pixels, references: Pixels) -> Values:
-    """Structural similarity (N,), 1 for the same picture; NaN below 16 px."""
+    """Structural similarity (N,), 1 for the same picture, of clips the frames' mean; NaN below 16 px."""
     import piq
 
     return _by_piq(piq.ssim, images, references)
 
 
 def haarpsi(images: Pixels, references: Pixels) -> Values:
-    """HaarPSI (N,) (Reisenhofer et al. 2018), 1 for the same picture; NaN below 16 px."""
+    """HaarPSI (N,) (Reisenhofer et al. 2018), 1 for the same picture, of clips the frames' mean.
+
+    NaN below 16 px.
+    """
     import piq
 
     return _by_piq(piq.haarpsi, images, references)
 
 
-def lpips_available() -> tuple[bool, str]:
-    """Whether LPIPS can be computed here, and a sentence that names the file it needs.
-
-    The `lpips` package never ships the weights of its backbone; nothing is
-    downloaded for it here.
-    """
-    import torch
-
-    path = Path(torch.hub.get_dir()) / "checkpoints" / _LPIPS_WEIGHTS
-    if path.is_file():
-        return True, f"LPIPS uses the AlexNet weights in {path}."
-    return (
-        False,
-        f"LPIPS needs torchvision's AlexNet weights; put the file {_LPIPS_WEIGHTS} into {path.parent}.",
-    )
-
-
 def lpips(images: Pixels, references: Pixels) -> Values:
-    """LPIPS distance (N,) (Zhang et al. 2018, AlexNet), 0 for the same picture; NaN without weights."""
-    if not lpips_available()[0]:
+    """LPIPS distance (N,) (Zhang et al. 2018, AlexNet), 0 for the same picture; NaN without its backbone.
+
+    Of clips the frames' mean.
+    """
+    from engines.metrics_pack import encoders, place
+
+    if place.find("lpips") is None:
         return np.full(len(images), math.nan)
-    import torch
-
-    network = _lpips_network()
-    with torch.inference_mode():
-        found = network(_tensor(images) * 2 - 1, _tensor(references) * 2 - 1)
-    return np.asarray(found.flatten().double().numpy())
+    return _of_frames(encoders.lpips, images, references)
 
 
-@lru_cache(maxsize=1)
-def _lpips_network() -> Any:
-    import lpips as package
+def frames(images: Pixels) -> Pixels:
+    """Clips (N, F, H, W, 3) as pictures (N F, H, W, 3); pictures as they are."""
+    return images.reshape(-1, *images.shape[-3:])
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return package.LPIPS(net="alex", verbose=False).eval()
+
+def _of_frames(metric: Callable[[Pixels, Pixels], Values], images: Pixels, references: Pixels) -> Values:
+    """A metric of pictures; of clips its mean over the frames."""
+    found = metric(frames(images), frames(references))
+    return np.asarray(found.reshape(len(images), -1).mean(axis=1))
 
 
 def _tensor(images: Pixels) -> torch.Tensor:
@@ -91,14 +83,21 @@ def _tensor(images: Pixels) -> torch.Tensor:
 
 
 def _by_piq(metric: Any, images: Pixels, references: Pixels) -> Values:
-    if min(images.shape[1:3]) < 16:
+    if min(images.shape[-3:-1]) < 16:
         return np.full(len(images), math.nan)
     import torch
 
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = metric(_tensor(images), _tensor(references), data_range=1.0, reduction="none")
-    return np.asarray(found.flatten().double().numpy())
+    def of_pictures(ours: Pixels, theirs: Pixels) -> Values:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = [
+                metric(_tensor(ours[at : at + _AT_ONCE]), _tensor(theirs[at : at + _AT_ONCE]),
+                       data_range=1.0, reduction="none").flatten().double().numpy()
+                for at in range(0, len(ours), _AT_ONCE)
+            ]  # fmt: skip
+        return np.concatenate(found)
+
+    return _of_frames(of_pictures, images, references)
 
 
 def blank(image: Pixels) -> str | None:
@@ -106,7 +105,11 @@ def blank(image: Pixels) -> str | None:
 
     Black, one solid colour, or noise: neighbouring pixels of a picture are
     alike, those of noise are not.  Values that are not numbers come out black.
+    A clip (F, H, W, 3) shows nothing where one of its frames does.
     """
+    if image.ndim == 4:
+        found = [(number, what) for number, frame in enumerate(image, 1) if (what := blank(frame))]
+        return f"{found[0][1]} in frame {found[0][0]} of {len(image)}" if found else None
     values = image.astype(np.float64)
     if image.max() < _BLACK:
         return "black"

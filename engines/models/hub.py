@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from engines.errors import EngineError, ModelError
+from engines.models import hub_token
 
 OnProgress = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and what is being done."""
@@ -48,6 +50,30 @@ def download(name: str, on_progress: OnProgress | None = None) -> Path:
         ModelError: no such model, a gated one, or no network, in one sentence.
     """
     import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    with explained(name, "give a model folder"):
+        token = hub_token.find()
+        try:
+            patterns = wanted(huggingface_hub.HfApi(token=token).list_repo_files(name))
+        except (GatedRepoError, RepositoryNotFoundError):
+            raise
+        except (HfHubHTTPError, OSError):
+            kept = huggingface_hub.try_to_load_from_cache(name, "model_index.json")
+            if isinstance(kept, str):
+                return Path(kept).parent  # unreachable: what was fetched before will do
+            raise
+        bar = {} if on_progress is None else {"tqdm_class": progress_bar(on_progress, name)}
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, token=token, **bar))
+
+
+@contextmanager
+def explained(name: str, instead: str) -> Iterator[None]:
+    """Whatever the hub's client raises as one sentence; `instead` says what else can be done.
+
+    Raises:
+        ModelError: no such model, a gated one, or no network.
+    """
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -56,20 +82,11 @@ def download(name: str, on_progress: OnProgress | None = None) -> Path:
     )
 
     try:
-        try:
-            patterns = wanted(huggingface_hub.HfApi().list_repo_files(name))
-        except (GatedRepoError, RepositoryNotFoundError):
-            raise
-        except (HfHubHTTPError, OSError):
-            kept = huggingface_hub.try_to_load_from_cache(name, "model_index.json")
-            if isinstance(kept, str):
-                return Path(kept).parent  # unreachable: what was fetched before will do
-            raise
-        bar = {} if on_progress is None else {"tqdm_class": _bar(on_progress, name)}
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, **bar))
+        yield
     except GatedRepoError as error:
         raise ModelError(
-            f"The hub model {name} is gated; accept its licence on the hub and log in, then try again."
+            f"The hub model {name} is gated; accept its licence on the hub and keep your token with"
+            " `pareto-studio hub-token`, then try again."
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
@@ -79,17 +96,17 @@ def download(name: str, on_progress: OnProgress | None = None) -> Path:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
         raise ModelError(
             f"The hub model {name} is not on this machine and the hub cannot be reached{offline};"
-            " connect to the network or give a model folder."
+            f" connect to the network or {instead}."
         ) from error
     except Exception as error:
         lines = str(error).strip().splitlines()
         first = (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
         raise ModelError(
-            f"The hub model {name} cannot be downloaded ({first}); try again or give a model folder."
+            f"The hub model {name} cannot be downloaded ({first}); try again or {instead}."
         ) from error
 
 
-def _bar(on_progress: OnProgress, name: str) -> Any:
+def progress_bar(on_progress: OnProgress, name: str) -> Any:
     """The hub's progress bar as calls."""
     from huggingface_hub.utils.tqdm import tqdm
 

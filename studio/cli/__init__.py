@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from studio.cli import serve_arguments
+from studio.cli import metrics_arguments, serve_arguments
 from studio.cli.cascade_arguments import add_cascade
 from studio.cli.package_arguments import add_package
 from studio.record.layouts import LAYOUTS
@@ -54,6 +54,7 @@ def _workload(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--prompts", type=Path, metavar="FILE", help="your own prompts, one a line")
     group.add_argument("--size", type=_between(8, 4096), help="height and width in pixels")
+    group.add_argument("--frames", type=_between(1, 512), help="of a video")
     group.add_argument("--steps", type=_between(1, 1000))
     group.add_argument("--guidance", type=float)
     group.add_argument("--negative-prompt", default="", metavar="TEXT")
@@ -171,7 +172,9 @@ def parser() -> argparse.ArgumentParser:
     optimize.add_argument("--budget", type=seconds, help="time for the search, for example 4m")
     optimize.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
     optimize.add_argument(
-        "--metric", help="what the loss measures (default: chosen by what the model allows)"
+        "--metric",
+        choices=("adherence", "lpips", "clip", "cmmd", "dino", "haarpsi"),
+        help="what the loss measures (default: chosen by what the model allows); see `metrics`",
     )
     optimize.add_argument(
         "--no-certify", action="store_true", help="skip the check on fresh prompts at the end"
@@ -274,6 +277,10 @@ def parser() -> argparse.ArgumentParser:
     report = add("report", "write one HTML file with plots and pictures")
     report.add_argument("run", help=RUN)
     report.add_argument("--out", type=Path, metavar="FILE")
+
+    pack = add("metrics", "list, fetch or point to the networks that judge pictures (LPIPS, CLIP, DINOv2)")
+    metrics_arguments.add_arguments(pack)
+    add("hub-token", "keep your token for gated hub models in the system keyring")
 
     add_cascade(commands, common)
 

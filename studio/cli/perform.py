@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.cli import show
+from studio.cli import metrics, show
 from studio.cli.follow import follow
 from studio.cli.terminal import Terminal
 from studio.record import folders
@@ -94,6 +94,7 @@ def workload(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "prompts": list(read_prompts(given.prompts.expanduser())) if given.prompts else [],
         "size": given.size,
+        "frames": given.frames,
         "steps": given.steps,
         "guidance": given.guidance,
         "negative_prompt": given.negative_prompt,
@@ -389,4 +390,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "report": _report,
     "runs": _runs,
     "cascade": _cascade,
+    "metrics": metrics.metrics,
+    "hub-token": metrics.hub_token,
 }

@@ -141,6 +141,11 @@ def comparison(terminal: Terminal, result: dict[str, Any]) -> None:
         values = [f"{row['metrics'][name]:.3g}" if name in row["metrics"] else "" for name in names]
         shown.add_row(escape(row["prompt"]), str(row["seed"]), *values)
     terminal.console.print(shown)
+    for one in result["sets"]:
+        bounds = f" (95 % {one['low']:.3g} to {one['high']:.3g})" if "low" in one else ""
+        terminal.say(f"As sets: {escape(one['title'])} {one['value']:.3g}{bounds}")
+    if result["sets_note"]:
+        terminal.say(f"[dim]{escape(result['sets_note'])}[/]")
     means = ", ".join(f"{name} {value:.3g}" for name, value in result["mean"].items())
     terminal.say(f"{result['a']} against {result['b']}, worst first; mean: {means}")
     terminal.say(f"Pictures: {escape(Path(result['folder']) / 'compare')}")

@@ -38,7 +38,13 @@ class Sample(Data):
     prompt: str
     seed: int
     image: str
+    """PNG in the run folder; of a clip the first frame, `NN/000.png`, the others beside it."""
     metrics: dict[str, float] = {}
+    frames: int = 0
+    curves: dict[str, tuple[float, ...]] = {}
+    """Of a clip: paired metrics by frame."""
+    given: str = ""
+    """The smaller picture that it was made from."""
 
 
 class Verdict(Data):

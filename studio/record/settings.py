@@ -56,6 +56,9 @@ class Settings(BaseModel):
         default=None, gt=0, description="Seconds for a search; none: until the generations are done."
     )
     seed: int = Field(default=0, ge=0, description="Seed of the search.")
+    metric: Literal["", "adherence", "lpips", "clip", "cmmd", "dino", "haarpsi"] = Field(
+        default="", description="What the loss of a search measures; empty: what the model allows."
+    )
     agent: Literal["built-in", "llm"] = Field(
         default="built-in",
         description="Who plans, writes and repairs: the built-in agent or a language model.",

@@ -150,6 +150,7 @@ class Desk(QObject):
             population=now.population,
             budget=now.budget,
             seed=now.seed,
+            metric=now.metric or None,
             **language,
             **agreed,
         )

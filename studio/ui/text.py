@@ -106,8 +106,10 @@ def metric(name: str, value: float) -> str:
     """A picture metric by its name with its unit."""
     if name == "psnr":
         return f"{number(value)}{THIN}dB" if math.isfinite(value) else "identical"
-    if name == "adherence":
+    if name in ("adherence", "adherence_a", "adherence_b"):
         return f"{number(value * 100)}{THIN}%"
+    if name in ("psnr_worst", "consistency", "consistency_a", "consistency_b"):
+        return f"{number(value)}{THIN}dB"
     return number(value)
 
 
@@ -117,6 +119,18 @@ METRIC_TITLES = {
     "haarpsi": "HaarPSI",
     "lpips": "LPIPS",
     "adherence": "Adherence",
+    "psnr_worst": "worst frame",
+    "change": "change error",
+    "flicker": "flicker",
+    "consistency": "made small again",
+    "consistency_a": "made small again A",
+    "consistency_b": "made small again B",
+    "clip": "CLIP score",
+    "clip_a": "CLIP score A",
+    "clip_b": "CLIP score B",
+    "dino": "DINO distance",
+    "kid": "KID",
+    "cmmd": "CMMD",
 }
 
 

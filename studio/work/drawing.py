@@ -12,6 +12,7 @@ from agent.coder import title
 from agent.errors import AgentError
 from agent.evaluate.bench import Bench
 from agent.sandbox import Answer, CandidateFailure, Limits, Process
+from engines.hostloop import pictures
 from engines.models.load import open_model
 from engines.workload import Workload
 from studio.errors import RunError
@@ -36,14 +37,15 @@ class Drawing:
         self._state = state
         begun = state.started
         self.model = open_model(begun.model.source)
+        workload = Workload.model_validate(begun.workload)
         self._stack = ExitStack()
         self._bench = Bench(
             begun.model.source,
             begun.target,
-            Workload.model_validate(begun.workload),
+            workload,
             self._candidate(BASELINE).script,
             Limits(),
-            [self.model.path],
+            [self.model.path, *pictures.files(workload.prompts)],
         )
         self._stack.callback(self._bench.close)
         self._processes: dict[str, Process] = {}

@@ -24,6 +24,9 @@ class Loss:
 LOSSES: Final = {
     "adherence": Loss("Adherence loss", "share", 0.02, "adherence loss under 2 points"),
     "lpips": Loss("LPIPS", "", 0.1, "LPIPS under 0.1"),
+    "clip": Loss("CLIP score loss", "share", 0.01, "CLIP score loss under 1 point"),
+    "cmmd": Loss("CMMD", "", 0.1, "CMMD under 0.1"),
+    "dino": Loss("DINO distance", "", 0.1, "DINO distance under 0.1"),
     "haarpsi": Loss("HaarPSI loss", "", 0.1, "HaarPSI loss under 0.1"),
 }
 

@@ -91,8 +91,10 @@ def generate(
         for done, name in enumerate(names):
             job.progress(done, len(names), f"drawing with {name}")
             answer = drawing.draw(name, [words], [number])
-            file = f"{FOLDER}/{_next(folder / FOLDER):04d}-{name}.png"
-            save_picture(folder / file, answer.images[0])
+            drawn = answer.images[0]
+            end = "/000.png" if drawn.ndim == 4 else ".png"
+            file = f"{FOLDER}/{_next(folder / FOLDER):04d}-{name}{end}"
+            save_picture(folder / file, drawn)
             pictures.append(
                 {
                     "candidate": name,
@@ -109,5 +111,5 @@ def generate(
 
 def _next(folder: Path) -> int:
     """A number that no picture has yet."""
-    taken = [int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9]-*.png")]
+    taken = [int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9]-*")]
     return 1 + max(taken, default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 import time as clock
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from studio.work.report_plot import Point, pareto, steps, time
 
 TEMPLATE: Final = Path(__file__).with_name("report.html.jinja")
 PICTURES: Final = 8
+FRAME_MS: Final = 125
+"""Milliseconds that a frame of a clip is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,10 +293,23 @@ def _picture(folder: Path, sample: events.Sample | None) -> dict[str, Any] | Non
     if sample is None:
         return None
     try:
-        data = (folder / sample.image).read_bytes()
-    except OSError:
+        first = folder / sample.image
+        data = _animated(first, sample.frames) if sample.frames else first.read_bytes()
+    except (OSError, ValueError):
         return None
     return {"data": base64.b64encode(data).decode("ascii"), "metrics": sample.metrics}
+
+
+def _animated(first: Path, frames: int) -> bytes:
+    """A clip as an animated PNG, which browsers play."""
+    from PIL import Image
+
+    from agent.evaluate.reference import read_picture
+
+    pictures = [Image.fromarray(one) for one in read_picture(first, frames)]
+    file = io.BytesIO()
+    pictures[0].save(file, format="PNG", save_all=True, append_images=pictures[1:], duration=FRAME_MS, loop=0)
+    return file.getvalue()
 
 
 def _order(candidate: CandidateState) -> tuple[int, float]:

@@ -157,10 +157,9 @@ def test_lpips_names_the_file_it_needs_and_downloads_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    available, sentence = images.lpips_available()
-    assert not available
-    assert "alexnet-owt-7be5be79.pth" in sentence
-    assert str(tmp_path) in sentence
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path))
+    with pytest.raises(WorkloadError, match=r"alexnet-owt-7be5be79\.pth.*metrics get lpips"):
+        quality.choose(tmp_path, ["a red ball"], "lpips")
     pictures, _ = scenes(2)
     assert np.isnan(images.lpips(pictures, pictures)).all()
     assert list(tmp_path.rglob("*.pth")) == []
@@ -173,6 +172,7 @@ def test_without_a_reader_the_metric_is_haarpsi_with_its_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path))
     chosen = quality.choose(tmp_path, ["a red ball on the left"])
     assert chosen.name == "haarpsi"
     assert "not worth" in chosen.note
@@ -186,6 +186,7 @@ def test_a_metric_that_cannot_be_computed_is_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path))
     for name, said in (("adherence", "reader"), ("lpips", "alexnet"), ("beauty", "choose")):
         with pytest.raises(WorkloadError, match=said):
             quality.choose(tmp_path, ["a red ball"], name)

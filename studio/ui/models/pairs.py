@@ -21,6 +21,19 @@ class Pair:
     a: Path
     b: Path
     metrics: Mapping[str, float] = field(default_factory=dict)
+    frames: int = 0
+    """Of clips; 0 for pictures.  `a` and `b` are the first ones."""
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Metrics by frame."""
+    given: Path | None = None
+    """The smaller picture that both were made from."""
+
+    def at(self, frame: int) -> tuple[Path, Path]:
+        """A's and B's picture of a frame."""
+        if not self.frames:
+            return self.a, self.b
+        name = f"{min(frame, self.frames - 1):03d}.png"
+        return self.a.with_name(name), self.b.with_name(name)
 
     def remark(self) -> str:
         """The first number that says how far apart the two are, with its unit."""
@@ -69,7 +82,18 @@ def gate_pairs(run: RunModel, a: str, b: str) -> list[Pair]:
         other = own.get((sample.prompt, sample.seed))
         one, two = run.picture(other.image if other else ""), run.picture(sample.image)
         if one is not None and two is not None:
-            pairs.append(Pair(sample.prompt, sample.seed, one, two, sample.metrics))
+            pairs.append(
+                Pair(
+                    sample.prompt,
+                    sample.seed,
+                    one,
+                    two,
+                    sample.metrics,
+                    sample.frames,
+                    sample.curves,
+                    run.picture(sample.given),
+                )
+            )
     return sorted(pairs, key=badness, reverse=True)
 
 
@@ -83,6 +107,18 @@ def compared_pairs(result: Mapping[str, Any]) -> list[Pair]:
             folder / row["a"],
             folder / row["b"],
             {name: float(value) for name, value in row["metrics"].items() if isinstance(value, int | float)},
+            int(row.get("frames", 0)),
+            {name: tuple(values) for name, values in row.get("curves", {}).items()},
+            folder / row["given"] if row.get("given") else None,
         )
         for row in result["rows"]
     ]
+
+
+def set_words(result: Mapping[str, Any]) -> str:
+    """How far two sets are apart as sets, in one line; what is not given, and why."""
+    parts = []
+    for one in result.get("sets", ()):
+        bounds = f" ({text.number(one['low'])} to {text.number(one['high'])})" if "low" in one else ""
+        parts.append(f"{one['title']} {text.number(one['value'])}{bounds}")
+    return "   ".join([*parts, result.get("sets_note", "")]).strip()

@@ -22,7 +22,7 @@ from studio.ui import text
 from studio.ui.actions import Commands, keys
 from studio.ui.desk import Desk
 from studio.ui.journey import Journey
-from studio.ui.models.pairs import Pair, compared_pairs, gate_pairs
+from studio.ui.models.pairs import Pair, compared_pairs, gate_pairs, set_words
 from studio.ui.models.run import Changes
 from studio.ui.pages.blind_panel import BlindPanel
 from studio.ui.pages.page import Page
@@ -31,6 +31,7 @@ from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import MODES, TITLES, Canvas, Mode
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Empty
+from studio.ui.widgets.player import Player
 from studio.ui.widgets.sheet import Cell, Sheet
 
 View = Literal["pair", "sheet", "blind", "playground"]
@@ -53,6 +54,7 @@ class ComparePage(Page):
         super().__init__(desk, theme, commands, journey)
         self.pairs: list[Pair] = []
         self._more: dict[tuple[str, str], list[Pair]] = {}
+        self._sets: dict[tuple[str, str], str] = {}
         self._enlarged: dict[Path, Path] = {}
         self._asked: set[Path] = set()
         self._row = 0
@@ -187,6 +189,9 @@ class ComparePage(Page):
         self.canvas.zoomed.connect(lambda zoom: self._zoom.setText(f"{zoom:.0%}" if zoom else "Fit"))
         self.commands.attach("canvas", self.canvas)
         column.addWidget(self.canvas, 1)
+        self.player = Player(self.theme)
+        self.player.moved.connect(self._on_frame)
+        column.addWidget(self.player)
         line = QHBoxLayout()
         self._prompt = label("", select=True)
         self._read_out = label("", "small")
@@ -205,6 +210,9 @@ class ComparePage(Page):
         numbers.addWidget(self._source)
         numbers.addWidget(self._ask)
         column.addLayout(numbers)
+        self._as_sets = label("", "small", wrap=True)
+        self._as_sets.hide()
+        column.addWidget(self._as_sets)
         self.strip = Sheet(self.desk.pictures, self.theme, "Prompts, worst first", size=64)
         self.strip.chosen.connect(self.show_row)
         column.addWidget(self.strip)
@@ -244,12 +252,16 @@ class ComparePage(Page):
     def show_row(self, row: int) -> None:
         """Show the pair of a prompt; the strip follows."""
         if not self.pairs:
+            self.canvas.show_given(None)
             self.canvas.show_pair(None, None)
+            self.player.show_clip(0, {})
             self._prompt.setText("")
             self._numbers.setText("")
             return
         self._row = max(0, min(row, len(self.pairs) - 1))
         self.strip.choose(self._row)
+        pair = self.pairs[self._row]
+        self.player.show_clip(pair.frames, pair.curves)
         self._show_pair()
 
     def ask_more(self) -> None:
@@ -266,6 +278,7 @@ class ComparePage(Page):
     def _on_changed(self, changes: Changes) -> None:
         if changes.everything:
             self._more.clear()
+            self._sets.clear()
         if not (changes.everything or changes.updated or changes.added):
             return
         names = self.desk.candidates()
@@ -301,10 +314,13 @@ class ComparePage(Page):
         self.playground.candidate = b
         known = self._more.get((a, b))
         self._set_pairs(gate_pairs(self.desk.run, a, b) if known is None else known)
+        self._as_sets.setText(self._sets.get((a, b), ""))
+        self._as_sets.setVisible(bool(self._sets.get((a, b))))
         self._source.setText("gate pictures" if known is None else f"{len(known)} fresh prompts")
 
     def _on_compared(self, a: str, b: str, result: dict[str, Any]) -> None:
         self._more[a, b] = compared_pairs(result)
+        self._sets[a, b] = set_words(result)
         if self.desk.pair == (a, b):
             self._on_pair()
 
@@ -320,14 +336,24 @@ class ComparePage(Page):
     def _on_picture(self, path: str) -> None:
         if self.pairs:
             pair = self.pairs[self._row]
-            if Path(path) in {pair.a, pair.b, self._enlarged.get(pair.a), self._enlarged.get(pair.b)}:
+            own = {*pair.at(self.player.frame), pair.given}
+            if Path(path) in own | {self._enlarged.get(pair.a), self._enlarged.get(pair.b)}:
                 self._show_pair()
+
+    def _on_frame(self) -> None:
+        if self.pairs:
+            self._show_pair()
 
     def _show_pair(self) -> None:
         pair = self.pairs[self._row]
-        a, b = self.desk.pictures.get(pair.a), self.desk.pictures.get(pair.b)
+        a, b = (self.desk.pictures.get(path) for path in pair.at(self.player.frame))
+        self.player.ready = a is not None and b is not None
+        self._large.setEnabled(not pair.frames)
+        self.canvas.show_given(None if pair.given is None else self.desk.pictures.get(pair.given))
+        if pair.frames and not self.player.ready and self.player.play.isChecked():
+            return  # the frame before stays until this one is read
         names = (f"A  {self._name(self.desk.pair[0])}", f"B  {self._name(self.desk.pair[1])}")
-        large = self._large_pair(pair) if self._large.isChecked() else None
+        large = self._large_pair(pair) if self._large.isChecked() and not pair.frames else None
         self.canvas.show_pair(*(large or (a, b)), names)
         self._prompt.setText(f"{self._row + 1}/{len(self.pairs)}  {pair.prompt}  ·  seed {pair.seed}")
         parts = [pair.words()]

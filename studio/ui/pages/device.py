@@ -20,6 +20,7 @@ from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
 from studio.ui.journey import Journey
+from studio.ui.pages.metrics_panel import MetricsPanel
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
 from studio.ui.widgets.labels import label
@@ -127,6 +128,8 @@ class DevicePage(Page):
         self.column.addWidget(self._area, 1)
         self._group = QButtonGroup(self)
         self.rows: list[TargetRow] = []
+        self.metrics = MetricsPanel(desk)
+        self.column.addWidget(self.metrics)
         desk.targets_changed.connect(self._show)
         desk.busy_changed.connect(self._show_busy)
         self._show()
@@ -135,6 +138,7 @@ class DevicePage(Page):
     def entered(self) -> None:
         if not self.desk.targets and not self.desk.asking_devices and "device" not in self.desk.problems:
             self.desk.refresh_devices()
+        self.metrics.look()
 
     def _show(self) -> None:
         while self._list.count():

@@ -67,6 +67,7 @@ class Canvas(QWidget):
         self.setAccessibleName("Pictures A and B")
         self._mode: Mode = "side"
         self._a, self._b = QImage(), QImage()
+        self._given = QImage()
         self._names = ("A", "B")
         self._labels = True
         self._difference, self._heat = QImage(), QImage()
@@ -112,6 +113,11 @@ class Canvas(QWidget):
         if not self._a.isNull() and self._a.size() == self._b.size():
             self._arrays = (pixels(self._a), pixels(self._b))
         self.setAccessibleDescription(f"{names[0]} and {names[1]}, {TITLES[self._mode]}")
+        self.update()
+
+    def show_given(self, given: QImage | None) -> None:
+        """The smaller picture that both were made from, beside them; None: there is none."""
+        self._given = given or QImage()
         self.update()
 
     def numbers(self) -> tuple[float, int] | None:
@@ -167,10 +173,12 @@ class Canvas(QWidget):
         area = self.rect().adjusted(2, 2, -2, -2)
         if self._mode != "side":
             return [area]
-        half = (area.width() - GAP) // 2
+        many = 2 if self._given.isNull() else 3
+        wide = (area.width() - GAP * (many - 1)) // many
+        lefts = [area.left() + place * (wide + GAP) for place in range(many)]
+        widths = [*[wide] * (many - 1), area.right() + 1 - lefts[-1]]
         return [
-            QRect(area.left(), area.top(), half, area.height()),
-            QRect(area.left() + half + GAP, area.top(), area.width() - half - GAP, area.height()),
+            QRect(left, area.top(), width, area.height()) for left, width in zip(lefts, widths, strict=True)
         ]
 
     def _size(self) -> QSize:
@@ -243,8 +251,11 @@ class Canvas(QWidget):
         first, second = (self._b, self._a) if self._flip else (self._a, self._b)
         one, two = (self._names[1], self._names[0]) if self._flip else self._names
         if self._mode == "side":
-            self._paint(painter, panes[0], first, one)
-            self._paint(painter, panes[1], second, two)
+            if not self._given.isNull():
+                size = self._given.size()
+                self._paint(painter, panes[0], self._given, f"Given {size.width()}×{size.height()}")
+            self._paint(painter, panes[-2], first, one)
+            self._paint(painter, panes[-1], second, two)
         elif self._mode == "wipe":
             pane = panes[0]
             at = self._wipe_x(pane)
