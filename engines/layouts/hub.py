@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from engines.errors import PackageError
 from engines.layouts.base import Drawn, Layout, Pixels, Subject, register
 from engines.layouts.script import run_quietly
-from engines.package.manifest import Facts, Interval
+from engines.package.evidence import Interval
+from engines.package.manifest import Facts
 from engines.package.runner import read_picture, write_picture
 
 if TYPE_CHECKING:
-    from engines.package.manifest import Verification
+    from engines.package.evidence import Verification
 
 SHOWN: Final = 4
 LARGE: Final = ("*.bin", "*.onnx", "*.data", "*.safetensors", "*.png", "*.npz")

@@ -22,8 +22,8 @@ from engines.layouts.readme import readme
 from engines.package import sums
 from engines.package.likeness import EQUAL, Pixels, max_abs, psnr
 from engines.package.manifest import Facts, read
+from engines.package.place import check_place, move, sentences
 from engines.package.runner import read_picture, write_picture
-from engines.package.write import check_place, move, sentences
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engines.package.runner import read_picture, write_picture
 from engines.scenes.grammar import Scene, captions, parse, sample
@@ -406,23 +407,25 @@ def test_without_adherence_quality_is_lpips_where_its_weights_are_and_haarpsi_el
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from engines.measure import images
+    from engines.metrics_pack import place
 
     rng = np.random.default_rng(0)
     first = rng.integers(0, 256, (40, 32, 32, 3), np.uint8)
     albums = (Album(first, np.ones(40), ()), Album(first[::-1].copy(), np.ones(40), ()))
     asked = Asked(("x",) * 40, tuple(range(40)), (None,) * 40)
     model: Any = SimpleNamespace(path=tmp_path)
-    monkeypatch.setattr(images, "lpips_available", lambda: (False, "LPIPS needs a file."))
+    monkeypatch.setattr(place, "find", lambda name: None)
     plain = measured(model, asked, albums)
     np.testing.assert_allclose(plain.light, images.haarpsi(first, first[::-1].copy()))
-    assert plain.notes[1] == "LPIPS needs a file."
+    assert plain.notes[1] == place.missing("lpips")
     sizes = []
 
-    def distance(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    def distance(some: np.ndarray, others: np.ndarray) -> NDArray[np.float64]:
         sizes.append(len(some))
-        return np.abs(some.astype(float) - others).mean((1, 2, 3)) / 255
+        found: NDArray[np.float64] = np.abs(some.astype(float) - others).mean((1, 2, 3)) / 255
+        return found
 
-    monkeypatch.setattr(images, "lpips_available", lambda: (True, ""))
+    monkeypatch.setattr(place, "find", lambda name: tmp_path)
     monkeypatch.setattr(images, "lpips", distance)
     found = measured(model, asked, albums)
     assert "1 - LPIPS" in found.notes[0]

@@ -53,9 +53,10 @@ def measured(model: Model, asked: Asked, albums: tuple[Album, Album]) -> Quality
         light, heavy = (reader.adherence(album.images, asked.prompts) for album in albums)
         if np.isfinite(light).all():
             return Quality("adherence", light, heavy)
-    from engines.measure.images import haarpsi, lpips, lpips_available
+    from engines.measure.images import haarpsi, lpips
+    from engines.metrics_pack import place
 
-    perceptual, why = lpips_available()
+    perceptual = place.find("lpips") is not None
     first, second = (album.images for album in albums)
     if perceptual:
         pieces = [slice(at, at + _TOGETHER) for at in range(0, len(first), _TOGETHER)]
@@ -68,7 +69,9 @@ def measured(model: Model, asked: Asked, albums: tuple[Album, Album]) -> Quality
         "Adherence cannot be read for these prompts: quality is the likeness to the heavy picture "
         f"({'1 - LPIPS' if perceptual else 'HaarPSI'}), which measures difference and not worth."
     )
-    return Quality("likeness", light, np.ones_like(light), (note,) if perceptual else (note, why))
+    return Quality(
+        "likeness", light, np.ones_like(light), (note,) if perceptual else (note, place.missing("lpips"))
+    )
 
 
 def labels(
