@@ -420,7 +420,7 @@ def test_without_adherence_quality_is_lpips_where_its_weights_are_and_haarpsi_el
 
     def distance(some: np.ndarray, others: np.ndarray) -> np.ndarray:
         sizes.append(len(some))
-        return np.abs(some.astype(float) - others).mean((1, 2, 3)) / 255
+        return np.asarray(np.abs(some.astype(float) - others).mean((1, 2, 3)) / 255)
 
     monkeypatch.setattr(images, "lpips_available", lambda: (True, ""))
     monkeypatch.setattr(images, "lpips", distance)
