@@ -6,6 +6,7 @@ sampler of Optuna draws stands for the nearest recipe that was not asked for
 yet, and is told back to it as that recipe, so that it learns about what was
 measured and not about what it drew; the points that it begins with are drawn
 evenly from the measured recipes, which are better than the joint space is.
+"As drawn" the nearest recipe may be one that was asked for before.
 
 The built-in planner stands for the language model in both presets: what a live
 model would plan is not known here.
@@ -116,7 +117,7 @@ class World:
 
 
 Contender = Callable[[World, int, int], list[int]]
-"""`(world, seed, budget)`: the rows that it asked for, in order, none twice."""
+"""`(world, seed, budget)`: the rows that it asked for, in order; none twice, but for samplers "as drawn"."""
 
 
 def _coordinates(space: Space, point: Mapping[str, Value]) -> NDArray[np.float64]:
@@ -228,8 +229,14 @@ def at_random(world: World, seed: int, budget: int) -> list[int]:
     return rows[:budget]
 
 
-def optuna_sampler(make: Callable[[int], Any], world: World, seed: int, budget: int) -> list[int]:
-    """A sampler of Optuna over the joint space, its points moved to the nearest row not asked for yet."""
+def optuna_sampler(
+    make: Callable[[int], Any], world: World, seed: int, budget: int, *, fresh: bool = True
+) -> list[int]:
+    """A sampler of Optuna over the joint space; each of its points stands for the nearest row.
+
+    `fresh`: the nearest that it has not asked for yet.  Otherwise a row may come
+    again, which costs an evaluation and shows nothing new.
+    """
     import optuna
 
     space, asked = world.context.space, list[int]()
@@ -244,7 +251,7 @@ def optuna_sampler(make: Callable[[int], Any], world: World, seed: int, budget: 
 
             def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
                 drawn = super().sample_relative(study, trial, search_space)
-                left = np.array(sorted(set(range(len(world.rows))) - set(asked)))
+                left = np.array(sorted(set(range(len(world.rows))) - set(asked if fresh else ())))
                 if set(drawn) >= set(distributions):
                     there = _coordinates(space, space.point(space.recipe(drawn)))
                     row = int(left[np.argmin(np.abs(world.points[left] - there).sum(axis=1))])
@@ -281,4 +288,6 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
     "NSGA-II, population 24": partial(optuna_sampler, partial(_nsga, population=24)),
     "TPE": partial(optuna_sampler, _tpe),
     "random": at_random,
+    "NSGA-II, population 7, as drawn": partial(optuna_sampler, partial(_nsga, population=7), fresh=False),
+    "TPE, as drawn": partial(optuna_sampler, _tpe, fresh=False),
 }

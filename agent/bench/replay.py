@@ -225,12 +225,14 @@ def _goal(found: Mapping[str, Curves]) -> list[str]:
 _NOTES: Final = """\
 ## What the figures are
 
-A lookup: every contender may ask for measured recipes only, each once, and gets the measured row; nothing
-is interpolated. The presets' pools are cut down to those recipes. A point that a sampler draws in the
-joint space stands for the nearest recipe that it has not asked for (a technique or a choice that differs
-counts 1, a number its share of the range), and is told back to it as that recipe. Samplers begin with
-rows drawn evenly. That favours them twice: half of the rows are neighbours of the front, so a row at
-random is better than a recipe at random, and after 120 evaluations a large part of the table has been
-seen by anybody. All are given the same two objectives. Rows were measured in turns with the baseline, so
-their times are the baseline's over their speed-up. In both presets the built-in planner's forecast stands
-for the language model: what a live model would plan is not known here."""
+A lookup: every contender may ask for measured recipes only and gets the measured row; nothing is
+interpolated. The presets' pools are cut down to those recipes. A point that a sampler draws in the joint
+space stands for the nearest recipe that it has not asked for (a technique or a choice that differs counts
+1, a number its share of the range), and is told back to it as that recipe. Samplers begin with rows drawn
+evenly. That favours them three times: half of the rows are neighbours of the front, so a row at random is
+better than a recipe at random; no evaluation is spent on a recipe twice; and after 120 evaluations a
+large part of the table has been seen by anybody. "As drawn" the nearest recipe may be one that was asked
+for before: an evaluation that shows nothing new, where a real run would have measured a recipe like it,
+so that is harsher than a real run is. All are given the same two objectives. Rows were measured in turns
+with the baseline, so their times are the baseline's over their speed-up. In both presets the built-in
+planner's forecast stands for the language model: what a live model would plan is not known here."""

@@ -96,11 +96,18 @@ class ClusterJudge:
     """
 
     def __init__(
-        self, pool: RayPool, wanted: Wanted, folder: Path, baseline: Verdict, ours: Ours, notice: Notice
+        self,
+        pool: RayPool,
+        wanted: Wanted,
+        folder: Path,
+        baseline: Verdict,
+        ours: Ours,
+        notice: Notice,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts the workers and waits until each is ready or left out.
 
-        `folder` and `baseline` are the run's.
+        `folder` and `baseline` are the run's; `check` is called while it takes.
 
         Raises:
             ClusterError: none can be used.
@@ -111,7 +118,7 @@ class ClusterJudge:
         self._aborted = False
         self._free: list[Place] = []
         refused: list[str] = []
-        for place, said in pool.open_all(wanted):
+        for place, said in pool.open_all(wanted, check):
             why = said if isinstance(said, str) else unfit(ours, said)
             if why or isinstance(said, str):
                 refused.append(f"{place.name} is left out: {why}.")
@@ -224,12 +231,19 @@ class ClusterJudge:
 
 @contextmanager
 def open_cluster(
-    workers: str, judge: Judge, model: str, reference: Reference | None, notice: Notice
+    workers: str,
+    judge: Judge,
+    model: str,
+    reference: Reference | None,
+    notice: Notice,
+    check: Callable[[], None],
 ) -> Iterator[ClusterJudge]:
     """The workers of a run whose own judge is `judge`.
 
     `model` as the run was given it: a worker opens it for itself.  `reference`
     is the run's reference point where it has begun already.
+
+    `check` is called while workers start; what it raises ends the wait.
 
     Raises:
         ClusterError: no worker can be used.
@@ -250,7 +264,7 @@ def open_cluster(
     )
     pool = RayPool(workers, judge.device)
     try:
-        with ClusterJudge(pool, wanted, judge.folder, first, ours, notice) as spread:
+        with ClusterJudge(pool, wanted, judge.folder, first, ours, notice, check) as spread:
             yield spread
     finally:
         pool.close()

@@ -6,7 +6,8 @@ import importlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -21,6 +22,13 @@ _OPEN_SECONDS: Final = 900.0
 """For a worker to be placed, import everything, load the model and draw its baseline."""
 _AGAIN_SECONDS: Final = 300.0
 """The same for a worker that was lost."""
+_LOOK: Final = 0.5
+"""Seconds between two looks at whether the user gave up."""
+Check = Callable[[], None]
+
+
+def _go_on() -> None:
+    return
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ def check(workers: str) -> None:
         )
     if find_spec("ray") is None:
         raise ClusterError(
-            "Ray is not installed here; install Pareto Studio with its extra `cluster` (pip install 'ray')."
+            "Ray is not installed here; install it with: pip install 'pareto-studio[cluster]'."
         )
 
 
@@ -103,12 +111,15 @@ class RayPool:
 
     # -- workers ---------------------------------------------------------------------------------
 
-    def open_all(self, wanted: Wanted) -> Iterator[tuple[Place, About | str]]:
-        """Start a worker at every place; each with what it says of itself, or why it did not start."""
+    def open_all(self, wanted: Wanted, check: Check = _go_on) -> Iterator[tuple[Place, About | str]]:
+        """Start a worker at every place; each with what it says of itself, or why it did not start.
+
+        `check` is called while it takes; what it raises ends the wait.
+        """
         started = [self._start(place, wanted) for place in self.places]
         asked = [place.actor.about.remote() for place in started]
         for place, about in zip(started, asked, strict=True):
-            yield place, self._answer(about, _OPEN_SECONDS)
+            yield place, self._answer(about, _OPEN_SECONDS, check)
 
     def open(self, place: Place, wanted: Wanted) -> tuple[Place, About | str]:
         """Start a worker again, where it was or else where there is room."""
@@ -139,12 +150,15 @@ class RayPool:
         )
         return found
 
-    def _answer(self, reference: Any, seconds: float | None) -> Any:
+    def _answer(self, reference: Any, seconds: float | None, check: Check = _go_on) -> Any:
         """What a worker answers; a sentence where it does not."""
+        began = time.monotonic()
         try:
-            return self._ray.get(reference, timeout=seconds)
-        except self._lost.GetTimeoutError:
-            return f"it was not ready after {seconds:.0f} s"
+            while not self._ray.wait([reference], timeout=_LOOK)[0]:
+                check()
+                if seconds is not None and time.monotonic() - began > seconds:
+                    return f"it was not ready after {seconds:.0f} s"
+            return self._ray.get(reference)
         except self._lost.RayTaskError as error:
             return " ".join(str(error.cause).split())[:300]
         except Exception as error:  # noqa: BLE001 - a cut connection shows as anything

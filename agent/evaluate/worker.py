@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import tempfile
@@ -9,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Verdict
 from agent.errors import JudgeError
+
+if TYPE_CHECKING:
+    from agent.evaluate.judge import Judge
 
 _VERSIONS: Final = (
     "pareto-studio", "torch", "diffusers", "transformers", "openvino", "onnxruntime", "tensorrt-rtx", "nncf",
@@ -37,6 +41,8 @@ class Wanted:
     gate: int
     threads: str | None
     """The run's own `OMP_NUM_THREADS`."""
+    judge: str = "agent.evaluate.worker:real_judge"
+    """`module:function` that makes the judge from this and a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,19 @@ def kind_of_machine(device: str) -> dict[str, str]:
     return found
 
 
+def real_judge(wanted: Wanted, folder: Path) -> Judge:
+    """The evaluator on this machine.
+
+    Raises:
+        AgentError, EngineError: the model, the device or the sandbox cannot be used here.
+    """
+    from agent.evaluate.judge import Judge
+    from engines.workload import Workload
+
+    workload = Workload.model_validate(wanted.workload)
+    return Judge(wanted.model, wanted.device, workload, folder, metric=wanted.metric, gate=wanted.gate)
+
+
 class Worker:
     """Judges for a run elsewhere; the run's process holds the only handle to it."""
 
@@ -83,22 +102,13 @@ class Worker:
         Raises:
             AgentError, EngineError: the model, the device or the sandbox cannot be used here.
         """
-        from agent.evaluate.judge import Judge
-        from engines.workload import Workload
-
         os.environ.pop(THREADS, None)
         if wanted.threads is not None:
             os.environ[THREADS] = wanted.threads
         self._wanted = wanted
         self._folder = tempfile.TemporaryDirectory(prefix="pareto-worker-")
-        self._judge = Judge(
-            wanted.model,
-            wanted.device,
-            Workload.model_validate(wanted.workload),
-            Path(self._folder.name),
-            metric=wanted.metric,
-            gate=wanted.gate,
-        )
+        module, _, name = wanted.judge.partition(":")
+        self._judge: Judge = getattr(importlib.import_module(module), name)(wanted, Path(self._folder.name))
         self._baseline = self._judge.baseline()
         if self._baseline.state != "passed":
             raise JudgeError(self._baseline.reason)

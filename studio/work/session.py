@@ -297,7 +297,12 @@ class Session:
         begun = self._run.state.reference
         self._job.progress(0, 0, "starting the workers")
         with open_cluster(
-            self._workers, judge, self._ready.model, begun, lambda text: told("warning", text)
+            self._workers,
+            judge,
+            self._ready.model,
+            begun,
+            lambda text: told("warning", text),
+            self._recorder.check,
         ) as spread:
             told("info", f"Candidates are judged by {', '.join(spread.names)}.")
 

@@ -125,6 +125,28 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.mark.slow
+def test_a_killed_worker_costs_its_candidate_only_and_it_is_tried_again(nodes: Nodes, tmp_path: Path) -> None:
+    """The worker is real and so is its end; what it judges is arithmetic."""
+    command = [sys.executable, "-m", "tests.agent.cluster_driver", nodes.address, str(tmp_path / "killed")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    assert (tmp_path / "killed").exists()
+    assert sorted(name for name, *_ in found["told"]) == [f"c{number:03}" for number in range(1, 8)]
+    assert {state for _, state, *_ in found["told"]} == {"passed"}
+    sent = {words.rpartition("/")[2] for words in found["said"] if "sent to" in words}
+    assert sent == {"1", "2"}
+    assert len(found["names"]) == 2  # the killed one was started again
+    lost = [words for words in found["said"] if "was lost" in words]
+    assert len(lost) == 1
+    victim = lost[0].split()[0]
+    assert sum(words.startswith(f"{victim} static: sent to") for words in found["said"]) == 2
+    baseline = {round(ratio * seconds, 6) for _, _, _, ratio, seconds in found["told"]}
+    assert len(baseline) == 1  # every machine's seconds are the run's baseline over the ratio
+    assert any("ratios hold" in notice for notice in found["notices"])
+
+
+@pytest.mark.slow
 def test_a_run_on_two_nodes_loses_a_worker_and_no_candidate(nodes: Nodes, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [

@@ -113,7 +113,8 @@ def test_a_contender_asks_for_measured_recipes_each_once_and_the_same_by_seed(
 ) -> None:
     budget = 9
     found = CONTENDERS[name](filled, 3, budget)
-    assert len(found) == len(set(found)) == budget
+    assert len(found) == budget
+    assert len(set(found)) == budget or name.endswith("as drawn")
     assert all(0 <= at < len(filled.rows) for at in found)
     assert CONTENDERS[name](filled, 3, budget) == found
     assert CONTENDERS[name](filled, 4, budget) != found or name == "hybrid"
@@ -133,7 +134,7 @@ def test_a_sampler_is_told_of_the_row_that_was_measured_and_not_of_what_it_drew(
 
     monkeypatch.setattr(optuna.study.Study, "tell", tell)
     make = partial(contenders._nsga, population=4)
-    found = contenders.optuna_sampler(make, filled, 1, 16)
+    found = contenders.optuna_sampler(make, filled, 1, 16, fresh=False)
     space = filled.context.space
     assert told == [space.point(filled.rows[at].recipe) for at in found]
 

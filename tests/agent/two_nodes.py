@@ -10,7 +10,7 @@ from typing import Any
 
 def main() -> None:
     tools: Any = importlib.import_module("ray.cluster_utils")
-    cluster = tools.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = tools.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     answers = sys.__stdout__
     assert answers is not None
