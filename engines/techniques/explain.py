@@ -227,7 +227,10 @@ def _by_model(values: Sequence[Technique], card: Card, device: str) -> Iterator[
 def _silent(subjects: Sequence[Subject], findings: Sequence[Finding]) -> Iterator[Finding]:
     """Pairs with a technique of this program that nothing keeps apart."""
     spoken = {frozenset(one.between) for one in findings}
+    refused = {one.between[0] for one in findings if len(one.between) == 1 and one.verdict == "no"}
     for one, other in itertools.combinations(subjects, 2):
+        if refused & {one.name, other.name, one.technique, other.technique}:
+            continue
         names = {one.name, other.name}, {one.technique, other.technique}
         kinds = {one.kind, other.kind}
         if "technique" not in kinds or "method" in kinds or any(frozenset(pair) in spoken for pair in names):

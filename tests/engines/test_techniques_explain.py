@@ -40,6 +40,8 @@ def test_all_twenty_four_rules_are_there_with_reason_and_source() -> None:
         ("lora + int8", "if", "merged first"),
         ("sageattention + sd15", "no", "40, 80 and 160"),
         ("deepcache + dit", "no", "use threshold-cache"),
+        ("t-gate + dit", "if", "PixArt has it"),
+        ("fused groupnorm + compile", "no", "fuse norms by themselves"),
         ("fp8 + ampere", "no", "begins with Ada"),
         ("int8 + directml", "no", "use fp16"),
         ("int8 + bf16", "no", "one precision"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ STAGED = DenoiserStructure(staged=True)
 GATED = DenoiserStructure(gated=True)
 
 
+def slow(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
 def part(model: Model, name: str, denoiser: DenoiserStructure) -> Capture:
     return Capture(model, Structure(name, model.latent(model.size), denoiser))
 
@@ -27,7 +32,7 @@ def whole(model: Model) -> tuple[Arrays, Arrays]:
     return inputs, plain.reference(inputs)
 
 
-@pytest.mark.parametrize("name", ["sdxl", "pixart-sigma", "sd3", "flux-dev"])
+@pytest.mark.parametrize("name", ["pixart-sigma", *map(slow, ("sdxl", "sd3", "flux-dev"))])
 def test_the_three_stages_with_a_fresh_feature_are_the_whole(
     name: str, family: Callable[[str], Model]
 ) -> None:
@@ -48,7 +53,7 @@ def test_the_three_stages_with_a_fresh_feature_are_the_whole(
     assert np.abs(other - wanted["prediction"]).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", ["sdxl", "pixart-sigma"])
+@pytest.mark.parametrize("name", ["pixart-sigma", slow("sdxl")])
 def test_cross_attention_that_is_given_its_own_answers_is_the_whole(
     name: str, family: Callable[[str], Model]
 ) -> None:
@@ -62,6 +67,7 @@ def test_cross_attention_that_is_given_its_own_answers_is_the_whole(
     np.testing.assert_allclose(found, wanted["prediction"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_kind_that_cannot_be_split_says_so(family: Callable[[str], Model]) -> None:
     model = family("wan")
     with pytest.raises(CaptureError, match="leave threshold-cache out"):
