@@ -77,7 +77,7 @@ class Judge:
 
         self.device, self.workload, self.folder = device, workload, folder
         self._opened = open_model(model)
-        self.model = str(self._opened.path)
+        self.model = str(self._opened.place)
         self.card = describe(self._opened)
         self._prompts = Prompts(workload.prompts)
         self._asked = self._prompts.gate(gate)
@@ -88,7 +88,7 @@ class Judge:
             workload,
             self._baseline_script(),
             self.limits,
-            [*_places(self._opened.path), *pictures.files(workload.prompts)],
+            [*_places(self._opened.place), *pictures.files(workload.prompts)],
         )
         self._metric = metric
         self._quality: quality.Quality | None = None
@@ -502,7 +502,7 @@ def _one_sentence(error: Exception) -> str:
 
 
 def _places(model: Path) -> list[Path]:
-    """The model's folder, and where the links in it lead (hub snapshots are links)."""
+    """The model's folder or file, and where the links in it lead (hub snapshots are links)."""
     linked = {path.resolve().parent for path in model.rglob("*") if path.is_symlink()}
     return [model, *sorted(linked)]
 

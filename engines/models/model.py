@@ -48,6 +48,11 @@ class Model:
         return self.layout.folder
 
     @property
+    def place(self) -> Path:
+        """What opens it again: its folder, or the one file that it is."""
+        return self.layout.parts["upscaler"].weights[0] if self.enlarges else self.path
+
+    @property
     def family(self) -> str:
         return self.layout.family
 

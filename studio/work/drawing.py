@@ -45,7 +45,7 @@ class Drawing:
             workload,
             self._candidate(BASELINE).script,
             Limits(),
-            [self.model.path, *pictures.files(workload.prompts)],
+            [self.model.place, *pictures.files(workload.prompts)],
         )
         self._stack.callback(self._bench.close)
         self._processes: dict[str, Process] = {}

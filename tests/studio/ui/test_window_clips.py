@@ -94,7 +94,7 @@ def test_the_metrics_pack_is_listed_with_size_checksum_and_licence_before_anythi
     panel.show_networks(metrics(Job(tmp_path))["networks"])
     assert set(panel.get) == {"lpips", "clip", "dino"}
     said = panel.consent(panel.networks[1])
-    for part in ("1.7", "openai/clip-vit-large-patch14", "MIT", "a2bf730a0c7debf160f7a6b50b3aaf37"):
+    for part in ("1.59", "openai/clip-vit-large-patch14", "MIT", "a2bf730a0c7debf160f7a6b50b3aaf37"):
         assert part in said
     panel.measure.setCurrentIndex(panel.measure.findData("dino"))
     assert window.desk.sitting.settings.metric == "dino"
