@@ -176,6 +176,7 @@ def exported(run: Path, name: str, layout: str, out: Path) -> tuple[dict[str, An
     return result, folder
 
 
+@pytest.mark.slow
 def test_the_diffusers_folder_loads_by_itself_and_draws_the_candidates_picture(
     run: Path, tmp_path: Path
 ) -> None:
