@@ -23,15 +23,19 @@ OPTIONS: Final = {
     "queue": ("N", "pictures that may wait for each model"),
     "threads": ("N", "of each process (default: the cores, shared out)"),
     "grace": ("SECONDS", "for answers in flight when stopping"),
+}
+"""Of the server."""
+PACKAGE: Final = {
     "device": ("DEVICE", "whose variants are tried first, or the name of one"),
     "key": ("FILE", "its maker's public key: serve no other's package"),
     "certificate": ("FILE", "of an authority: serve no package of makers whom it does not vouch for"),
 }
+"""Of everything that a package does."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """All options, without defaults."""
-    for name, (value, text) in OPTIONS.items():
+    for name, (value, text) in (OPTIONS | PACKAGE).items():
         parser.add_argument(f"--{name}", metavar=value, help=text)
     parser.add_argument(
         "--allow-native", action="store_true", help="load machine code without knowing who made it"
@@ -40,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command_line(given: argparse.Namespace) -> list[str]:
     """What was given, as the package's own program takes it."""
-    values = {name: getattr(given, name.replace("-", "_")) for name in OPTIONS}
+    values = {name: getattr(given, name.replace("-", "_")) for name in (*OPTIONS, *PACKAGE)}
     found = [f"--{name}={value}" for name, value in values.items() if value is not None]
     found += ["--allow-native"] if given.allow_native else []
     return [*found, "--json"] if given.json else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import stat
@@ -226,3 +227,49 @@ def test_what_is_no_package_gets_a_sentence(tmp_path: Path, content: bytes) -> N
 def test_the_published_schema_is_the_one_in_use() -> None:
     published = Path(__file__).resolve().parents[2] / "docs" / "package.schema.json"
     assert json.loads(published.read_text()) == schema()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a/b", "A/c"),
+        ("caf\u00e9.py", "cafe\u0301.py"),
+        ("stra\u00dfe", "STRASSE"),
+        ("a", "a/b"),
+        ("a/b", "A"),
+    ],
+)
+def test_names_that_are_one_on_some_system_are_refused(names: tuple[str, str]) -> None:
+    with pytest.raises(PackageError, match="there twice"):
+        sums.distinct(names)
+    sums.distinct(("a/b", "a/c", "ab", "a.b"))
+
+
+def test_a_zip_of_the_folder_by_another_program_is_the_same_package(made: Path, tmp_path: Path) -> None:
+    other = shutil.make_archive(str(tmp_path / "other"), "zip", made.parent, made.name)
+    assert verify(Path(other)).id == verify(made).id
+
+
+def test_a_zip_whose_sizes_come_after_its_files_is_refused(made: Path, tmp_path: Path) -> None:
+    """Programs that read it from the front and those that read it from the end may see other files."""
+
+    class Pipe(io.RawIOBase):
+        """What cannot go back to write a size."""
+
+        def __init__(self, path: Path) -> None:
+            self._file = path.open("wb")
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            return self._file.write(data)
+
+        def close(self) -> None:
+            self._file.close()
+            super().close()
+
+    with Pipe(tmp_path / "streamed.zip") as pipe, zipfile.ZipFile(pipe, "w") as archive:
+        for name in sums.walk(made):
+            archive.write(made / name, f"tiny/{name}")
+    assert "not every system can unpack" in refused(tmp_path / "streamed.zip")

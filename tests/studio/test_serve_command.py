@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from engines.package.serving.options import add_arguments
+from engines.package.sign import new_key
 from engines.package.write import pack, write
 from studio.cli.serve_arguments import OPTIONS
 from tests.engines.cascade_parts import GOOD, cascade_contents
@@ -65,6 +66,9 @@ def test_what_cannot_be_served_is_refused_in_a_sentence(package: Path, tmp_path:
     assert done.returncode == 1
     assert "LICENSE was changed" in done.stderr
     assert "Traceback" not in done.stderr
+    _, public = new_key(tmp_path / "key.pem")
+    done = studio(tmp_path, "serve", str(package), "--port", "0", "--key", str(public))
+    assert (done.returncode, "is not signed" in done.stderr) == (1, True)
 
 
 def test_the_command_knows_every_option_of_the_packages_server(package: Path, tmp_path: Path) -> None:
