@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.plan.cascade import Cascade
+from studio.plan.deferral import mistakes
 from studio.record.events import Event
 from studio.record.journal import Journal
 from studio.record.state import RunState
@@ -70,8 +71,15 @@ def keep_pair(folder: Path, target: Path, pair: Cascade) -> None:
     near = pair.guarded
     if near is None:
         near = min(pair.curve, key=lambda one: abs(one.share - 0.3)).threshold
-    nearest = sorted(pair.samples, key=lambda one: abs(one.score - near))[:ABOUT]
-    keep(folder, target, *(name for one in nearest for name in (one.light_image, one.heavy_image)))
+    shown = sorted(range(len(pair.samples)), key=lambda at: abs(pair.samples[at].score - near))[:ABOUT]
+    scores, gains, defer = (
+        [one.score for one in pair.samples],
+        [one.heavy_quality - one.light_quality for one in pair.samples],
+        [one.defer for one in pair.samples],
+    )
+    worst = mistakes(scores, gains, defer, near, PICTURES)
+    for at in {*shown, *worst[0], *worst[1]}:
+        keep(folder, target, pair.samples[at].light_image, pair.samples[at].heavy_image)
 
 
 def answers(folder: Path, target: Path, winner: str) -> dict[str, Any]:

@@ -132,9 +132,10 @@ def cascade(qtbot: QtBot, window: Window) -> None:
         assert page.message.text
         return
     said = []
-    for value in (page.slider.minimum(), page.slider.maximum()):
-        page.slider.setValue(value)
+    at = page.threshold
+    for value in (at.slider.minimum(), at.slider.maximum()):
+        at.slider.setValue(value)
         qtbot.wait(50)
-        said.append((page.share.value, page.seconds.value))
+        said.append((at.share.value, at.seconds.value))
     assert said[0] != said[1]
     shot(window, "4-cascade")
