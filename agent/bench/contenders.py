@@ -8,12 +8,14 @@ measured and not about what it drew; the points that it begins with are drawn
 evenly from the measured recipes, which are better than the joint space is.
 "As drawn" the nearest recipe may be one that was asked for before.
 
-The built-in planner stands for the language model in both presets: what a live
-model would plan is not known here.
+The built-in planner's forecast stands for the language model in both presets:
+what a live model would plan is not known here.  The built-in agent is what runs
+without a key; a part of its evaluations looks for other things than the front.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.bench.table import Row, Table
-from agent.candidate import Candidate, Proposal, Recipe
-from agent.evolution.front import Judged, measured
-from agent.evolution.numbers import quiet
-from agent.evolution.space import ParameterLike, Space, Value, key
-from agent.llm.presets import PAPER, kept
-from agent.planner.builtin import BuiltinPlanner, forecast
+from agent.candidate import Candidate, Proposal, Recipe, Step
+from agent.evolution.front import Judged, elites, front, measured
+from agent.evolution.numbers import Tuner, quiet
+from agent.evolution.space import ParameterLike, Space, Structure, Value, key
+from agent.llm.presets import HYBRID, PAPER, kept
+from agent.planner.builtin import BuiltinPlanner, expected_gain, forecast
 from agent.planner.context import Context, Planner
 from agent.planner.structures import Fits, neighbours
 
@@ -158,6 +160,49 @@ def _as_judged(world: World, row: int, asked: Sequence[int], generation: int) ->
     return Judged(Candidate(f"c{len(asked):03}", generation, proposal, ""), world.judged[row].verdict)
 
 
+class HybridPlanner:
+    """Preset *hybrid* with the forecast in the place of the language model; it too plans a whole generation.
+
+    The first generation is the built-in planner's.  Then the forecast names five
+    structures that should add most to the front, and the Gaussian process settles
+    their numbers; two more are the process's own numbers for elites' structures.
+    """
+
+    at_once: int | None = None
+
+    def propose(self, context: Context, count: int) -> list[Proposal]:
+        if context.generation <= 1:
+            return BuiltinPlanner().propose(context, count)
+        space, tried, known = context.space, context.tried(), forecast(context)
+        tuner = Tuner(
+            space, context.history, context.reference, context.tolerance, context.seed + context.generation
+        )
+        found: list[Proposal] = []
+
+        def take(pool: Sequence[Recipe], parent: tuple[str, ...] = ()) -> None:
+            able = [recipe for recipe in pool if key(recipe) not in tried]
+            if able:
+                best = tuner.choose(able)
+                tried.add(key(best))
+                found.append(Proposal(best, "", "refined" if parent else "new", parent))
+
+        structures: dict[Structure, list[Recipe]] = {}
+        for recipe in _everything(context):
+            if key(recipe) not in tried:
+                structures.setdefault(space.structure(recipe), []).append(recipe)
+        members = front(context.history)
+        worth = {
+            structure: max(expected_gain(context, known, recipe, members) for recipe in pool)
+            for structure, pool in structures.items()
+        }
+        for structure in sorted(worth, key=lambda one: (-worth[one], one))[: count - HYBRID.tuned]:
+            take(structures[structure])
+        for parent in elites(context.history, context.reference, HYBRID.keep):
+            if len(found) < count:
+                take(list(space.slice(parent.candidate.proposal.recipe)), (parent.id,))
+        return found
+
+
 class PaperPlanner:
     """Preset *paper* with the forecast in the place of the language model.
 
@@ -209,11 +254,8 @@ class PaperPlanner:
 
 
 def _everything(context: Context) -> list[Recipe]:
+    """Every measured recipe."""
     assert isinstance(context, TableContext)
-    import json
-
-    from agent.candidate import Step
-
     return [
         tuple(Step(name, values) for name, values in json.loads(text)) for text in sorted(context.measured)
     ]
@@ -282,7 +324,8 @@ def _tpe(seed: int) -> Any:
 
 
 CONTENDERS: Final[Mapping[str, Contender]] = {
-    "hybrid": partial(preset, BuiltinPlanner()),
+    "hybrid": partial(preset, HybridPlanner()),
+    "built-in agent": partial(preset, BuiltinPlanner()),
     "paper": partial(preset, PaperPlanner()),
     "NSGA-II, population 7": partial(optuna_sampler, partial(_nsga, population=7)),
     "NSGA-II, population 24": partial(optuna_sampler, partial(_nsga, population=24)),

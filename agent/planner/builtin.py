@@ -88,6 +88,36 @@ def _dead(context: Context) -> tuple[Structure, ...]:
     return tuple(found)
 
 
+def expected_gain(context: Context, world: Forecast, recipe: Recipe, members: Sequence[Judged]) -> float:
+    """Area that a recipe is expected to add to a front on the plan's own plot.
+
+    Both axes are logarithmic, loss from the tolerance on: speed counts in ratios,
+    and a point of loss counts more near the tolerance than far beyond it.  A
+    dominated recipe gets minus its distance from the front, so that any pool is
+    ordered.
+    """
+
+    def place(seconds: float, loss: float) -> tuple[float, float]:
+        return math.log(seconds), math.log1p(max(loss, 0.0) / context.tolerance)
+
+    hoped = world.expect(recipe)
+    time, loss = place(hoped.seconds, hoped.loss)
+    end, worst = place(*context.reference)
+    if time >= end or loss >= worst:
+        return -1e3
+    there = [place(one.seconds, one.loss) for one in members]
+    behind = [min(time - x, loss - y) for x, y in there if x <= time and y <= loss]
+    if behind:
+        return -max(behind)
+    right = min((x for x, y in there if x > time and y <= loss), default=end)
+    height = min((y for x, y in there if x <= time), default=worst)
+    area, left = 0.0, time
+    for x, y in sorted((x, y) for x, y in there if time < x < right):
+        area += (x - left) * max(0.0, height - loss)
+        left, height = x, min(height, y)
+    return area + (right - left) * max(0.0, height - loss)
+
+
 class BuiltinPlanner:
     """Deterministic: the same context gives the same proposals."""
 
@@ -177,34 +207,8 @@ class _Turn:
         )
         return next((found for way in (idea, *others) if (found := ways[way]()) is not None), None)
 
-    def _plot(self, seconds: float, loss: float) -> tuple[float, float]:
-        """Where a point lies on the plan's own plot: both axes logarithmic, loss from the tolerance on.
-
-        Speed counts in ratios, and a point of loss counts more near the tolerance than far beyond it.
-        """
-        return math.log(seconds), math.log1p(max(loss, 0.0) / self.context.tolerance)
-
     def _gain(self, world: Forecast, recipe: Recipe) -> float:
-        """Area of the plan's plot that a recipe is expected to add to the front.
-
-        A dominated one gets minus its distance from the front, so that any pool is ordered.
-        """
-        hoped = world.expect(recipe)
-        time, loss = self._plot(hoped.seconds, hoped.loss)
-        end, worst = self._plot(*self.context.reference)
-        if time >= end or loss >= worst:
-            return -1e3
-        there = [self._plot(one.seconds, one.loss) for one in self.front]
-        behind = [min(time - x, loss - y) for x, y in there if x <= time and y <= loss]
-        if behind:
-            return -max(behind)
-        right = min((x for x, y in there if x > time and y <= loss), default=end)
-        height = min((y for x, y in there if x <= time), default=worst)
-        area, left = 0.0, time
-        for x, y in sorted((x, y) for x, y in there if time < x < right):
-            area += (x - left) * max(0.0, height - loss)
-            left, height = x, min(height, y)
-        return area + (right - left) * max(0.0, height - loss)
+        return expected_gain(self.context, world, recipe, self.front)
 
     @cached_property
     def hope(self) -> Judged | None:
