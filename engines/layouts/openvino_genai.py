@@ -5,8 +5,8 @@ What GenAI demands (read off its sources, 2026.4, and tried):
     model_index.json                    names the pipeline class and the classes of its parts
     scheduler/scheduler_config.json     DDIM, Euler, Euler ancestral, LCM, PNDM; flow-match Euler
     tokenizer/openvino_tokenizer.xml    by openvino-tokenizers; GenAI cuts and pads what it returns itself
-    text_encoder/openvino_model.xml     `input_ids` -> embeddings first; of SDXL at one past the layers
-    unet/openvino_model.xml             `sample`, `timestep` int64 (1,), `encoder_hidden_states`, ...
+    text_encoder/openvino_model.xml     `input_ids` -> embeddings first
+    unet/openvino_model.xml             `sample`, `timestep` int64 (1,), `encoder_hidden_states`
     vae_decoder/openvino_model.xml      `latent_sample` -> (B, 3, H, W) in [-1, 1]; its config scales
 
 The files are the candidate's own engines; only names and the timestep change.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from engines.models.model import Model
     from engines.plan import Plan
 
-PIPELINES: Final = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+PIPELINE: Final = "StableDiffusionPipeline"
 SCHEDULERS: Final = {
     "ddim": "DDIMScheduler",
     "euler": "EulerDiscreteScheduler",
@@ -83,19 +83,16 @@ noise of `generate.py`."""
     def write(self, subject: Subject, folder: Path) -> None:
         model, plan = subject.model, subject.plan
         artifacts = {one.capture.component: one for one in subject.artifacts}
-        double = model.layout.pipeline == "StableDiffusionXLPipeline"
         for name in model.text_parts:
             place = folder / name
             _write_json(place / "config.json", {
                 "architectures": [model.layout.parts[name].kind],
                 "max_position_embeddings": _encoder(model, name).length,
-                "num_hidden_layers": 0,  # where GenAI looks for SDXL's states: one past the layers
             })  # fmt: skip
-            order = ["pooled" if name == "text_encoder_2" else "embeddings"]
-            _save(_renamed(artifacts[name], {}, [*order, "embeddings"] if double else order), place / XML)
+            _save(_renamed(artifacts[name], {}, ["embeddings"]), place / XML)
             _write_tokenizer(model, name, folder, subject)
-        conditions = {"embeddings": "encoder_hidden_states", "pooled": "text_embeds"}
-        _save(_denoiser(artifacts["denoiser"], conditions), folder / "unet" / XML)
+        denoiser = _denoiser(artifacts["denoiser"], {"embeddings": "encoder_hidden_states"})
+        _save(denoiser, folder / "unet" / XML)
         channels, side, _ = plan.loop.latent_shape
         _write_json(folder / "unet" / "config.json", {"in_channels": channels, "sample_size": side})
         decoder = _renamed(artifacts["decoder"], {"latent": "latent_sample"}, ["image"])
@@ -124,8 +121,8 @@ noise of `generate.py`."""
 def _refusals(plan: Plan, model: Model) -> list[str]:
     if found := list(draws_pictures(model, OpenVinoGenAI.title)):
         return found
-    if model.layout.pipeline not in PIPELINES:
-        reason = f"This version writes OpenVINO GenAI folders for {listed(PIPELINES)}, and {model.name} is a"
+    if model.layout.pipeline != PIPELINE:
+        reason = f"This version writes OpenVINO GenAI folders for a {PIPELINE}, and {model.name} is a"
         return [f"{reason} {model.layout.pipeline}; export the package as it is."]
     loop = plan.loop
     if loop.cache_interval > 1:
@@ -234,8 +231,7 @@ def _index(model: Model) -> dict[str, Any]:
     for name in model.text_parts:
         found[name] = ["transformers", model.layout.parts[name].kind]
         found[model.tokenizer_name(name)] = ["transformers", "CLIPTokenizer"]
-    zeros = model.layout.index.get("force_zeros_for_empty_prompt")
-    return found if zeros is None else found | {"force_zeros_for_empty_prompt": bool(zeros)}
+    return found
 
 
 def _recipe(subject: Subject, denoiser: Artifact) -> dict[str, Any]:
