@@ -64,6 +64,9 @@ def main() -> None:
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.to(dtype=torch.float16).save_pretrained(FOLDER, safe_serialization=True)
+    # transformers opens a model as its settings say, diffusers in fp32: half of each cannot draw.
+    encoder = FOLDER / "text_encoder/config.json"
+    encoder.write_text(json.dumps({**json.loads(encoder.read_text()), "dtype": "float32"}, indent=2) + "\n")
     tokenizer.save(FOLDER / "tokenizer")
     (FOLDER / "pareto.json").write_text(json.dumps(SETTINGS, indent=2) + "\n")
     tiny: AutoencoderTiny = new_tiny_autoencoder()

@@ -206,7 +206,7 @@ def test_the_prompt_cache_saves_what_comes_again() -> None:
 def test_the_host_loop_draws_what_diffusers_draws(baseline: Result) -> None:
     from diffusers import StableDiffusionPipeline
 
-    theirs = StableDiffusionPipeline.from_pretrained(bundled_model(), torch_dtype=torch.float32)
+    theirs = StableDiffusionPipeline.from_pretrained(bundled_model())  # as a stranger opens it
     theirs.set_progress_bar_config(disable=True)
     latents = torch.from_numpy(np.stack([latent_noise(seed, (8, 8, 8)) for seed in SEEDS]))
     found = theirs(PROMPTS, latents=latents, num_inference_steps=STEPS, guidance_scale=4.0, output_type="np")
