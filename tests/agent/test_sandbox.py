@@ -90,25 +90,38 @@ def test_a_good_script_answers_with_its_pictures_and_says_its_isolation(nursery:
         assert process.peak > 20
 
 
+BROKEN = (
+    ("def load(:", "does not parse"),
+    ("x = 1", "no function load"),
+    ("import no_such_module", "fails while it is imported"),
+    ("import sys; sys.exit(3)", "sys.exit"),
+    ("import os; os._exit(3)", "exit code 3"),
+    ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
+    (GOOD.replace("return out", "return out[:0]"), "0 pictures for 1 prompt"),
+    (GOOD.replace("return out", "return out.astype('float32')"), "uint8"),
+    (GOOD.replace("return out", "return out[..., 0]"), "shape"),
+    (GOOD.replace("return out", "return [out]"), "list"),
+    (GOOD.replace("return out", "raise ValueError('too\\nbad')"), "ValueError: too"),
+    (GOOD.replace("return out", "while True: print('x' * 100000)"), "printed more than 4 MiB"),
+    (GOOD.replace("return out", LEAK), "out of memory: more than 400 MiB"),
+    (GOOD.replace("return out", FORGERY), "protocol"),
+)
+BY_PROCESS = {"exit code 3", "SIGSEGV", "ValueError: too", "out of memory: more than 400 MiB", "protocol"}
+"""Where it matters how the process was started; the rest is said by the same code in either."""
+USUAL = "fork" if hasattr(os, "fork") else "spawn"
+
+
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("nursery", "source", "said"),
     [
-        ("def load(:", "does not parse"),
-        ("x = 1", "no function load"),
-        ("import no_such_module", "fails while it is imported"),
-        ("import sys; sys.exit(3)", "sys.exit"),
-        ("import os; os._exit(3)", "exit code 3"),
-        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
-        (GOOD.replace("return out", "return out[:0]"), "0 pictures for 1 prompt"),
-        (GOOD.replace("return out", "return out.astype('float32')"), "uint8"),
-        (GOOD.replace("return out", "return out[..., 0]"), "shape"),
-        (GOOD.replace("return out", "return [out]"), "list"),
-        (GOOD.replace("return out", "raise ValueError('too\\nbad')"), "ValueError: too"),
-        (GOOD.replace("return out", "while True: print('x' * 100000)"), "printed more than 4 MiB"),
-        (GOOD.replace("return out", LEAK), "out of memory: more than 400 MiB"),
-        (GOOD.replace("return out", FORGERY), "protocol"),
+        pytest.param(
+            method, *one, marks=[] if method == USUAL or one[1] in BY_PROCESS else [pytest.mark.slow]
+        )
+        for method in ("fork", "spawn")
+        for one in BROKEN
     ],
-)  # fmt: skip
+    indirect=["nursery"],
+)
 def test_a_script_that_breaks_its_contract_costs_only_itself(
     nursery: Nursery, source: str, said: str
 ) -> None:

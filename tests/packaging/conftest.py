@@ -2,4 +2,11 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _garbage(garbage_in_this_thread: None) -> None:
+    """The dialog's own, and uv's output is read in a thread."""

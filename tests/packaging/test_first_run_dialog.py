@@ -145,10 +145,12 @@ def test_a_plain_word_is_work_by_command_and_a_file_is_a_package(tmp_path: Path)
 
 
 def test_the_engines_get_the_library_path_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        monkeypatch.setenv(name, "/home/someone")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/pareto-studio/window/_internal")
     monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", "/usr/local/cuda/lib64")
     own_libraries_only()
 
     assert os.environ["LD_LIBRARY_PATH"] == "/usr/local/cuda/lib64"
-    assert "LD_LIBRARY_PATH_ORIG" not in os.environ
+    assert not {"LD_LIBRARY_PATH_ORIG", "PYTHONPATH", "PYTHONHOME"} & set(os.environ)
     assert worker_program("python")[1] == "-P"

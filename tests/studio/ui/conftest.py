@@ -18,6 +18,11 @@ from studio.ui.window import Window
 from tests.studio.ui.window_recording import write_run
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _garbage(garbage_in_this_thread: None) -> None:
+    """Windows', and pictures are read in a thread."""
+
+
 @pytest.fixture(scope="session")
 def recorded_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Written once; tests only read it."""
