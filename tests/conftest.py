@@ -1,21 +1,60 @@
-"""Tests that need a GPU select themselves where one is; windows that are garbage go in their own thread."""
+"""Which tests run where: those of a GPU where one is, and those that measure with the machine to themselves."""
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from engines import drivers
 
-USUAL = "not slow and not gpu"
+NO_GPU = " and not gpu"
+ALONE = {
+    "test_bench_tasks",
+    "test_cheats",
+    "test_cli",
+    "test_compare_sets",
+    "test_declared",
+    "test_export",
+    "test_export_as",
+    "test_export_cascade",
+    "test_hostile",
+    "test_judge",
+    "test_judge_clips",
+    "test_llm_run",
+    "test_llm_worker",
+    "test_loop_real",
+    "test_measure",
+    "test_plan_simulator",
+    "test_runs",
+    "test_sandbox",
+    "test_server_simulated",
+    "test_serving_simulated",
+    "test_walls",
+    "test_window_speed",
+    "test_worker",
+}
+"""Files whose tests judge, time or limit processes: beside other tests they would measure those."""
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many processes as cores: more threads would wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take the mark `gpu` out of the usual selection where an NVIDIA driver and torch's CUDA build are."""
-    if config.option.markexpr == USUAL and not drivers.torch_on("cuda"):
-        config.option.markexpr = "not slow"
+    if NO_GPU in config.option.markexpr and not drivers.torch_on("cuda"):
+        config.option.markexpr = config.option.markexpr.replace(NO_GPU, "")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what has the machine alone, before the selection by marks."""
+    for item in items:
+        if item.path.stem in ALONE:
+            item.add_marker("alone")
 
 
 @pytest.fixture(scope="module")
