@@ -1,4 +1,4 @@
-"""Which tests run where: those of a GPU where one is, and those that measure with the machine to themselves."""
+"""Which tests run where: those of a GPU where one is, those that measure with the machine to themselves."""
 
 from __future__ import annotations
 
