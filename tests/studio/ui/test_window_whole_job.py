@@ -75,7 +75,9 @@ def test_one_click_goes_through_every_step_for_real(qtbot: QtBot, window: Window
     qtbot.waitUntil(lambda: len(window.desk.run.state.candidates) > 1, timeout=LIMIT)
     assert window.step == "evolve"
     qtbot.waitUntil(lambda: len(window.desk.run.state.front) > 1, timeout=LIMIT)
+    heart.stop()  # a picture of the window takes longer than anything in it
     shot(window, "1-evolving")
+    heart.start()
     qtbot.waitUntil(lambda: not window.journey.active, timeout=LIMIT)
     heart.stop()
     qtbot.wait(500)

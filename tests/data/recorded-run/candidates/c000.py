@@ -29,7 +29,7 @@ class Baseline:
         self.steps = workload.steps or source.steps
         self.guidance = source.guidance if workload.guidance is None else workload.guidance
         self.negative_prompt = workload.negative_prompt
-        self.batch = workload.batch
+        self.batch = max(workload.batch, 4)  # as every candidate: what is asked at once is drawn at once
         self.last = None
 
     @property

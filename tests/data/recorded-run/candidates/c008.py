@@ -2,7 +2,7 @@
 
 Generation 2, from c004 (student 4 + OpenVINO + tiny decoder + prompt cache).
 
-Why: c004 reaches 16.4x at a loss of 1.5 points; from 8 verdicts the Gaussian process expects the
+Why: c004 reaches 22.3x at a loss of 0.6 points; from 8 verdicts the Gaussian process expects the
 front to gain most by student steps 1 (was 4).
 
 What is known of the quality:

@@ -2,7 +2,7 @@
 
 Generation 2, without parents.
 
-Why: Nearly lossless: 32 dB at 28.8x is expected, where c007 has 32 dB at 7.3x.
+Why: Nearly lossless: 31 dB at 42.2x is expected, where c001 has 32 dB at 8.6x.
 
 What is known of the quality:
 

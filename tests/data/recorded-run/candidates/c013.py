@@ -2,7 +2,7 @@
 
 Generation 2, without parents.
 
-Why: Int8 with OpenVINO alone, to tell what it is worth by itself: 2.5x is expected.
+Why: Int8 with OpenVINO alone, to tell what it is worth by itself: 2.7x is expected.
 
 What is known of the quality:
 

@@ -1,24 +1,21 @@
-"""student 8 + OpenVINO + prompt cache
+"""student 4 + OpenVINO
 
-Generation 3, from c005 (DPM++ 2M 12 + OpenVINO + prompt cache).
+Generation 3, from c001 (student 4).
 
-Why: c005 reaches 4.6x at a loss of 0.0 points; adds the few-step student (denoise is 95% of its
-time) and drops fewer steps, the DPM++ 2M solver.
+Why: c001 reaches 10.5x at a loss of -0.3 points; adds OpenVINO (denoise is 82% of its time).
 
 What is known of the quality:
 
 - student: Less diversity and detail; FID 24.6 to 25.0 for LCM on SDXL (T-GATE, table); hard
 captions suffer most.
-- prompt-cache: None: the same embeddings.
 - engine: Rounding only, checked for each component against eager before use.
 """
 
 from engines.pipeline import build, plan
-from engines.techniques import Engine, PromptCache, Student
+from engines.techniques import Engine, Student
 
 RECIPE = (
-    Student(steps=8),
-    PromptCache(),
+    Student(steps=4),
     Engine(backend="openvino"),
 )
 

@@ -1,19 +1,20 @@
-"""cache 2
+"""guidance to 60%
 
 Generation 4, without parents.
 
-Why: Feature cache alone, to tell what it is worth by itself: 1.4x is expected.
+Why: Guidance cutoff alone, to tell what it is worth by itself: 1.4x is expected.
 
 What is known of the quality:
 
-- feature-cache: FID about equal at intervals 2-3; larger intervals smear what changes quickly.
+- guidance-cutoff: Late steps hardly need guidance; cut too early, detail and obedience to the
+prompt are lost (practitioners see it at 40 %).
 """
 
 from engines.pipeline import build, plan
-from engines.techniques import FeatureCache
+from engines.techniques import GuidanceCutoff
 
 RECIPE = (
-    FeatureCache(interval=2),
+    GuidanceCutoff(until=0.6),
 )
 
 
