@@ -115,10 +115,13 @@ def compared_pairs(result: Mapping[str, Any]) -> list[Pair]:
     ]
 
 
-def set_words(result: Mapping[str, Any]) -> str:
-    """How far two sets are apart as sets, in one line; what is not given, and why."""
+def set_words(result: Mapping[str, Any]) -> tuple[str, str]:
+    """How far two sets are apart as sets, in one line; and what is not given, and why, for who asks."""
     parts = []
     for one in result.get("sets", ()):
         bounds = f" ({text.number(one['low'])} to {text.number(one['high'])})" if "low" in one else ""
         parts.append(f"{one['title']} {text.number(one['value'])}{bounds}")
-    return "   ".join([*parts, result.get("sets_note", "")]).strip()
+    why = str(result.get("sets_note", ""))
+    if not parts and why:
+        parts.append("As sets: not compared without the metrics pack; the Device step gets it.")
+    return "   ".join(parts), why

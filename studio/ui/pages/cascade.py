@@ -26,6 +26,8 @@ from studio.ui.theme import Theme
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Empty
 
+RESULT = "cascade.json"
+"""As the worker names it (`studio.work.cascade.files`)."""
 TARGETS = {
     "better": "Heavy beats light",
     "votes": "… and your votes",
@@ -42,6 +44,8 @@ class CascadePage(Page):
     def __init__(self, desk: Desk, theme: Theme, commands: Commands, journey: Journey) -> None:
         super().__init__(desk, theme, commands, journey)
         self.cascade: Cascade | None = None
+        self._picked = False
+        """The user has chosen a pair, which then stays; until then the front is followed."""
         self._quiet = False
         self._header()
         self._empty = Empty(
@@ -173,17 +177,32 @@ class CascadePage(Page):
             return
         self._show_cascade()
 
-    def _recall(self) -> None:
-        """Show what was trained for the chosen pair in an earlier sitting."""
-        folder, light, heavy = self.desk.run.folder, self.light.currentData(), self.heavy.currentData()
+    def _recall(self, *, any_pair: bool = False) -> None:
+        """Show what was trained for the chosen pair in an earlier sitting; else, if asked, the last pair."""
+        folder = self.desk.run.folder
         if folder is None or self.cascade is not None:
             return
-        try:
-            kept = (folder / "cascade" / f"{light}-{heavy}" / "cascade.json").read_text(encoding="utf-8")
-            self.cascade = Cascade.from_json(json.loads(kept)["cascade"])
-        except (OSError, KeyError, TypeError, ValueError):
-            return
-        self._show_cascade()
+        places = [folder / "cascade" / f"{self.light.currentData()}-{self.heavy.currentData()}" / RESULT]
+        if any_pair:
+            places += sorted(
+                folder.glob(f"cascade/*/{RESULT}"), key=lambda path: path.stat().st_mtime, reverse=True
+            )
+        for place in places:
+            try:
+                found = Cascade.from_json(json.loads(place.read_text(encoding="utf-8"))["cascade"])
+            except (OSError, KeyError, TypeError, ValueError):
+                continue
+            rows = [
+                combo.findData(name) for combo, name in ((self.light, found.light), (self.heavy, found.heavy))
+            ]
+            if min(rows) >= 0:
+                self._quiet = True
+                self.light.setCurrentIndex(rows[0])
+                self.heavy.setCurrentIndex(rows[1])
+                self._quiet = False
+                self.cascade = found
+                self._show_cascade()
+                return
 
     def _on_trained(self) -> None:
         self.train.setEnabled(True)
@@ -259,35 +278,39 @@ class CascadePage(Page):
 
     def _on_changed(self, changes: Changes) -> None:
         if changes.everything:
-            self.cascade = None
+            self.cascade, self._picked = None, False
             self._show_cascade()
         if not (changes.everything or changes.front or changes.updated):
             return
         run = self.desk.run
-        names = [name for name in run.state.front if name in run.state.candidates]
-        if "c000" in run.state.candidates and "c000" not in names and run.state.candidates["c000"].passed:
-            names.append("c000")
+        front = [name for name in run.state.front if name in run.state.candidates]
+        names = [*front, *(name for name in self.desk.candidates() if name not in front)]
+        best = names.index("c000") if "c000" in names else len(front) - 1
         if [self.light.itemData(at) for at in range(self.light.count())] != names:
             self._quiet = True
             kept = (self.light.currentData(), self.heavy.currentData())
-            for combo, before, fallback in ((self.light, kept[0], 0), (self.heavy, kept[1], len(names) - 1)):
+            stays = self._picked or self.cascade is not None
+            for combo, before, fallback in ((self.light, kept[0], 0), (self.heavy, kept[1], best)):
                 combo.clear()
                 for name in names:
-                    combo.addItem(f"{name}  {run.state.candidates[name].proposal.title}", name)
-                combo.setCurrentIndex(names.index(before) if before in names and self.cascade else fallback)
+                    mark = "●" if name in front else "○"
+                    combo.addItem(f"{mark} {name}  {run.state.candidates[name].proposal.title}", name)
+                combo.setCurrentIndex(names.index(before) if before in names and stays else fallback)
             self._quiet = False
-            self._recall()
+            self._recall(any_pair=changes.everything)
         elif changes.everything:
-            self._recall()
+            self._recall(any_pair=True)
         ready = len(names) > 1
         self._empty.setVisible(not ready)
         self._tabs.setVisible(ready)
         self.train.setEnabled(ready and self._progress.text() == "")
 
     def _on_chosen(self) -> None:
-        if self._quiet or self.cascade is None:
+        if self._quiet:
             return
-        if (self.light.currentData(), self.heavy.currentData()) != (self.cascade.light, self.cascade.heavy):
+        self._picked = True
+        chosen = (self.light.currentData(), self.heavy.currentData())
+        if self.cascade is not None and chosen != (self.cascade.light, self.cascade.heavy):
             self.cascade = None
             self._show_cascade()
-            self._recall()
+        self._recall()

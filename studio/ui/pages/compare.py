@@ -54,7 +54,7 @@ class ComparePage(Page):
         super().__init__(desk, theme, commands, journey)
         self.pairs: list[Pair] = []
         self._more: dict[tuple[str, str], list[Pair]] = {}
-        self._sets: dict[tuple[str, str], str] = {}
+        self._sets: dict[tuple[str, str], tuple[str, str]] = {}
         self._enlarged: dict[Path, Path] = {}
         self._asked: set[Path] = set()
         self._row = 0
@@ -314,8 +314,10 @@ class ComparePage(Page):
         self.playground.candidate = b
         known = self._more.get((a, b))
         self._set_pairs(gate_pairs(self.desk.run, a, b) if known is None else known)
-        self._as_sets.setText(self._sets.get((a, b), ""))
-        self._as_sets.setVisible(bool(self._sets.get((a, b))))
+        words, why = self._sets.get((a, b), ("", ""))
+        self._as_sets.setText(words)
+        self._as_sets.setToolTip(why)
+        self._as_sets.setVisible(bool(words))
         self._source.setText("gate pictures" if known is None else f"{len(known)} fresh prompts")
 
     def _on_compared(self, a: str, b: str, result: dict[str, Any]) -> None:
