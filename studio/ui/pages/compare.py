@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QPushButton,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -210,7 +211,9 @@ class ComparePage(Page):
         numbers.addWidget(self._source)
         numbers.addWidget(self._ask)
         column.addLayout(numbers)
-        self._as_sets = label("", "small", wrap=True)
+        # One line, not wrapped: a height that depends on the width would keep the pictures from shrinking.
+        self._as_sets = label("", "small")
+        self._as_sets.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._as_sets.hide()
         column.addWidget(self._as_sets)
         self.strip = Sheet(self.desk.pictures, self.theme, "Prompts, worst first", size=64)
