@@ -13,7 +13,7 @@ from pathlib import Path
 from studio.cli import metrics_arguments, serve_arguments
 from studio.cli.cascade_arguments import add_cascade
 from studio.cli.package_arguments import add_package
-from studio.record.layouts import LAYOUTS
+from studio.layouts import LAYOUTS
 
 MODEL = "a model folder, a .safetensors file, a hub id, or tiny-scenes"
 RUN = "a run's name, the beginning of it, its folder, or `last`"

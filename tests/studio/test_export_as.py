@@ -18,9 +18,9 @@ from engines.layouts.triton import component_config, pipeline_config
 from engines.layouts.triton_server import installed
 from engines.package import sums
 from engines.package.runner import read_picture
+from studio import layouts
 from studio.cli import parser
 from studio.errors import ExportError
-from studio.record import layouts
 from studio.work.export_as import export_as, export_candidate_as
 from studio.work.exportable import exportable
 from studio.work.job import Job

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.record.layouts import LAYOUTS
+from studio.layouts import LAYOUTS
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
