@@ -12,14 +12,8 @@ from engines import drivers
 
 NO_GPU = " and not gpu"
 ALONE = {
-    "test_bench_tasks",
     "test_cheats",
-    "test_cli",
     "test_compare_sets",
-    "test_declared",
-    "test_export",
-    "test_export_as",
-    "test_export_cascade",
     "test_hostile",
     "test_judge",
     "test_judge_clips",

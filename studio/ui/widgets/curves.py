@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.plan.deferral import Operation
@@ -32,10 +32,14 @@ class DeferralCurves(QWidget):
         self._at = 0
         self._budget: float | None = None
         self._show_quality: Callable[[float], str] = text.number
+        self._still: QPixmap | None = None
+        """All that stays where the threshold moves: drawing it each time would cost most of a frame."""
+        self._lines: tuple[tuple[QColor, QPolygonF], ...] = ()
+        """Both curves' points, one for each operation, as they are drawn."""
         self.setMinimumSize(320, 200)
         self.setAccessibleName("Quality and latency over the share that is deferred")
         self.setCursor(Qt.CursorShape.SplitHCursor)
-        theme.changed.connect(self.update)
+        theme.changed.connect(self._redraw)
 
     def sizeHint(self) -> QSize:
         return QSize(560, 260)
@@ -43,7 +47,7 @@ class DeferralCurves(QWidget):
     def show_curve(self, curve: Sequence[Operation], show_quality: Callable[[float], str]) -> None:
         self._curve, self._show_quality = curve, show_quality
         self._at = min(self._at, max(0, len(curve) - 1))
-        self.update()
+        self._redraw()
 
     def set_at(self, at: int) -> None:
         self._at = at
@@ -52,6 +56,10 @@ class DeferralCurves(QWidget):
     def set_budget(self, seconds: float | None) -> None:
         """A line at the most seconds per image that are allowed."""
         self._budget = seconds
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self._still = None
         self.update()
 
     def _areas(self) -> tuple[QRectF, QRectF]:
@@ -62,7 +70,26 @@ class DeferralCurves(QWidget):
         return QRectF(left, 20, width, height), QRectF(left, 20 + height + GAP, width, height)
 
     def paintEvent(self, _: QPaintEvent) -> None:
+        ratio = self.devicePixelRatioF()
+        if self._still is None or self._still.size() != self.size() * ratio:
+            self._still = QPixmap(self.size() * ratio)
+            self._still.setDevicePixelRatio(ratio)
+            self._still.fill(Qt.GlobalColor.transparent)
+            self._draw_still(self._still)
         painter = QPainter(self)
+        painter.drawPixmap(0, 0, self._still)
+        if self._curve:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(QPen(self._theme.colour("surface"), 1.5))
+            for colour, points in self._lines:
+                painter.setBrush(colour)
+                painter.drawEllipse(points.at(self._at), 5, 5)
+            self._draw_handle(painter, *self._areas())
+        painter.end()
+
+    def _draw_still(self, pixmap: QPixmap) -> None:
+        """The frame, both curves and their axes."""
+        painter = QPainter(pixmap)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(self._theme.colour("line"), 1))
         painter.setBrush(self._theme.colour("surface"))
@@ -77,14 +104,14 @@ class DeferralCurves(QWidget):
             )
             painter.end()
             return
-        series = self._theme.tokens.series
+        first, second = (QColor(name) for name in self._theme.tokens.series[:2])
         qualities = [(one.quality.low, one.quality.value, one.quality.high) for one in self._curve]
         seconds = [(one.seconds.low, one.seconds.value, one.seconds.high) for one in self._curve]
         controls = [one.control for one in self._curve]
-        self._draw(painter, upper, qualities, QColor(series[0]), "Quality", self._show_quality, controls)
-        self._draw(painter, lower, seconds, QColor(series[1]), "Latency", text.seconds, budget=self._budget)
+        worth = self._draw(painter, upper, qualities, first, "Quality", self._show_quality, controls)
+        time = self._draw(painter, lower, seconds, second, "Latency", text.seconds, budget=self._budget)
+        self._lines = ((first, worth), (second, time))
         self._draw_axis(painter, lower)
-        self._draw_handle(painter, upper, lower)
         painter.end()
 
     def _draw(
@@ -97,7 +124,8 @@ class DeferralCurves(QWidget):
         show: Callable[[float], str],
         control: list[float] | None = None,
         budget: float | None = None,
-    ) -> None:
+    ) -> QPolygonF:
+        """Draw one curve with its interval; its points."""
         low = min(one[0] for one in values)
         high = max(one[2] for one in values)
         if budget is not None:
@@ -137,7 +165,8 @@ class DeferralCurves(QWidget):
             painter.setPen(QPen(self._theme.colour("muted"), 1, Qt.PenStyle.DashLine))
             painter.drawPolyline(QPolygonF([place(at, value) for at, value in enumerate(control)]))
         painter.setPen(QPen(colour, 2))
-        painter.drawPolyline(QPolygonF([place(at, one[1]) for at, one in enumerate(values)]))
+        points = QPolygonF([place(at, one[1]) for at, one in enumerate(values)])
+        painter.drawPolyline(points)
         if budget is not None:
             y = place(0, budget).y()
             painter.setPen(QPen(self._theme.colour("bad"), 1, Qt.PenStyle.DashLine))
@@ -149,10 +178,7 @@ class DeferralCurves(QWidget):
             area.adjusted(8, -12, 0, 0), Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, head
         )
         painter.setFont(self._theme.font(SMALL))
-        painter.setPen(QPen(self._theme.colour("surface"), 1.5))
-        painter.setBrush(colour)
-        painter.drawEllipse(place(self._at, values[self._at][1]), 5, 5)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
+        return points
 
     def _draw_axis(self, painter: QPainter, area: QRectF) -> None:
         painter.setPen(self._theme.colour("muted"))
