@@ -150,6 +150,8 @@ def examine(folder: Path) -> Layout:
             raise ModelError(
                 f"The model is not whole: {folder / name} is missing; copy or download it again."
             )
+        for path in sorted((folder / name).glob("*.json")):
+            read_json_file(path)  # a cut copy is found here and not in the middle of a run
     return found
 
 

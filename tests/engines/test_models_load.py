@@ -104,6 +104,11 @@ def _cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
+def _cut_words(folder: Path) -> None:
+    path = max((folder / "tokenizer").glob("*.json"), key=lambda one: one.stat().st_size)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def _noise(folder: Path) -> None:
     (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(
         b"\x08" + b"\x00" * 7 + b"not json" * 4
@@ -147,6 +152,7 @@ def _inpainting(folder: Path) -> None:
         (_half_sharded, ModelError, "00002-of-00002.safetensors is missing"),
         (_pickled, UnsafeWeights, "pickle checkpoint"),
         (_cut, ModelError, "1000 bytes are missing"),
+        (_cut_words, ModelError, "cannot be read as JSON"),
         (_noise, ModelError, "header"),
         (_short, ModelError, "not a whole safetensors file"),
         (_of_class("unet", "Kandinsky3UNet"), ModelError, "The part unet of"),
