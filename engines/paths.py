@@ -135,17 +135,28 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Fill the yielded folder; it becomes `path` when the block ends well and vanishes otherwise."""
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Fill the yielded folder; it becomes `path` when the block ends well and vanishes otherwise.
+
+    What is there already stays, for its name says what is in it and somebody may be reading it; to
+    `replace` it, it is put aside whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".new-"))
+    aside = folder.with_name(folder.name.replace(".new-", ".old-"))
     try:
         yield folder
-        if path.exists():
-            shutil.rmtree(path)
-        folder.rename(path)
+        if replace:
+            with suppress(FileNotFoundError):
+                path.rename(aside)
+        try:
+            folder.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def link(source: Path, target: Path) -> None:

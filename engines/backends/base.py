@@ -341,7 +341,7 @@ class Backend(ABC):
             "verified_on": "",
             "stand_in": "",
         }
-        with new_folder(folder) as fresh:
+        with new_folder(folder, replace=True) as fresh:
             try:
                 built = self._build(capture, options, fresh)
                 facts |= {"files": list(built.files), **built.facts}
