@@ -71,7 +71,8 @@ def test_one_click_goes_through_every_step_for_real(qtbot: QtBot, window: Window
     began = time.monotonic()
     shot(window, "0-model")
     qtbot.mouseClick(hero(window), Qt.MouseButton.LeftButton)
-    heart.start()
+    qtbot.waitUntil(lambda: window.desk.run.phase == "running", timeout=LIMIT)
+    heart.start()  # the step itself is built before its run goes
     qtbot.waitUntil(lambda: len(window.desk.run.state.candidates) > 1, timeout=LIMIT)
     assert window.step == "evolve"
     qtbot.waitUntil(lambda: len(window.desk.run.state.front) > 1, timeout=LIMIT)
