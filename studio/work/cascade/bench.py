@@ -16,6 +16,7 @@ from engines.package.runner import read_picture, write_picture
 from studio.errors import CascadeError
 from studio.plan.reuse import Kind
 from studio.record.state import CandidateState, RunState
+from studio.work.cascade.files import kept_seconds
 
 if TYPE_CHECKING:
     from engines.hostloop.loop import Loop
@@ -72,7 +73,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         facts = [asdict(self.light.plan), asdict(self.heavy.plan), self.through, self.model.hash]
         self._facts = json.dumps(facts, sort_keys=True, default=str)
-        self._seconds = self._kept()
+        self._seconds = kept_seconds(self.folder / _LINES)
 
     def _pipeline(self, state: RunState, candidate: CandidateState) -> Pipeline:
         from engines.errors import EngineError
@@ -157,20 +158,6 @@ class Bench:
             self.keep(way.key, prompt, seed, picture, seconds)
 
     # -- what is kept -----------------------------------------------------------------------------
-
-    def _kept(self) -> dict[str, float]:
-        try:
-            lines = (self.folder / _LINES).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return {}
-        found = {}
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                found[str(entry["key"])] = float(entry["seconds"])
-            except (ValueError, KeyError, TypeError):  # the last line of a killed process
-                continue
-        return found
 
     def path(self, key: str, prompt: str, seed: int) -> Path:
         import hashlib

@@ -21,6 +21,7 @@ from engines.package.runner import read_picture, write_picture
 from studio.errors import CascadeError, RunError
 from studio.record.events import RunStarted
 from studio.record.state import CandidateState, RunState
+from studio.work.cascade.files import kept_seconds
 from studio.work.drawing import Drawing
 
 Pixels = NDArray[np.uint8]
@@ -59,21 +60,7 @@ class _Shelf:
         self.folder.mkdir(parents=True, exist_ok=True)
         facts = [started.model.hash, started.target, started.workload, hashlib.sha256(text).hexdigest()]
         self._facts = json.dumps(facts, sort_keys=True)
-        self._seconds = self._read_times()
-
-    def _read_times(self) -> dict[str, float]:
-        try:
-            lines = (self.folder / _TIMES).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return {}
-        found = {}
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                found[str(entry["key"])] = float(entry["seconds"])
-            except (ValueError, KeyError, TypeError):  # the last line of a killed process
-                continue
-        return found
+        self._seconds = kept_seconds(self.folder / _TIMES)
 
     def path(self, prompt: str, seed: int) -> Path:
         key = hashlib.sha256(f"{self._facts}\n{seed}\n{prompt}".encode()).hexdigest()[:24]
