@@ -1,4 +1,4 @@
-"""The frame: rail, top bar, step, log drawer, status strip; pages are built when first opened."""
+"""The frame: rail, top bar, step, log drawer, status strip; pages are built when first opened, or idle."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ PAGES: Final = {
     "export": "studio.ui.pages.export:ExportPage",
 }
 """The rail: step to page.  Named, not imported: a page costs nothing until it is opened."""
+BETWEEN_PAGES: Final = 60
+"""Milliseconds between two pages that are built ahead of their first use."""
 SCALES: Final = (0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 
 
@@ -170,7 +172,11 @@ class Window(QMainWindow):
         """After the window is on the screen: start the worker, open what was open last."""
         self.worker.start()
         # pyqtgraph takes most of a second to import; beside the event loop nobody waits for it.
-        threading.Thread(target=_import_pages, name="import pages", daemon=True).start()
+        importing = threading.Thread(target=_import_pages, name="import pages", daemon=True)
+        importing.start()
+        builder = QTimer(self, interval=BETWEEN_PAGES)
+        builder.timeout.connect(lambda: self._build_ahead(importing, builder))
+        builder.start()
         last = self.sitting.settings.last_run
         if last and (Path(last) / NAME).is_file():
             candidate = self.sitting.text("candidate")
@@ -209,6 +215,14 @@ class Window(QMainWindow):
             self._places[step] = place
             self.stack.addWidget(place)
         return self.pages[step]
+
+    def _build_ahead(self, importing: threading.Thread, builder: QTimer) -> None:
+        """One page a turn, so that a click on a step, or a run's first event, waits for none to be built."""
+        missing = [step for step in PAGES if step not in self.pages]
+        if not missing:
+            builder.stop()
+        elif not importing.is_alive() and self.desk.run.phase != "running":
+            self.page(missing[0])
 
     def _open_model(self, source: str) -> None:
         self.go("model")

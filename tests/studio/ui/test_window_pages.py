@@ -619,6 +619,18 @@ def test_step_selection_and_theme_are_found_again(
     again.close()
 
 
+def test_steps_are_built_ahead_one_by_one_but_never_during_a_run(
+    qtbot: QtBot, window: Window, recorded_run: Path
+) -> None:
+    window.worker.events.emit(Journal.read(recorded_run)[:40])
+    assert window.desk.run.phase == "running"
+    window.begin()
+    qtbot.wait(500)
+    assert len(window.pages) < len(STEPS)
+    window.desk.run.live = False
+    qtbot.waitUntil(lambda: set(window.pages) == set(STEPS), timeout=20_000)
+
+
 def test_the_menus_of_the_top_bar_offer_models_devices_and_runs(
     qtbot: QtBot, window: Window, recorded_run: Path
 ) -> None:
