@@ -83,9 +83,9 @@ class Timing:
 
 
 def planner_timings(tables: Tables, latency: float, rate: float) -> list[Timing]:
-    """Every number of workers with each number of kinds; least cost, which may need a solver, with two."""
+    """Every number of workers with each number of kinds; least cost, which may need a solver, with several."""
     cases: list[tuple[int, Goal]] = [(kinds, "loss") for kinds in KINDS]
-    cases.append((2, "cost"))
+    cases += [(kinds, "cost") for kinds in KINDS[1:]]
     return [
         planning_seconds(tables, latency, rate, size, kinds, goal) for kinds, goal in cases for size in SIZES
     ]

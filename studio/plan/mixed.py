@@ -10,6 +10,7 @@ plan is shown to be the best (`Plan.exact`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,24 +38,133 @@ class _Cut:
 
 def many_kinds(situation: Situation) -> Plan | None:
     """The best plan for two or more kinds of device, or `None`."""
-    fewest = situation.goal in ("workers", "cost")
-    found: list[tuple[tuple[float, ...], Plan]] = []
-    for cut in _cuts(situation):
-        one = _cheapest(situation, cut) if fewest else _strongest(situation, cut)
-        if one is None:
-            continue
-        workers = float(one.light_workers + one.heavy_workers)
-        key: tuple[float, ...]
-        if situation.goal == "threshold":
-            key = (-one.share, one.heavy_latency)
-        elif situation.goal == "loss":
-            key = (one.loss, one.heavy_latency)
-        else:
-            key = (one.cost if situation.goal == "cost" else workers, one.loss, one.heavy_latency)
-        found.append((key, one))
-    if not found:
+    if situation.goal in ("workers", "cost"):
+        return _least(situation)
+    found = [one for cut in _cuts(situation) if (one := _strongest(situation, cut)) is not None]
+    if situation.goal == "threshold":
+        return _first(found, lambda one: (-one.share, one.heavy_latency))
+    return _first(found, lambda one: (one.loss, one.heavy_latency))
+
+
+def _least(situation: Situation) -> Plan | None:
+    """Fewest workers or least cost.
+
+    A cut is solved only where what it must cost at least is below the best so
+    far; of cuts that must cost as much, the one with the quickest light stage
+    comes first.
+    """
+    allowed = np.flatnonzero(situation.allowed)
+    if allowed.size == 0:
         return None
-    return min(found, key=lambda pair: tuple(round(value, 9) for value in pair[0]))[1]
+    price = _prices(situation)
+
+    def spent(one: Plan) -> float:
+        return one.cost if situation.goal == "cost" else float(one.light_workers + one.heavy_workers)
+
+    k = int(allowed[0])
+    found: list[Plan] = []
+    least = np.inf
+    everything = _everything(situation)
+    bounds = [(_at_least(situation, cut, k, price), cut) for cut in _cuts(situation)]
+    for bound, cut in sorted(bounds, key=lambda pair: pair[0]):
+        if np.isinf(bound) or bound >= least - _EPS * max(1.0, bound):
+            break
+        if everything is not None:
+            one = _cheapest_of(situation, cut, k, price, everything)
+        else:
+            one = _cheapest(situation, cut, k, price)
+        if one is not None:
+            found.append(one)
+            least = min(least, spent(one))
+    return _first(found, lambda one: (spent(one), one.loss, one.heavy_latency))
+
+
+def _first(found: list[Plan], key: Callable[[Plan], tuple[float, ...]]) -> Plan | None:
+    return min(found, key=lambda one: tuple(round(value, 9) for value in key(one)), default=None)
+
+
+def _prices(situation: Situation) -> Floats:
+    """What one worker of each kind counts for, (g,)."""
+    return np.array([device.cost if situation.goal == "cost" else 1.0 for device in situation.devices])
+
+
+def _kept(situation: Situation) -> tuple[Floats, Floats]:
+    """(2, g) each: light's and heavy's workers that hold the model already, and the share that others serve."""
+    kept, shares = np.zeros((2, len(situation.devices))), np.zeros((2, len(situation.devices)))
+    for heavy in (False, True):
+        for at, device in enumerate(situation.devices):
+            now = device.workers if situation.now is None else situation.now[at][heavy]
+            kept[int(heavy), at] = min(now, device.workers)
+            shares[int(heavy), at] = gain((device.heavy if heavy else device.light).load_seconds, situation)
+    return kept, shares
+
+
+def _at_least(situation: Situation, cut: _Cut, k: int, price: Floats) -> float:
+    """What no division can cost less than: fractions of workers, each model as if it had all of them."""
+    sizes = np.array([device.workers for device in situation.devices], dtype=np.float64)
+    kept, shares = _kept(situation)
+    unit = _unit(price)
+    total = 0.0
+    for rates, needed, own, share in zip(
+        (cut.light, cut.heavy),
+        (situation.needed, float(situation.needed_heavy[k])),
+        kept,
+        shares,
+        strict=True,
+    ):
+        speed = np.concatenate([rates, rates * share])
+        count = np.concatenate([own, sizes - own])
+        part = 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            order = np.argsort(np.where(speed > 0, np.tile(price, 2) / speed, np.inf), kind="stable")
+        for at in order:
+            if needed <= 0 or speed[at] <= 0:
+                break
+            taken = min(float(count[at]), needed / float(speed[at]))
+            needed -= taken * float(speed[at])
+            part += taken * float(np.tile(price, 2)[at])
+        if needed > _EPS:
+            return float("inf")
+        total += np.ceil(part / unit - _EPS) * unit if unit else part
+    return float(total)
+
+
+def _unit(price: Floats) -> float:
+    """What every cost is a whole number of, or 0 where the prices have nothing in common."""
+    whole = np.rint(price * 1000)
+    if np.abs(whole - price * 1000).max() > _EPS:
+        return 0.0
+    return float(np.gcd.reduce(whole.astype(np.int64))) / 1000
+
+
+def _everything(situation: Situation) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Every number of light and of heavy workers, (n, g) each; `None` where there are too many."""
+    sizes = [device.workers for device in situation.devices]
+    if np.prod([(size + 1.0) * (size + 2.0) / 2 for size in sizes]) > _ALL:
+        return None
+    each = [[(a, b) for a in range(size + 1) for b in range(size + 1 - a)] for size in sizes]
+    grid = np.stack(np.meshgrid(*[np.arange(len(one)) for one in each], indexing="ij"), axis=-1)
+    picked = grid.reshape(-1, len(each))
+    both = np.stack([np.array(one)[picked[:, at]] for at, one in enumerate(each)], axis=1)
+    return both[:, :, 0], both[:, :, 1]
+
+
+def _cheapest_of(
+    situation: Situation,
+    cut: _Cut,
+    k: int,
+    price: Floats,
+    everything: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> Plan | None:
+    """As `_cheapest`, by trying every division of a small fleet."""
+    first, second = everything
+    enough = _capacity(situation, first, cut.light, heavy=False) >= situation.needed * (1 - _EPS)
+    needed = float(situation.needed_heavy[k])
+    enough &= _capacity(situation, second, cut.heavy, heavy=True) >= needed * (1 - _EPS)
+    best = first_best(enough, (first + second) @ price, second.sum(axis=1).astype(float))
+    if best is None:
+        return None
+    return finished(situation, k, _allocations(situation, cut, first[best], second[best]), exact=True)
 
 
 def _cuts(situation: Situation) -> list[_Cut]:
@@ -172,32 +282,22 @@ def _capacity(situation: Situation, counts: NDArray[np.int64], rates: Floats, *,
     return np.asarray(serving @ rates, dtype=np.float64)
 
 
-def _cheapest(situation: Situation, cut: _Cut) -> Plan | None:
-    """Fewest workers or least cost for the smallest share that is allowed: two covering rows, by HiGHS.
+def _cheapest(situation: Situation, cut: _Cut, k: int, price: Floats) -> Plan | None:
+    """Fewest workers or least cost for the share of threshold `k`: two covering rows, by HiGHS.
 
     Each count is split into workers that hold the model already and those
     that must load it, which serve only a part of the horizon.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    allowed = np.flatnonzero(situation.allowed)
-    if allowed.size == 0:
-        return None
-    k = int(allowed[0])
     groups = len(situation.devices)
     sizes = np.array([device.workers for device in situation.devices], dtype=np.float64)
-    price = np.array([device.cost if situation.goal == "cost" else 1.0 for device in situation.devices])
-    kept, shares = [], []
-    for heavy in (False, True):
-        for at, device in enumerate(situation.devices):
-            now = sizes[at] if situation.now is None else float(situation.now[at][heavy])
-            kept.append(min(now, sizes[at]))
-            shares.append(gain((device.heavy if heavy else device.light).load_seconds, situation))
+    kept, shares = _kept(situation)
     # x = [light kept (g), heavy kept (g), light loaded (g), heavy loaded (g)]
     rates = np.concatenate([cut.light, cut.heavy])
-    upper = np.concatenate([kept, np.tile(sizes, 2)])
+    upper = np.concatenate([kept.ravel(), np.tile(sizes, 2)])
     rows = np.zeros((2 + groups, 4 * groups))
-    speed = np.concatenate([rates, rates * np.array(shares)])
+    speed = np.concatenate([rates, rates * shares.ravel()])
     for at in range(groups):
         for block in range(4):
             rows[2 + at, block * groups + at] = 1

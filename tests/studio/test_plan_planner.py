@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from studio.errors import NoPlan, PlanError
+from studio.plan import mixed
 from studio.plan.planner import feasible, plan
 from studio.plan.profile import Device, Profile, per_image
 from studio.plan.quality import Choices
@@ -254,6 +255,29 @@ def test_mixed_devices_are_planned_as_well_as_by_trying_everything(goal: Goal) -
         assert mine == pytest.approx(best, abs=1e-6)
         solved += 1
     assert solved >= 5
+
+
+def test_the_cheapest_mixed_fleet_is_the_same_whether_tried_whole_or_solved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = np.random.default_rng(11)
+    compared = 0
+    for _ in range(60):
+        goal: Goal = "cost" if draw.random() < 0.5 else "workers"
+        case = mixed_situation(draw, goal, kinds=2, most=12)
+        whole = feasible(case)
+        with monkeypatch.context() as patched:
+            patched.setattr(mixed, "_ALL", 0)
+            solved = feasible(case)
+        assert (whole is None) == (solved is None)
+        if whole is not None and solved is not None:
+            compared += 1
+            assert whole.cost == pytest.approx(solved.cost) or goal == "workers"
+            if goal == "workers":
+                assert (
+                    whole.light_workers + whole.heavy_workers == solved.light_workers + solved.heavy_workers
+                )
+    assert compared > 15
 
 
 def test_a_large_mixed_fleet_reaches_what_the_relaxation_allows() -> None:
