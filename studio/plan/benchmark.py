@@ -83,7 +83,7 @@ class Timing:
 
 
 def planner_timings(tables: Tables, latency: float, rate: float) -> list[Timing]:
-    """Every number of workers with each number of kinds; least cost, which may need a solver, with several."""
+    """Every number of workers with each number of kinds; least cost with several."""
     cases: list[tuple[int, Goal]] = [(kinds, "loss") for kinds in KINDS]
     cases += [(kinds, "cost") for kinds in KINDS[1:]]
     return [

@@ -89,7 +89,7 @@ def _prices(situation: Situation) -> Floats:
 
 
 def _kept(situation: Situation) -> tuple[Floats, Floats]:
-    """(2, g) each: light's and heavy's workers that hold the model already, and the share that others serve."""
+    """(2, g) each, light and heavy: workers that hold the model already; the share that others serve."""
     kept, shares = np.zeros((2, len(situation.devices))), np.zeros((2, len(situation.devices)))
     for heavy in (False, True):
         for at, device in enumerate(situation.devices):
