@@ -105,13 +105,8 @@ def _at_least(situation: Situation, cut: _Cut, k: int, price: Floats) -> float:
     kept, shares = _kept(situation)
     unit = _unit(price)
     total = 0.0
-    for rates, needed, own, share in zip(
-        (cut.light, cut.heavy),
-        (situation.needed, float(situation.needed_heavy[k])),
-        kept,
-        shares,
-        strict=True,
-    ):
+    rows = ((cut.light, situation.needed), (cut.heavy, float(situation.needed_heavy[k])))
+    for (rates, needed), own, share in zip(rows, kept, shares, strict=True):
         speed = np.concatenate([rates, rates * share])
         count = np.concatenate([own, sizes - own])
         part = 0.0

@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
-    QListWidget,
     QListWidgetItem,
     QProgressBar,
     QPushButton,
@@ -32,6 +31,7 @@ from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import Canvas
 from studio.ui.widgets.labels import Chips, label
 from studio.ui.widgets.message import Empty
+from studio.ui.widgets.wrapped_list import WrappedList
 
 _PACKAGE = (
     "Engine files per component, tokenizer and scheduler settings, run.py, licence and provenance, evidence, "
@@ -122,11 +122,8 @@ class ExportPage(Page):
         self._contents = label("", "muted", wrap=True)
         column.addWidget(self._contents)
         column.addWidget(label("Checks", "section"))
-        self.checks = QListWidget()
+        self.checks = WrappedList()
         self.checks.setAccessibleName("Checks of the package")
-        self.checks.setWordWrap(True)
-        self.checks.setSpacing(2)
-        self.checks.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         column.addWidget(self.checks, 1)
         self._bar = QProgressBar()
         self._bar.setAccessibleName("Progress of the export")

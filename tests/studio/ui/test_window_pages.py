@@ -622,9 +622,9 @@ def test_step_selection_and_theme_are_found_again(
 def test_steps_are_built_ahead_one_by_one_but_never_during_a_run(
     qtbot: QtBot, window: Window, recorded_run: Path
 ) -> None:
+    window.begin()
     window.worker.events.emit(Journal.read(recorded_run)[:40])
     assert window.desk.run.phase == "running"
-    window.begin()
     qtbot.wait(500)
     assert len(window.pages) < len(STEPS)
     window.desk.run.live = False
