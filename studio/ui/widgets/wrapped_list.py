@@ -19,7 +19,7 @@ class _Rows(QStyledItemDelegate):
         assert isinstance(rows, WrappedList)
         width = max(40, rows.viewport().width() - _BESIDE)
         words = str(index.data(Qt.ItemDataRole.DisplayRole) or "")
-        needed = rows.fontMetrics().boundingRect(
+        needed = option.fontMetrics.boundingRect(
             QRect(0, 0, width, 1 << 16), int(Qt.TextFlag.TextWordWrap), words
         )
         return QSize(width, needed.height() + _ABOVE)

@@ -14,8 +14,7 @@ SENTENCES = (
     "✓  Its script does what its recipe says, and nothing more.",
     "✓  Certified: adherence loss under 2 points; PSNR of 30 dB or more.",
     "✓  Short.",
-    "✓  Verified on a machine with a long name with openvino 2026.4.1, in a fresh environment: its picture and "
-    "the Studio's own are equal.",
+    "✓  Verified on a machine with openvino 2026.4.1, in a fresh environment: the pictures are equal.",
 )
 
 
