@@ -102,6 +102,13 @@ def loss(value: float, metric: Metric | None) -> str:
     return f"{body}{THIN}{unit}" if unit else body
 
 
+def difference(metric: str, value: float) -> str:
+    """How far apart two qualities are, without a sign: `1.52 points` for shares."""
+    if metric == "adherence":
+        return f"{number(abs(value) * 100)} points"
+    return number(abs(value))
+
+
 def metric(name: str, value: float) -> str:
     """A picture metric by its name with its unit."""
     if name == "psnr":

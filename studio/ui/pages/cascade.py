@@ -23,6 +23,7 @@ from studio.ui.pages.cascade_threshold import CascadeThreshold
 from studio.ui.pages.cascade_votes import CascadeVotes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
+from studio.ui.widgets.choice import Choice
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Empty
 
@@ -81,7 +82,7 @@ class CascadePage(Page):
     # -- building -------------------------------------------------------------------------------
 
     def _header(self) -> None:
-        self.light, self.heavy = QComboBox(), QComboBox()
+        self.light, self.heavy = Choice(), Choice()
         for combo, name in ((self.light, "Light"), (self.heavy, "Heavy")):
             combo.setAccessibleName(f"{name} candidate")
             combo.setMinimumWidth(170)

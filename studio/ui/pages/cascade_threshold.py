@@ -217,7 +217,7 @@ class CascadeThreshold(QWidget):
         self.quality.show_value(
             self._quality(one.quality.value),
             f"{self._quality(one.quality.low)} – {self._quality(one.quality.high)}; "
-            f"{'+' if gain >= 0 else '−'}{self._quality(abs(gain))} against chance",
+            f"{'+' if gain >= 0 else '−'}{text.difference(found.metric, gain)} against chance",
         )
         self.slider.setAccessibleDescription(
             f"threshold {text.number(one.threshold)}, {text.percent(one.share)} deferred, "

@@ -30,6 +30,7 @@ from studio.ui.pages.page import Page
 from studio.ui.pages.playground import Playground
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import MODES, TITLES, Canvas, Mode
+from studio.ui.widgets.choice import Choice
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.player import Player
@@ -116,7 +117,7 @@ class ComparePage(Page):
     # -- building -------------------------------------------------------------------------------
 
     def _header(self) -> None:
-        self.a, self.b = QComboBox(), QComboBox()
+        self.a, self.b = Choice(), Choice()
         for combo, name in ((self.a, "A"), (self.b, "B")):
             combo.setAccessibleName(f"Candidate {name}")
             combo.setMinimumWidth(170)

@@ -29,6 +29,7 @@ from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import Canvas
+from studio.ui.widgets.choice import Choice
 from studio.ui.widgets.labels import Chips, label
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.wrapped_list import WrappedList
@@ -80,7 +81,7 @@ class ExportPage(Page):
     # -- building -------------------------------------------------------------------------------
 
     def _header(self) -> None:
-        self.candidate = QComboBox()
+        self.candidate = Choice()
         self.candidate.setAccessibleName("Candidate to export")
         self.candidate.setMinimumWidth(220)
         self.candidate.currentIndexChanged.connect(self._on_chosen)
