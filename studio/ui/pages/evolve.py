@@ -278,7 +278,7 @@ class EvolvePage(Page):
         self.start.setIcon(icons.icon("play", tokens.on_accent, 14))
         self.pause.setIcon(icons.icon("pause", tokens.text, 14))
         self.stop.setIcon(icons.icon("stop", tokens.text, 14))
-        widths = (58, 116, 46, 84, 80, 114, 88)
+        widths = (52, 120, 42, 72, 76, 100, 76)
         for at, width in enumerate(widths):
             self.table.setColumnWidth(at, round(width * self.theme.scale))
         self.table.verticalHeader().setDefaultSectionSize(round(26 * self.theme.scale))
