@@ -13,13 +13,12 @@ from studio.cli.terminal import Terminal
 from studio.errors import CascadeError, RunError
 from studio.record.journal import Journal
 from studio.record.library import find_run
+from studio.record.pair import light_and_heavy
 from studio.record.state import RunState
 from studio.work.failure import explain
 from studio.work.job import Job
 
 PICTURES = 16
-USEFUL = 0.12
-"""Loss that a cascade's light candidate may have."""
 SEARCH = 8 * 60.0
 """Seconds for the search where the user gives none."""
 
@@ -149,25 +148,6 @@ def _cascade(terminal: Terminal, home: Path, run: dict[str, Any]) -> dict[str, A
         return {"light": light, "heavy": heavy, "note": str(error)}
     show_cascade(terminal, result)
     return result
-
-
-def light_and_heavy(state: RunState) -> tuple[str, str]:
-    """The fastest of the front that is of some use, and the one with the least loss.
-
-    Of use: at most `USEFUL` loss, or else the next better one; what loses more is deferred always.
-
-    Raises:
-        RunError: the front has fewer than two candidates.
-    """
-    there = [state.candidates[name] for name in state.front]
-    measured = [one for one in there if one.verdict is not None and one.verdict.loss is not None]
-    if len(measured) < 2:
-        raise RunError("A cascade needs two candidates on the front; this run found fewer.")
-    heavy = min(measured, key=lambda one: one.verdict.loss.value if one.verdict and one.verdict.loss else 0.0)
-    others = [one for one in measured if one.id != heavy.id]
-    useful = [one for one in others if one.verdict and one.verdict.loss and one.verdict.loss.value <= USEFUL]
-    light = useful[0] if useful else others[-1]
-    return light.id, heavy.id
 
 
 def _export(terminal: Terminal, home: Path, run: dict[str, Any], out: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 from agent.sandbox import walls
 from engines.paths import bundled_model
 from studio.cli import main, parser, seconds
-from studio.cli.main_job import light_and_heavy, unused_folder
+from studio.cli.main_job import unused_folder
 from studio.cli.perform import has_display
 from studio.errors import RunError
 from studio.record import library
@@ -315,16 +315,6 @@ def test_results_never_go_over_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be used"):
         unused_folder(tmp_path / "file" / "out")
-
-
-def test_a_cascade_is_made_of_the_fastest_and_the_best_of_the_front(tmp_path: Path) -> None:
-    from tests.studio.test_report import write_run
-
-    state = RunState.replay(Journal.read(write_run(tmp_path)))
-    assert light_and_heavy(state) == ("c003", "c002")
-    state.front = ("c003",)
-    with pytest.raises(RunError, match="two candidates"):
-        light_and_heavy(state)
 
 
 def test_explain_says_why_techniques_go_together_or_do_not(tmp_path: Path) -> None:

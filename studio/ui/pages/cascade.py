@@ -8,9 +8,11 @@ from typing import Any
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QComboBox, QPushButton, QTabWidget
 
+from studio.errors import RunError
 from studio.plan.cascade import Cascade
 from studio.plan.measured import Speed, measured_tables
 from studio.plan.tables import Tables
+from studio.record.pair import light_and_heavy
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
@@ -286,12 +288,12 @@ class CascadePage(Page):
         run = self.desk.run
         front = [name for name in run.state.front if name in run.state.candidates]
         names = [*front, *(name for name in self.desk.candidates() if name not in front)]
-        best = names.index("c000") if "c000" in names else len(front) - 1
+        light, heavy = self._suggested(names)
         if [self.light.itemData(at) for at in range(self.light.count())] != names:
             self._quiet = True
             kept = (self.light.currentData(), self.heavy.currentData())
             stays = self._picked or self.cascade is not None
-            for combo, before, fallback in ((self.light, kept[0], 0), (self.heavy, kept[1], best)):
+            for combo, before, fallback in ((self.light, kept[0], light), (self.heavy, kept[1], heavy)):
                 combo.clear()
                 for name in names:
                     mark = "●" if name in front else "○"
@@ -305,6 +307,15 @@ class CascadePage(Page):
         self._empty.setVisible(not ready)
         self._tabs.setVisible(ready)
         self.train.setEnabled(ready and self._progress.text() == "")
+
+    def _suggested(self, names: list[str]) -> tuple[int, int]:
+        """Rows of the pair that the main job would take; before a run has one, the first and the baseline."""
+        try:
+            pair = light_and_heavy(self.desk.run.state)
+        except RunError:
+            pair = (names[0] if names else "", "c000")
+        light, heavy = (names.index(name) if name in names else 0 for name in pair)
+        return light, heavy
 
     def _on_chosen(self) -> None:
         if self._quiet:
