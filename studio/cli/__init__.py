@@ -280,6 +280,8 @@ def parser() -> argparse.ArgumentParser:
 
     pack = add("metrics", "list, fetch or point to the networks that judge pictures (LPIPS, CLIP, DINOv2)")
     metrics_arguments.add_arguments(pack)
+    cache = add("cache", "say what the cache holds, or empty it")
+    cache.add_argument("--empty", action="append", metavar="NAME", help="empty this; `all` for everything")
     add("hub-token", "keep your token for gated hub models in the system keyring")
 
     add_cascade(commands, common)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.cli import metrics, show
+from studio.cli import metrics, show, space
 from studio.cli.follow import follow
 from studio.cli.terminal import Terminal
 from studio.record import folders
@@ -390,6 +390,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "report": _report,
     "runs": _runs,
     "cascade": _cascade,
+    "cache": space.cache,
     "metrics": metrics.metrics,
     "hub-token": metrics.hub_token,
 }

@@ -49,6 +49,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "Write one HTML file with plots and pictures of this run",
         ("Ctrl+Shift+R",),
     ),
+    Command("file.space", "File", "Space on disk…", "See what the cache holds, and empty it"),
     Command(
         "file.quit", "File", "Quit", "Close the window; a run continues from where it stopped", ("Ctrl+Q",)
     ),

@@ -128,6 +128,7 @@ class Window(QMainWindow):
             "file.bundled": lambda: self._open_model(BUNDLED),
             "file.run": self._choose_run,
             "file.report": self._report,
+            "file.space": self._space,
             "file.quit": self.close,
             "run.whole": self._whole_job,
             "run.start": self._start,
@@ -325,6 +326,11 @@ class Window(QMainWindow):
         name = QFileDialog.getExistingDirectory(self, "Open run", str(self.sitting.home / "runs"))
         if name:
             self._open_run(Path(name))
+
+    def _space(self) -> None:
+        from studio.ui.pages.space import SpaceDialog
+
+        SpaceDialog(self.desk, self).open()
 
     def _report(self) -> None:
         if self.desk.run.id:

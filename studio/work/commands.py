@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "metrics": Command("studio.work.metrics:metrics"),
     "metrics_use": Command("studio.work.metrics:metrics_use"),
     "metrics_get": Command("studio.work.metrics:metrics_get", heavy=True),
+    "space": Command("studio.work.space:space"),
+    "empty": Command("studio.work.space:empty", heavy=True),
     "report": Command("studio.work.report:report"),
     "start": Command("studio.work.runs:start", heavy=True),
     "resume": Command("studio.work.runs:resume", heavy=True),
