@@ -33,12 +33,13 @@ from agent.evaluate.certification import Certifier, OnProgress
 from agent.evaluate.claims import Certificate
 from agent.evaluate.measure import Measured, measure
 from agent.evaluate.prompts import Prompts
+from agent.evaluate.recipes import Recipes
 from agent.evaluate.static import differs, examine
 from agent.sandbox import CandidateFailure, Limits, Process, graphics
-from engines.devices import measure_peak, remeasure
+from engines.devices import remeasure
 from engines.errors import EngineError
 from engines.hostloop import pictures
-from engines.measure import bootstrap, enlargement, floor, images, quality
+from engines.measure import bootstrap, enlargement, images, quality
 from engines.measure.bootstrap import Interval as Bounds
 from engines.workload import Workload
 
@@ -95,8 +96,10 @@ class Judge:
         self.tell: OnProgress = lambda _done, _total, _doing: None
         """Told how far the baseline is: nothing else that takes long is done unasked."""
         self._reference: references.Reference | None = None
-        self._built: set[Any] = set()
-        self._certifier = Certifier(self._bench, self._prompts, lambda: self.quality, self._make_ready)
+        self._recipes = Recipes(self.model, self.card, device, workload, self._bench)
+        self._certifier = Certifier(
+            self._bench, self._prompts, lambda: self.quality, self._recipes.make_ready
+        )
         # The metrics' imports take seconds; the processes' own are under way now and leave a core free.
         self._warming = threading.Thread(target=self._warm, name="metrics", daemon=True)
         self._warming.start()
@@ -272,10 +275,10 @@ class Judge:
         recipe = self._recipe(candidate, examined.recipe)
         given = candidate.proposal.origin == "given"
         if recipe is not None:
-            problem = self._misfit(recipe)
+            problem = self._recipes.misfit(recipe)
             if problem:
                 return Verdict("failed", "static", problem)
-            self._make_ready(recipe, lambda: stage("build", "building its engines"))
+            self._recipes.make_ready(recipe, lambda: stage("build", "building its engines"))
         assert self._reference is not None
         stage("smoke", "starting it")
         # A script of the user's own without a recipe may build engines itself, so it gets no walls.
@@ -301,12 +304,12 @@ class Judge:
     def _held_to(self, candidate: Candidate, recipe: Recipe, process: Process, found: Measured) -> Measured:
         """What was measured, with what the script does beyond its recipe added to its suspicions."""
         assert self._reference is not None
-        plan = self._plan(recipe)
+        plan = self._recipes.plan(recipe)
         said = bool(candidate.proposal.code)
         asked = self._prompts.fresh(1)
         census = process.census(asked.prompts, asked.seeds)
         problems = [
-            declared.calculated(census, None if said else plan, self._work(recipe)),
+            declared.calculated(census, None if said else plan, self._recipes.work(recipe)),
         ]
         if not said:
             told, pictures = found.told
@@ -322,13 +325,6 @@ class Judge:
                 problems.append(declared.worked(found.cpu, spent))
         return replace(found, suspicions=found.suspicions + tuple(filter(None, problems)))
 
-    def _work(self, recipe: Recipe) -> float:
-        """Nominal FLOPs of one picture by the recipe; 0 where they are not known."""
-        try:
-            return sum(floor.work(self._plan(recipe)).values())
-        except EngineError:
-            return 0.0
-
     def _recipe(self, candidate: Candidate, written: Recipe | None) -> Recipe | None:
         """The recipe to hold the script to: its candidate's, for a user's own script what it says itself."""
         declared = candidate.proposal.recipe
@@ -337,36 +333,6 @@ class Judge:
         if written is not None and (problem := differs(declared, written)):
             raise CandidateFailure(problem)
         return declared
-
-    def _misfit(self, recipe: Recipe) -> str:
-        from engines.techniques.compatibility import check
-
-        steps, guidance = self.workload.steps, self.workload.guidance
-        card = replace(
-            self.card,
-            steps=self.card.steps if steps is None else steps,
-            guidance=self.card.guidance if guidance is None else guidance,
-        )
-        return " ".join(check(recipe, card, self.device))
-
-    def _plan(self, recipe: Recipe) -> Any:
-        from engines.pipeline import plan
-        from engines.techniques.base import from_step
-
-        try:
-            return plan(self.model, self.device, self.workload, [from_step(step) for step in recipe])
-        except EngineError as error:
-            raise CandidateFailure(str(error)) from error
-
-    def _engines(self, recipe: Recipe) -> Any:
-        from engines.pipeline import engines
-
-        plan = self._plan(recipe)
-        calibrated = (plan.loop.steps, plan.loop.scheduler) if plan.precision == "int8" else ()
-        return (engines(plan), calibrated)
-
-    def _unbuilt(self, recipe: Recipe) -> bool:
-        return self._engines(recipe) not in self._built
 
     def _smoke(self, drawn: Pixels) -> Pixels:
         assert self._reference is not None
@@ -394,7 +360,7 @@ class Judge:
     ) -> Verdict:
         self._refuse_blank(found.images, 0)
         names = references.save_pictures(self.folder, candidate.id, found.images)
-        least = self._floor(recipe)
+        least = self._recipes.floor(recipe)
         verdict = Verdict(
             "passed",
             "gate",
@@ -427,7 +393,7 @@ class Judge:
         if least is not None and found.timing.latency.value < least:
             # A rate that was measured beside other work is too low and would accuse the innocent.
             remeasure()
-            least = self._floor(recipe)
+            least = self._recipes.floor(recipe)
             verdict = replace(verdict, floor=least)
         if least is not None and found.timing.latency.value < least:
             reason = (
@@ -436,15 +402,6 @@ class Judge:
             )
             return replace(verdict, state="quarantined", reason=reason)
         return verdict
-
-    def _floor(self, recipe: Recipe | None) -> float | None:
-        """Seconds per image; `None` where the script does not say what it does."""
-        if recipe is None:
-            return None
-        try:
-            return floor.seconds(self._plan(recipe), measure_peak)
-        except (CandidateFailure, EngineError):
-            return None
 
     # -- certification ---------------------------------------------------------------------------
 
@@ -455,13 +412,6 @@ class Judge:
             JudgeError: a claim that cannot be certified, or the evaluation was stopped.
         """
         return self._certifier.certify(candidate, claim, prompts, on_progress)
-
-    def _make_ready(self, recipe: Recipe, before: Callable[[], None]) -> None:
-        """Build a recipe's engines if they are not there; `before` is called only then."""
-        if self._unbuilt(recipe):
-            before()
-            self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
-            self._built.add(self._engines(recipe))
 
     # -- its end ---------------------------------------------------------------------------------
 

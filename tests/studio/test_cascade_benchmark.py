@@ -43,6 +43,14 @@ def test_a_useless_scorer_defers_nearly_everything_and_saves_nothing() -> None:
     assert claim.time.value > 0.95
 
 
+def test_few_pairs_to_choose_on_leave_more_room_than_many() -> None:
+    few = drawn(200, 0)[0]
+    columns = (few.scores, few.light_quality, few.heavy_quality, few.light_seconds, few.heavy_seconds)
+    many = Pairs(*(np.tile(column, 20) for column in columns), few.discriminator_seconds)
+    shares = [certify(few, choose(pairs, CERTIFIED_ON)).share for pairs in (many, few)]
+    assert shares[0] < shares[1]
+
+
 def test_a_loss_is_not_shown_and_few_captions_certify_nothing() -> None:
     lost = certify(drawn(CERTIFIED_ON, 1)[0], 0.0)
     assert not lost.held

@@ -319,7 +319,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="what deferred prompts get: heavy, best, strength:0.5",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the pairs and the training")
+    parser.add_argument(
+        "--claim-seed", type=int, default=0, help="of the fresh captions; another one for another try"
+    )
     parser.add_argument("--out", type=Path, help="also write the tables here")
     given = parser.parse_args(arguments)
     from studio.work.cascade.reuse import measure
@@ -339,12 +342,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if strength is not None:
             pairs, option = pairs_from_light(given.run, cascade, strength)
         threshold = choose(pairs, given.captions, option)
-        trial = try_out(given.run, cascade, given.captions, given.seed, strength)
+        trial = try_out(given.run, cascade, given.captions, given.claim_seed, strength)
         facts = describe_machine()
         text = report(
             cascade,
             trial,
-            certify(trial.pairs, threshold, given.seed, trial.option),
+            certify(trial.pairs, threshold, given.claim_seed, trial.option),
             f"{facts['processor']}, {facts['cores']} cores",
         )
         if given.out is not None:

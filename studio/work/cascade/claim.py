@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 POINT: Final = 0.01
 CERTIFIED_ON: Final = 1200
 ROOM: Final = 2.5
-"""Standard errors, of a certification's size, that the chosen threshold leaves to the claim."""
+"""Standard errors that the chosen threshold leaves to the claim."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,8 @@ class Claim:
 def choose(pairs: Pairs, count: int, option: Option | None = None) -> float:
     """The threshold, chosen on the pairs, with the least time whose loss should be certifiable on `count`.
 
-    The mean difference to heavy less `ROOM` standard errors stays within one point.
+    The mean difference to heavy less `ROOM` standard errors stays within one point; the error is that of
+    a mean over `count` captions as foreseen from these pairs, which are themselves but so many.
     """
     quality, further = _deferred(pairs, option)
     best, threshold = np.inf, float(np.nextafter(pairs.scores.max(), np.inf))
@@ -83,7 +84,7 @@ def choose(pairs: Pairs, count: int, option: Option | None = None) -> float:
         later = pairs.scores < point
         difference = np.where(later, quality, pairs.light_quality) - pairs.heavy_quality
         seconds = float(np.mean(pairs.light_seconds + later * further))
-        room = ROOM * float(difference.std(ddof=1)) / np.sqrt(count)
+        room = ROOM * float(difference.std(ddof=1)) * np.sqrt(1 / count + 1 / len(pairs))
         if float(difference.mean()) - room >= -POINT and seconds < best:
             best, threshold = seconds, float(point)
     return threshold

@@ -1,0 +1,86 @@
+"""What a recipe declares, held to one model, device and workload: its plan, engines, work and floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from agent.candidate import Recipe
+from agent.evaluate.bench import Bench
+from agent.sandbox import CandidateFailure
+from engines.devices import measure_peak
+from engines.errors import EngineError
+from engines.measure import floor
+from engines.workload import Workload
+
+if TYPE_CHECKING:
+    from engines.models.card import Card
+    from engines.plan import Plan
+
+
+class Recipes:
+    """Answers for the recipes of one run; builds each one's engines once, outside the sandbox."""
+
+    def __init__(self, model: str, card: Card, device: str, workload: Workload, bench: Bench) -> None:
+        self.model, self.device, self.workload = model, device, workload
+        steps, guidance = workload.steps, workload.guidance
+        self._card = replace(
+            card,
+            steps=card.steps if steps is None else steps,
+            guidance=card.guidance if guidance is None else guidance,
+        )
+        self._bench = bench
+        self._built: set[Any] = set()
+
+    def misfit(self, recipe: Recipe) -> str:
+        """Why it cannot be carried out here, as sentences; empty where it can."""
+        from engines.techniques.compatibility import check
+
+        return " ".join(check(recipe, self._card, self.device))
+
+    def plan(self, recipe: Recipe) -> Plan:
+        """Raises `CandidateFailure` where the recipe makes none."""
+        from engines.pipeline import plan
+        from engines.techniques.base import from_step
+
+        try:
+            return plan(self.model, self.device, self.workload, [from_step(step) for step in recipe])
+        except EngineError as error:
+            raise CandidateFailure(str(error)) from error
+
+    def make_ready(self, recipe: Recipe, before: Callable[[], None]) -> None:
+        """Build its engines if they are not there; `before` is called only then.
+
+        Raises:
+            CandidateFailure: they cannot be built.
+        """
+        wanted = self._engines(recipe)
+        if wanted in self._built:
+            return
+        before()
+        self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
+        self._built.add(wanted)
+
+    def _engines(self, recipe: Recipe) -> Any:
+        from engines.pipeline import engines
+
+        plan = self.plan(recipe)
+        calibrated = (plan.loop.steps, plan.loop.scheduler) if plan.precision == "int8" else ()
+        return (engines(plan), calibrated)
+
+    def work(self, recipe: Recipe) -> float:
+        """Nominal FLOPs of one picture; 0 where they are not known."""
+        try:
+            return sum(floor.work(self.plan(recipe)).values())
+        except EngineError:
+            return 0.0
+
+    def floor(self, recipe: Recipe | None) -> float | None:
+        """Least seconds per image on this machine; `None` where the script does not say what it does."""
+        if recipe is None:
+            return None
+        try:
+            return floor.seconds(self.plan(recipe), measure_peak)
+        except (CandidateFailure, EngineError):
+            return None
