@@ -45,8 +45,14 @@ def test_a_useless_scorer_defers_nearly_everything_and_saves_nothing() -> None:
 
 def test_few_pairs_to_choose_on_leave_more_room_than_many() -> None:
     few = drawn(200, 0)[0]
-    columns = (few.scores, few.light_quality, few.heavy_quality, few.light_seconds, few.heavy_seconds)
-    many = Pairs(*(np.tile(column, 20) for column in columns), few.discriminator_seconds)
+    many = Pairs(
+        np.tile(few.scores, 20),
+        np.tile(few.light_quality, 20),
+        np.tile(few.heavy_quality, 20),
+        np.tile(few.light_seconds, 20),
+        np.tile(few.heavy_seconds, 20),
+        few.discriminator_seconds,
+    )
     shares = [certify(few, choose(pairs, CERTIFIED_ON)).share for pairs in (many, few)]
     assert shares[0] < shares[1]
 
