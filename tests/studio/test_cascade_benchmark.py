@@ -122,7 +122,7 @@ def test_a_cascade_that_starts_heavy_from_the_light_latent_is_tried_end_to_end(t
     trial = try_out(run, cascade, 24, strength=0.5)
     assert trial.option is not None
     claim = certify(trial.pairs, 0.5, option=trial.option)
-    text = report(replace(cascade, guarded=0.5), trial, claim, "a machine")
+    text = report(replace(cascade, guarded=0.5), trial, [claim], "a machine")
     assert "from the light latent, strength 0.5" in text
     assert "Clopper-Pearson" in text
     with pytest.raises(CascadeError, match="none of its 8 steps"):

@@ -6,9 +6,10 @@ The discriminator is trained on `--pairs` prompts; its threshold is chosen on
 them.  Then `--captions` fresh captions, which nothing was trained or chosen on,
 are drawn by both candidates in turns; on them every way to decide is compared,
 and the claim "within one point of heavy's adherence" is certified by a
-one-sided 95 % paired bound.  `--option` says what deferred prompts get in that
-claim: `heavy` from the start, `strength:0.5` (heavy from the light latent,
-noised to that strength) or `best` (the strength that `--reuse` recommends).
+one-sided 95 % paired bound.  With `--option` the claim is also made, with a
+threshold of its own, for deferred prompts that get something else than heavy
+from the start: `strength:0.5` (heavy from the light latent, noised to that
+strength) or `best` (the strength that `--reuse` recommends).
 Pictures are kept in the run folder: an interrupted job goes on where it was.
 """
 
@@ -84,8 +85,9 @@ def rows(trial: Trial, margin: float) -> list[str]:
     return found
 
 
-def report(cascade: Cascade, trial: Trial, claim: Claim, machine: str) -> str:
-    """The whole as Markdown."""
+def report(cascade: Cascade, trial: Trial, claims: Sequence[Claim], machine: str) -> str:
+    """The whole as Markdown; each claim has its own threshold, all are tried on the same captions."""
+    first = claims[0]
     today = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
     made = (
         f"{today}, {machine}. Trained on {len(cascade.samples)} pairs; {len(trial.prompts)} fresh captions, "
@@ -104,12 +106,16 @@ def report(cascade: Cascade, trial: Trial, claim: Claim, machine: str) -> str:
         "",
         "| | Adherence | Share of heavy's time |",
         "|---|---|---|",
-        f"| light alone | {percent(claim.light)} | {light_time} |",
-        f"| cascade, {claim.share:.0%} deferred | {percent(claim.cascade)} | {percent(claim.time)} |",
-        f"| heavy alone | {percent(claim.heavy)} | 100% |",
-        "",
-        f"Cascade minus heavy: {_points(claim.difference)} points. {claim.sentence()}",
+        f"| light alone | {percent(first.light)} | {light_time} |",
+        *(
+            f"| cascade, {one.share:.0%} deferred, heavy {one.option or 'from the start'} | "
+            f"{percent(one.cascade)} | {percent(one.time)} |"
+            for one in claims
+        ),
+        f"| heavy alone | {percent(first.heavy)} | 100% |",
     ]
+    for one in claims:
+        lines += ["", f"Cascade minus heavy: {_points(one.difference)} points. {one.sentence()}"]
     if trial.option is not None:
         lines += [
             "",
@@ -341,15 +347,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pairs, option = cascade.pairs, None
         if strength is not None:
             pairs, option = pairs_from_light(given.run, cascade, strength)
-        threshold = choose(pairs, given.captions, option)
         trial = try_out(given.run, cascade, given.captions, given.claim_seed, strength)
+        claims = [certify(trial.pairs, choose(pairs, given.captions), given.claim_seed)]
+        if option is not None:
+            threshold = choose(pairs, given.captions, option)
+            claims.append(certify(trial.pairs, threshold, given.claim_seed, trial.option))
         facts = describe_machine()
-        text = report(
-            cascade,
-            trial,
-            certify(trial.pairs, threshold, given.claim_seed, trial.option),
-            f"{facts['processor']}, {facts['cores']} cores",
-        )
+        text = report(cascade, trial, claims, f"{facts['processor']}, {facts['cores']} cores")
         if given.out is not None:
             given.out.write_text(text + "\n", encoding="utf-8")
     except (StudioError, OSError) as error:
