@@ -164,7 +164,7 @@ def test_the_published_rows_are_what_the_published_tables_give() -> None:
         read_profiles(PUBLISHED / "profiles.json"), confidences, read_quality(PUBLISHED / "quality.json"), ids
     )
     published = (ROOT / "docs/benchmarks/2026-11-28-cascade-policies.md").read_text(encoding="utf-8")
-    trace = three_traces(183)[2]
+    trace = three_traces(115)[2]
     assert f"## {trace.name}" in published
     for row in rows(side_by_side(found, Service(latency=1.0), trace, ("ours", "diffserve-shortest")))[2:]:
         assert row in published
