@@ -4,9 +4,10 @@
 
 Each recipe takes turns with the baseline; its speed-up is a ratio with a
 95 % interval, its PSNR is against the baseline's pictures of the same prompts
-and seeds.  Component parity is the relative error of one call of the denoiser,
-where it is whole.  The baseline is the model as its authors ship it: its scheduler and
-steps, guidance batched, fp32 in eager torch.
+and seeds, its loss of adherence too where the pictures can be read.  Component
+parity is the relative error of one call of the denoiser, where it is whole.
+The baseline is the model as its authors ship it: its scheduler and steps,
+guidance batched, fp32 in eager torch.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ from engines.techniques.engine import Engine
 from engines.workload import Workload
 
 if TYPE_CHECKING:
+    from engines.measure.bootstrap import Interval
     from engines.models.card import Card
     from engines.pipeline import Pipeline
 
-PICTURES = 8
+PICTURES = 16
 """Prompts whose pictures are compared."""
 SEED = 40_000
 
@@ -51,7 +53,10 @@ class Row:
     low: float | None = None
     high: float | None = None
     seconds: float | None = None
-    psnr: float | None = None
+    psnr: tuple[float, float, float] | None = None
+    """Mean and its 95 % interval."""
+    loss: tuple[float, float, float] | None = None
+    """Of adherence, a share, with its interval; `None` where no reader reads the model's pictures."""
     error: float | None = None
     """Of the denoiser's answer, relative to the unchanged one's; `None` where it is in parts."""
     note: str = ""
@@ -82,16 +87,19 @@ class Bench:
     def __init__(self, model: str, seconds: float, steps: int | None = None) -> None:
         from engines.models.load import open_model
         from engines.scenes.grammar import captions
+        from engines.scenes.reader import load_reader
 
         self.workload = Workload(steps=steps)
         self.model = model
         self.seconds = seconds
-        scenes = open_model(model).prompt_source == "scenes"
+        opened = open_model(model)
+        scenes = opened.prompt_source == "scenes"
         self.prompts = (
             captions(64, seed=SEED) if scenes else [f"a photograph of {i} birds" for i in range(64)]
         )
         self.baseline = self._pipeline(())
         self.pictures = self._pictures(self.baseline)
+        self.reader = load_reader(opened.path / "reader.safetensors") if scenes else None
 
     def _pipeline(self, recipe: Sequence[Technique]) -> Pipeline:
         from engines.pipeline import build, plan
@@ -104,7 +112,7 @@ class Bench:
 
     def measure(self, value: Technique | None, engine: Engine) -> Row:
         """Build one recipe, compare its pictures, and time it in alternation with the baseline."""
-        from engines.measure import images, timing
+        from engines.measure import adherence, bootstrap, images, timing
 
         step = to_step(value or engine)
         label = value.label() if value else "(engine alone)"
@@ -113,7 +121,13 @@ class Bench:
             pipeline = self._pipeline(canonical([one for one in (value, engine) if one is not None]))
         except EngineError as error:
             return Row(*about, note=str(error))
-        psnr = float(images.psnr(self._pictures(pipeline), self.pictures).mean())
+        drawn = self._pictures(pipeline)
+        psnr = _three(bootstrap.mean(images.psnr(drawn, self.pictures)))
+        loss = None
+        if self.reader is not None:
+            prompts = self.prompts[:PICTURES]
+            read = self.reader.adherence
+            loss = _three(adherence.paired_loss(read(self.pictures, prompts), read(drawn, prompts)))
 
         def timed(made: Pipeline) -> timing.Timed:
             def call(turn: int, place: int) -> float:
@@ -129,7 +143,7 @@ class Bench:
         ratio = found.speedup
         note = " ".join(pipeline.fallbacks)
         apart = self._error(pipeline)
-        return Row(*about, ratio.value, ratio.low, ratio.high, found.latency.value, psnr, apart, note)
+        return Row(*about, *_three(ratio), found.latency.value, psnr, loss, apart, note)
 
     def _error(self, pipeline: Pipeline) -> float | None:
         if "denoiser" not in pipeline.loaded or "denoiser" not in self.baseline.loaded:
@@ -140,6 +154,10 @@ class Bench:
         )
         ratio = float(((found - wanted) ** 2).sum() / (wanted**2).sum())
         return math.sqrt(ratio)
+
+
+def _three(found: Interval) -> tuple[float, float, float]:
+    return found.value, found.low, found.high
 
 
 def processor() -> str:
@@ -157,20 +175,23 @@ def heading(model: str) -> str:
     return (
         f"`python -m engines.techniques.table` on {model}, {processor()}, {cores} cores, {today}.\n"
         f"Speed-up over eager torch fp32 with its 95 % interval, whole pipeline, one picture at a time; "
-        f"PSNR in dB against its pictures (60 is the cap), mean of {PICTURES}; error of one call of a "
-        "whole denoiser.\n\n"
-        "| Engine | Technique | Speed-up | Seconds | PSNR | Error | Note |\n|---|---|---|---|---|---|---|"
+        f"PSNR in dB against its pictures (60 is the cap) and points of adherence lost, means of {PICTURES} "
+        "with 95 % intervals; error of one call of a whole denoiser.\n\n"
+        "| Engine | Technique | Speed-up | Seconds | PSNR | Loss, points | Error | Note |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
 
 
 def line(row: Row) -> str:
     """A row of the table in Markdown."""
     if row.speedup is None or row.seconds is None or row.psnr is None:
-        return f"| {row.engine} | {row.label} | | | | | {row.note} |"
+        return f"| {row.engine} | {row.label} | | | | | | {row.note} |"
     error = "" if row.error is None else f"{row.error:.1%}"
+    psnr, low, high = row.psnr
+    lost = "" if row.loss is None else "{:.1f} ({:.1f} to {:.1f})".format(*(100 * one for one in row.loss))
     return (
         f"| {row.engine} | {row.label} | {row.speedup:.2f} ({row.low:.2f}-{row.high:.2f}) "
-        f"| {row.seconds:.3f} | {row.psnr:.1f} | {error} | {row.note} |"
+        f"| {row.seconds:.3f} | {psnr:.1f} ({low:.1f} to {high:.1f}) | {lost} | {error} | {row.note} |"
     )
 
 

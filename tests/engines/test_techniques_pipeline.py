@@ -242,13 +242,14 @@ def test_the_table_has_a_row_for_what_was_asked(capsys: pytest.CaptureFixture[st
 
     assert main(["--steps", "2", "--seconds", "0.1", "--only", "fused-qkv"]) == 0
     heading, _, last = capsys.readouterr().out.strip().rpartition("\n")
-    engine, label, speedup, _, psnr, error, note = [cell.strip() for cell in last.strip("|").split("|")]
+    engine, label, speedup, _, psnr, loss, error, note = [cell.strip() for cell in last.strip("|").split("|")]
     assert (engine, label, note) == ("torch", "fused QKV", "")
     value, low, high = (
         float(text.strip("()")) for text in speedup.replace("(", " ").replace("-", " ").split()
     )
     assert 0 < low <= value <= high
-    assert float(psnr) > SAME
+    assert float(psnr.split()[0]) > SAME
+    assert loss == "0.0 (0.0 to 0.0)"
     assert error == "0.0%"
     assert "Speed-up over eager torch" in heading
 
