@@ -1,6 +1,6 @@
 """Export a cascade: light, heavy, discriminator and threshold as one package that has proved itself.
 
-As `studio.work.export`, for two candidates of a run and what was learned about them.
+As `studio.work.export`, for a pair of candidates, of one model or of two, and what was learned about them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from engines.package.manifest import (
 )
 from engines.package.place import check_place, move, sentences
 from engines.package.verify import Verified
-from engines.package.write import Contents, amend, cluster_program, pack, program, write
-from studio.errors import ExportError
+from engines.package.write import TOKENIZER, Contents, amend, cluster_program, pack, program, write
+from studio.errors import CascadeError, ExportError
 from studio.plan.cascade import Cascade
 from studio.plan.deferral import Interval as Measured
 from studio.plan.deferral import deferred_share
-from studio.record.journal import Journal
-from studio.record.state import CandidateState, RunState
+from studio.record.sides import Pair, Side, mismatch, pair_of
 from studio.work.cascade.engine import Judging, build, workshop
-from studio.work.cascade.files import FOLDER, NETWORK, RESULT
+from studio.work.cascade.files import NETWORK, trained
+from studio.work.cascade.models import opened_both
 from studio.work.cascade.network import SIDE, WORDS
 from studio.work.cascade.proof import Proofs, prove
 from studio.work.cascade.travel import PLANNER, planner_files
@@ -84,7 +84,8 @@ def export_cascade(
 
     Args:
         run: id or folder of a run.
-        light: candidate that answers first; `heavy`: candidate that the rest is deferred to.
+        light: candidate that answers first; `heavy`: candidate that the rest is deferred to; one of them may
+            belong to another run: `OTHER_RUN/CANDIDATE`.
         threshold: light pictures with a lower score are deferred; left out: the guarded threshold, else the
             one that defers nearest to `USUAL_SHARE`.
         out: as for `export`.
@@ -99,6 +100,7 @@ def export_cascade(
         ExportError: one of the candidates is explore only, or the package did not prove itself.
         CascadeError: nothing can be learned from the pair.
         RunError, JournalError: no such run or candidate.
+        ModelError: the model of one of them is no longer there.
         PackageError: it cannot be written there.
     """
     folder = job.run_folder(run)
@@ -109,15 +111,16 @@ def export_cascade(
         threshold,
         Path(out).expanduser() if out else None,
         replace=replace,
+        home=job.home,
         on_progress=job.progress,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
-    """One model of the pair: its package's contents and the Studio's own picture."""
+class _Half:
+    """One side of the pair: its package's contents and the Studio's own picture."""
 
-    candidate: CandidateState
+    side: Side
     contents: Contents
     own: Own
     backend: str
@@ -131,9 +134,10 @@ def export_pair(
     out: Path | None = None,
     *,
     replace: bool = True,
+    home: Path | None = None,
     on_progress: OnProgress = lambda _done, _total, _doing: None,
 ) -> dict[str, Any]:
-    """See `export_cascade`; `folder` is the run's."""
+    """See `export_cascade`; `folder` is the run's, `home` where other runs lie."""
 
     def tell(done: int, doing: str) -> None:
         on_progress(done, STEPS, doing)
@@ -141,16 +145,16 @@ def export_pair(
     tell(0, "Checking")
     if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
         raise ExportError(f"The threshold {threshold} makes no sense; give a number from 0 to 1.")
-    state = RunState.replay(Journal.read(folder))
-    checks = _examined(folder, state, light, heavy)
-    name = f"{package_name(state, state.candidate(light))}-{state.candidate(heavy).id}"
+    pair = pair_of(folder, light, heavy, home)
+    checks = _examined(pair)
+    name = _name(pair)
     place = place_of(out, folder / "package", name)
     check_place(place, replace=replace)
     with sentences(place.parent, 0):
         place.parent.mkdir(parents=True, exist_ok=True)
-    cascade = _trained(folder, state, light, heavy, lambda doing: tell(1, doing))
+    cascade = _trained(pair, home, lambda doing: tell(1, doing))
     at = _threshold(cascade, threshold)
-    sides = (_side(folder, state, cascade.light, 1, tell), _side(folder, state, cascade.heavy, 4, tell))
+    sides = (_half(pair.light, 1, tell), _half(pair.heavy, 4, tell))
     with workshop() as bench:
         tell(7, "Building the discriminator")
         judging = build(
@@ -181,33 +185,43 @@ def export_pair(
 _ROLES: Final = ("light", "heavy")
 
 
-def _examined(folder: Path, state: RunState, light: str, heavy: str) -> list[Check]:
+def _name(pair: Pair) -> str:
+    """For example `tiny-scenes-c012-c003`; of two models with both their names."""
+    light, heavy = (package_name(side.state, side.candidate) for side in pair)
+    return f"{light}-{heavy if pair.two_models else pair.heavy.candidate.id}"
+
+
+def _examined(pair: Pair) -> list[Check]:
     """What is to be said about both candidates before anything is built.
 
     Raises:
         ExportError: one of them cannot be exported.
+        CascadeError: they draw nothing that can stand beside each other, or a model was changed.
     """
     found = []
-    if state.candidate(light).id == state.candidate(heavy).id:
-        raise ExportError("Light and heavy are the same candidate; choose two.")
-    for role, name in zip(_ROLES, (light, heavy), strict=True):
-        examination = examine(folder, state, name)
+    if pair.other is not None and (said := mismatch(pair.own, pair.other, prompts=True)):
+        raise CascadeError(said)
+    opened_both(pair)
+    for role, side in zip(_ROLES, pair, strict=True):
+        examination = examine(side.run, side.state, side.candidate.id)
         if (failed := examination.failed) is not None:
             raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
         found += [replace(check, name=f"{role}: {check.name}") for check in examination.checks]
     return found
 
 
-def _trained(folder: Path, state: RunState, light: str, heavy: str, tell: Callable[[str], None]) -> Cascade:
+def _trained(pair: Pair, home: Path | None, tell: Callable[[str], None]) -> Cascade:
     """What was learned about the pair; where there is nothing yet, it is learned now."""
-    place = folder / FOLDER / f"{state.candidate(light).id}-{state.candidate(heavy).id}"
-    try:
-        kept = Cascade.from_json(json.loads((place / RESULT).read_text(encoding="utf-8"))["cascade"])
-        if (place / NETWORK).is_file():
-            return kept
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return train(folder, light, heavy, on_progress=lambda done, total, doing: tell(f"{doing} {done}/{total}"))
+    known = trained(pair)
+    if known is not None and (pair.place / NETWORK).is_file():
+        return known[1]
+    return train(
+        pair.run,
+        pair.light.name,
+        pair.heavy.name,
+        home=home,
+        on_progress=lambda done, total, doing: tell(f"{doing} {done}/{total}"),
+    )
 
 
 def _threshold(cascade: Cascade, wanted: float | None) -> float:
@@ -218,17 +232,17 @@ def _threshold(cascade: Cascade, wanted: float | None) -> float:
     return min(cascade.curve, key=lambda one: abs(one.share - USUAL_SHARE)).threshold
 
 
-def _side(folder: Path, state: RunState, name: str, step: int, tell: Callable[[int, str], None]) -> _Side:
-    candidate = state.candidate(name)
-    plan, artifacts = build_engines(state, candidate, lambda _, doing: tell(step, f"{name}: {doing}"))
-    tell(step + 2, f"{name}: Making the Studio's own picture")
-    own = own_picture(folder, state, candidate)
+def _half(side: Side, step: int, tell: Callable[[int, str], None]) -> _Half:
+    state, candidate = side.state, side.candidate
+    plan, artifacts = build_engines(state, candidate, lambda _, doing: tell(step, f"{side.name}: {doing}"))
+    tell(step + 2, f"{side.name}: Making the Studio's own picture")
+    own = own_picture(side.run, state, candidate)
     contents = make_contents(state, candidate, plan, artifacts, own.prompt, own.seed, own.picture)
-    return _Side(candidate, contents, own, plan.backend)
+    return _Half(side, contents, own, plan.backend)
 
 
 def _together(
-    name: str, cascade: Cascade, threshold: float, light: _Side, heavy: _Side, judging: Judging
+    name: str, cascade: Cascade, threshold: float, light: _Half, heavy: _Half, judging: Judging
 ) -> Contents:
     """Both sides' contents as one; components of the light one get their prefix."""
     engines = (
@@ -267,7 +281,9 @@ def _together(
         description=f"{cascade.light_title} before {cascade.heavy_title}",
         engines=engines,
         facts=facts,
-        readme=_readme(name, cascade, threshold, light),
+        light_tokenizers=_tokenizers(light.contents),
+        readme=_readme(name, cascade, threshold, light, heavy),
+        licence=_licence(light, heavy),
         more={
             "run.py": program(PLANNER).encode(),
             "ray_app.py": cluster_program(PLANNER).encode(),
@@ -275,6 +291,19 @@ def _together(
             **planner_files(),
         },
     )
+
+
+def _tokenizers(contents: Contents) -> dict[str, Path]:
+    first = {} if contents.tokenizer is None else {TOKENIZER: contents.tokenizer}
+    return {**first, **contents.tokenizers}
+
+
+def _licence(light: _Half, heavy: _Half) -> str:
+    """One text where both models have it, else each model's under its name."""
+    texts = {half.contents.licence: half.side.started.model.name for half in (light, heavy)}
+    if len(texts) == 1:
+        return heavy.contents.licence
+    return "\n".join(f"{name}\n{'=' * len(name)}\n\n{text}" for text, name in texts.items())
 
 
 def _interval(found: Measured) -> Interval:
@@ -319,9 +348,12 @@ def _recorded(facts: Facts, proofs: Proofs, alike: dict[str, Alike]) -> Facts:
     return proved.model_copy(update={"cascade": cascade.model_copy(update={"light": light})})
 
 
-def _readme(name: str, cascade: Cascade, threshold: float, light: _Side) -> str:
+def _readme(name: str, cascade: Cascade, threshold: float, light: _Half, heavy: _Half) -> str:
     share = float(deferred_share(cascade.pairs.scores, [threshold])[0])
     prompt = light.own.prompt
+    cards = [half.side.started.model for half in (light, heavy)]
+    two = [f"Light is of the model {cards[0].name} ({cards[0].licence}), heavy of {cards[1].name}"]
+    two += [f"({cards[1].licence}); each has its own engines and tokenizer in here.", ""]
     return "\n".join(
         [
             f"# {name}: a light and a heavy model",
@@ -329,6 +361,7 @@ def _readme(name: str, cascade: Cascade, threshold: float, light: _Side) -> str:
             f"{cascade.light_title} answers first; a discriminator scores its picture; below {threshold:.4g}",
             f"{cascade.heavy_title} draws it anew ({share:.0%} of {len(cascade.samples)} measured prompts).",
             "",
+            *(two if cards[0].hash != cards[1].hash else ()),
             "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
             "",
             "    python -m venv env && env/bin/python -m pip install -r requirements.txt",

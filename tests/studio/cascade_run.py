@@ -12,7 +12,8 @@ from agent.candidate import Step
 from studio.plan.cascade import Cascade, Sample, Scorer
 from studio.plan.deferral import Pairs, curve
 from studio.plan.discrimination import brier, reliability, roc_auc
-from studio.work.cascade.files import FOLDER, NETWORK, RESULT
+from studio.record.sides import FOLDER
+from studio.work.cascade.files import NETWORK, RESULT
 from studio.work.cascade.network import WORDS, Network, Trained, save
 from tests.studio.recorded_run import add, begin
 
