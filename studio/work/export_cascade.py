@@ -5,39 +5,29 @@ As `studio.work.export`, for a pair of candidates, of one model or of two, and w
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from engines.package import sums
-from engines.package.cascade import LIGHT, encode
-from engines.package.evidence import Interval
 from engines.package.likeness import EQUAL
-from engines.package.manifest import (
-    CascadeFacts,
-    Discriminator,
-    Facts,
-    Operation,
-)
+from engines.package.manifest import Facts
 from engines.package.place import check_place, move, sentences
 from engines.package.verify import Verified
-from engines.package.write import TOKENIZER, Contents, amend, cluster_program, pack, program, write
+from engines.package.write import amend, pack, write
 from studio.errors import CascadeError, ExportError
 from studio.plan.cascade import Cascade
-from studio.plan.deferral import Interval as Measured
-from studio.plan.deferral import deferred_share
 from studio.record.sides import Pair, Side, mismatch, pair_of
-from studio.work.cascade.engine import Judging, build, workshop
+from studio.work.cascade.engine import build, workshop
 from studio.work.cascade.files import NETWORK, trained
 from studio.work.cascade.models import opened_both
-from studio.work.cascade.network import SIDE, WORDS
 from studio.work.cascade.proof import Proofs, prove
-from studio.work.cascade.travel import PLANNER, planner_files
+from studio.work.cascade.together import SCORE_TOLERANCE, Half, together
 from studio.work.discriminator import train
 from studio.work.export import (
     Alike,
@@ -56,15 +46,6 @@ from studio.work.proof import unchanged, unproved
 from studio.work.trust import told, verified_sentence
 
 STEPS: Final = 14
-GOLDEN_LIGHT: Final = "golden-light.png"
-SCORE_TOLERANCE: Final = 0.01
-"""How far a golden score may be off on another machine; fp32 rounding stays far below."""
-_TARGETS: Final = {
-    "better": "the heavy picture is not better by more than {margin:g}",
-    "votes": "the heavy picture is not better by more than {margin:g}, or a person prefers the light one",
-    "real": "the picture looks real rather than generated",
-}
-"""What a score is the probability of, by `Cascade.target`."""
 USUAL_SHARE: Final = 0.3
 """Deferred where the user names no threshold and none is guarded."""
 
@@ -116,16 +97,6 @@ def export_cascade(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Half:
-    """One side of the pair: its package's contents and the Studio's own picture."""
-
-    side: Side
-    contents: Contents
-    own: Own
-    backend: str
-
-
 def export_pair(
     folder: Path,
     light: str,
@@ -164,7 +135,7 @@ def export_pair(
             sides[0].own.picture[None],
             [sides[0].own.prompt],
         )
-        contents = _together(name, cascade, at, sides[0], sides[1], judging)
+        contents = together(name, cascade, at, sides[0], sides[1], judging)
         with unproved(place) as partial:
             tell(8, "Writing the package")
             written = write(contents, partial)
@@ -186,9 +157,12 @@ _ROLES: Final = ("light", "heavy")
 
 
 def _name(pair: Pair) -> str:
-    """For example `tiny-scenes-c012-c003`; of two models with both their names."""
-    light, heavy = (package_name(side.state, side.candidate) for side in pair)
-    return f"{light}-{heavy if pair.two_models else pair.heavy.candidate.id}"
+    """For example `tiny-scenes-c012-c003`; a candidate of another run has the name of that run too."""
+    own = pair.own
+    parts = [package_name(own.state, own.candidate).removesuffix(f"-{own.candidate.id}")]
+    for side in pair:
+        parts += [side.candidate.id] if side.run == own.run else [side.run.name, side.candidate.id]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 
 def _examined(pair: Pair) -> list[Check]:
@@ -232,99 +206,13 @@ def _threshold(cascade: Cascade, wanted: float | None) -> float:
     return min(cascade.curve, key=lambda one: abs(one.share - USUAL_SHARE)).threshold
 
 
-def _half(side: Side, step: int, tell: Callable[[int, str], None]) -> _Half:
+def _half(side: Side, step: int, tell: Callable[[int, str], None]) -> Half:
     state, candidate = side.state, side.candidate
     plan, artifacts = build_engines(state, candidate, lambda _, doing: tell(step, f"{side.name}: {doing}"))
     tell(step + 2, f"{side.name}: Making the Studio's own picture")
     own = own_picture(side.run, state, candidate)
     contents = make_contents(state, candidate, plan, artifacts, own.prompt, own.seed, own.picture)
-    return _Half(side, contents, own, plan.backend)
-
-
-def _together(
-    name: str, cascade: Cascade, threshold: float, light: _Half, heavy: _Half, judging: Judging
-) -> Contents:
-    """Both sides' contents as one; components of the light one get their prefix."""
-    engines = (
-        *(replace(part, component=LIGHT + part.component) for part in light.contents.engines),
-        *heavy.contents.engines,
-        judging.engine,
-    )
-
-    def facts(tokenizer: str) -> Facts:
-        first, second = light.contents.facts(tokenizer), heavy.contents.facts(tokenizer)
-        golden = first.golden.model_copy(update={"image": GOLDEN_LIGHT})
-        known = {wheel.name for wheel in second.wheels}
-        both = (*second.wheels, *(wheel for wheel in first.wheels if wheel.name not in known))
-        together = CascadeFacts(
-            light=first.model_copy(update={"golden": golden}),
-            discriminator=_discriminator(cascade, float(judging.scores[0])),
-            threshold=threshold,
-            share=float(deferred_share(cascade.pairs.scores, [threshold])[0]),
-            curve=tuple(
-                Operation(
-                    threshold=one.threshold,
-                    share=one.share,
-                    seconds=_interval(one.seconds),
-                    quality=_interval(one.quality),
-                )
-                for one in cascade.curve
-            ),
-            guarded=cascade.guarded,
-            guarded_rate=cascade.guarded_rate,
-        )
-        return second.model_copy(update={"cascade": together, "wheels": both})
-
-    return replace(
-        heavy.contents,
-        name=name,
-        description=f"{cascade.light_title} before {cascade.heavy_title}",
-        engines=engines,
-        facts=facts,
-        light_tokenizers=_tokenizers(light.contents),
-        readme=_readme(name, cascade, threshold, light, heavy),
-        licence=_licence(light, heavy),
-        more={
-            "run.py": program(PLANNER).encode(),
-            "ray_app.py": cluster_program(PLANNER).encode(),
-            GOLDEN_LIGHT: encode(light.own.picture),
-            **planner_files(),
-        },
-    )
-
-
-def _tokenizers(contents: Contents) -> dict[str, Path]:
-    first = {} if contents.tokenizer is None else {TOKENIZER: contents.tokenizer}
-    return {**first, **contents.tokenizers}
-
-
-def _licence(light: _Half, heavy: _Half) -> str:
-    """One text where both models have it, else each model's under its name."""
-    texts = {half.contents.licence: half.side.started.model.name for half in (light, heavy)}
-    if len(texts) == 1:
-        return heavy.contents.licence
-    return "\n".join(f"{name}\n{'=' * len(name)}\n\n{text}" for text, name in texts.items())
-
-
-def _interval(found: Measured) -> Interval:
-    return Interval(value=found.value, low=found.low, high=found.high)
-
-
-def _discriminator(cascade: Cascade, golden: float) -> Discriminator:
-    auc = cascade.scorers[0].auc
-    return Discriminator(
-        side=SIDE,
-        words=WORDS,
-        target=_TARGETS.get(cascade.target, cascade.target).format(margin=cascade.margin),
-        metric=cascade.metric,
-        margin=cascade.margin,
-        samples=len(cascade.samples),
-        auc=None if auc is None else _interval(auc),
-        brier=cascade.brier,
-        seconds=cascade.discriminator_seconds,
-        golden_score=golden,
-        score_tolerance=SCORE_TOLERANCE,
-    )
+    return Half(side, contents, own, plan.backend)
 
 
 def _compared(proofs: Proofs, light: Own, heavy: Own, score: float, threshold: float) -> dict[str, Alike]:
@@ -346,40 +234,6 @@ def _recorded(facts: Facts, proofs: Proofs, alike: dict[str, Alike]) -> Facts:
     light = with_verification(cascade.light, verification(proofs.light, alike["light"]))
     proved = with_verification(facts, verification(proofs.heavy, alike["heavy"]))
     return proved.model_copy(update={"cascade": cascade.model_copy(update={"light": light})})
-
-
-def _readme(name: str, cascade: Cascade, threshold: float, light: _Half, heavy: _Half) -> str:
-    share = float(deferred_share(cascade.pairs.scores, [threshold])[0])
-    prompt = light.own.prompt
-    cards = [half.side.started.model for half in (light, heavy)]
-    two = [f"Light is of the model {cards[0].name} ({cards[0].licence}), heavy of {cards[1].name}"]
-    two += [f"({cards[1].licence}); each has its own engines and tokenizer in here.", ""]
-    return "\n".join(
-        [
-            f"# {name}: a light and a heavy model",
-            "",
-            f"{cascade.light_title} answers first; a discriminator scores its picture; below {threshold:.4g}",
-            f"{cascade.heavy_title} draws it anew ({share:.0%} of {len(cascade.samples)} measured prompts).",
-            "",
-            *(two if cards[0].hash != cards[1].hash else ()),
-            "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
-            "",
-            "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
-            f'    env/bin/python run.py --prompt "{prompt}" --out picture.png   # says which, and the score',
-            "    env/bin/python run.py --serve --port 8000                # one process per model",
-            "    env/bin/python run.py --serve --objective 2              # plans itself for 2 s",
-            "    env/bin/python run.py --self-test",
-            "    python ray_app.py --heavy-workers 4        # on a Ray cluster; needs `ray[serve]`",
-            "",
-            "    curl localhost:8000/v1/images/generations -H 'Content-Type: application/json' \\",
-            f"      -d '{json.dumps({'prompt': prompt, 'deadline_ms': 5000})}'",
-            "",
-            "The answer says light or heavy, the score and the times. `/metrics` is for Prometheus,",
-            "`/health` for whoever restarts it, `PUT /v1/threshold` moves the threshold while it serves.",
-            "Every byte is checked against `SHA256SUMS` before anything is loaded.",
-            "",
-        ]
-    )
 
 
 def _result(
