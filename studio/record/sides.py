@@ -146,8 +146,25 @@ def side_of(run: Path, state: RunState, name: str, home: Path | None = None) -> 
         return Side(run, state, chosen, chosen.id)
     other = RunState.replay(Journal.read(folder))
     chosen = other.candidate(candidate)
-    inside = folder.resolve().parent == (home / "runs").resolve()
-    return Side(folder, other, chosen, f"{folder.name if inside else folder}{_OF}{chosen.id}")
+    return Side(folder, other, chosen, f"{_name(folder, home)}{_OF}{chosen.id}")
+
+
+def _name(folder: Path, home: Path) -> str:
+    """How a run is named to another: by its folder's name in the home, by its whole path elsewhere."""
+    return folder.name if folder.resolve().parent == (home / "runs").resolve() else str(folder)
+
+
+def sides_of(folder: Path, home: Path | None = None) -> list[Side]:
+    """The candidates of another run that passed, as sides.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    state = RunState.replay(Journal.read(folder))
+    name = _name(folder, folder.resolve().parent.parent if home is None else home)
+    return [
+        Side(folder, state, one, f"{name}{_OF}{one.id}") for one in state.candidates.values() if one.passed
+    ]
 
 
 def elsewhere(
@@ -159,6 +176,17 @@ def elsewhere(
     except StudioError:
         return None
     return side.candidate if side.started.model.hash in models else None
+
+
+def trouble(run: Path, light: str, heavy: str, models: Sequence[str], home: Path | None = None) -> str:
+    """Why a pair that was trained earlier can be drawn no more, as a sentence; empty where it can.
+
+    `models`: the digests of its models then.
+    """
+    try:
+        return pair_of(run, light, heavy, home).changed(models)
+    except StudioError as error:
+        return f"What was learned of this pair is still here, but nothing more can be drawn with it: {error}"
 
 
 def label_of(name: str) -> str:

@@ -57,7 +57,7 @@ def home(tmp_path: Path, other: Path) -> Path:
         ("gpu", "tiny-scenes", {"target": "cuda"}),
     ):
         folder = tmp_path / "runs" / name
-        with begin(folder, model=model, **settings) as journal:  # type: ignore[arg-type]
+        with begin(folder, model=model, **settings) as journal:
             add(journal, folder, "c001", (), text=BY_MODEL)
             add(journal, folder, "c002", (), text=BY_MODEL, state="failed")
     return tmp_path
