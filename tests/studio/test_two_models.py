@@ -258,7 +258,10 @@ def test_a_deferred_prompt_starts_from_pixels_unless_the_autoencoders_are_equal(
 
 
 @pytest.mark.slow
-def test_the_package_holds_both_models_and_draws_with_each(real_home: Path, tmp_path: Path) -> None:
+def test_the_package_holds_both_models_and_draws_with_each(
+    real_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path / "cache"))  # engines of this version's making
     out = tmp_path / "package"
     result: dict[str, Any] = export_cascade(
         Job(home=real_home), "a", "c001", "b/c001", threshold=0.5, out=str(out)

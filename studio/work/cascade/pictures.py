@@ -106,7 +106,8 @@ class Easel:
                 self._drawings[side.run] = self._stack.enter_context(Drawing(side.run, side.state))
             return self._drawings[side.run].draw(side.candidate.id, prompts, seeds)
         except RunError as error:
-            raise CascadeError(str(error)) from error
+            where = "" if side.run == self.pair.run else f"In the run {side.run.name}: "
+            raise CascadeError(f"{where}{error}") from error
 
     def __enter__(self) -> Easel:
         return self
