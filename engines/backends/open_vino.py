@@ -9,6 +9,7 @@ can take its place in checks.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,7 +132,18 @@ def convert(capture: Capture) -> Any:
     for port, spec in zip(model.outputs, capture.outputs, strict=True):
         port.get_tensor().set_names({spec.name})
     model.reshape({spec.name: [-1, *spec.shape] for spec in capture.inputs})
+    _number_by_place(model)
     return model
+
+
+def _number_by_place(model: Any) -> None:
+    """Equal parts become equal files, for packages to share: OpenVINO numbers what has no name by all that
+    the process has made so far."""
+    model.set_friendly_name("model")
+    for place, node in enumerate(model.get_ordered_ops()):
+        kind = node.get_type_name()
+        if re.fullmatch(rf"{kind}_\d+", node.get_friendly_name()):
+            node.set_friendly_name(f"{kind}_{place}")
 
 
 def quantise(model: Any, capture: Capture, samples: Sequence[Arrays]) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from engines.package.manifest import Component, Facts, Manifest, Wheel
+from engines.package.manifest import Component, Facts, Manifest, SourceModel, Wheel
 
 NAME: Final = "sbom.cdx.json"
 
@@ -37,12 +37,17 @@ def bill_of_materials(manifest: Manifest) -> bytes:
     bom.metadata.component = package
     maker = Part(type=ComponentType.APPLICATION, name=facts.tool.name, version=facts.tool.version)
     bom.metadata.tools.components.add(maker)
-    model = _model(facts)
-    bom.components.add(model)
-    bom.register_dependency(package, [one for one in bom.components if one is not model])
+    model = _model(facts.source_model, "model")
+    light = facts.cascade.light.source_model if facts.cascade is not None else facts.source_model
+    two = light.hash != facts.source_model.hash
+    models = {False: model, True: _model(light, "light-model") if two else model}
+    for one in models.values():
+        bom.components.add(one)
+    bom.register_dependency(package, [one for one in bom.components if one not in models.values()])
+    made_of = _made_of(manifest.components)
     for one in bom.components:
-        if str(one.bom_ref).startswith("engine:"):
-            bom.register_dependency(one, [model])
+        if (path := str(one.bom_ref).removeprefix("engine:")) in made_of:
+            bom.register_dependency(one, [models[is_light] for is_light in sorted(made_of[path])])
     text = JsonV1Dot6(bom).output_as_string(indent=2)
     # The library orders sets by their content and gives random references to nothing: what is left is sorted.
     return (json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n").encode()
@@ -74,17 +79,16 @@ def _program(facts: Facts) -> Any:
     )
 
 
-def _model(facts: Facts) -> Any:
+def _model(source: SourceModel, reference: str) -> Any:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component as Part
     from cyclonedx.model.component import ComponentType
 
-    source = facts.source_model
     parts = [
         Part(
             type=ComponentType.FILE,
             name=file.path,
-            bom_ref=f"model:{file.path}",
+            bom_ref=f"{reference}:{file.path}",
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=file.sha256)],
         )
         for file in source.files
@@ -96,8 +100,19 @@ def _model(facts: Facts) -> Any:
         licenses=_licences(source.licence),
         properties=[Property(name="pareto-studio:source", value=source.source)],
         components=parts,
-        bom_ref="model",
+        bom_ref=reference,
     )
+
+
+def _made_of(components: Mapping[str, Component]) -> dict[str, set[bool]]:
+    """For each engine file, whether a cascade's light model is in it, or the other, or both."""
+    found: dict[str, set[bool]] = {}
+    for name, component in components.items():
+        for variant in component.variants.values():
+            for file in variant.additional_metadata.files:
+                path = f"{variant.variant_directory}/{file.path}"
+                found.setdefault(path, set()).add(name.startswith("light."))
+    return found
 
 
 def _engines(components: Mapping[str, Component]) -> Iterable[Any]:

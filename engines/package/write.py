@@ -50,6 +50,8 @@ OnProgress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
 
 GOLDEN: Final = "golden.png"
+TOKENIZER: Final = "tokenizer"
+"""What the host loop calls the first text encoder's."""
 _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TRAVELLERS: Final = (
@@ -159,6 +161,8 @@ class Contents:
     licence: str
     tokenizers: Mapping[str, Path] = field(default_factory=dict)
     """Those of further text encoders, by the names that the host loop gives them."""
+    light_tokenizers: Mapping[str, Path] | None = None
+    """All of a cascade's light model, by these names; `None`: the same as above."""
     more: Mapping[str, bytes] = field(default_factory=dict)
     """Further files, by their path in the package; one that is there already is replaced."""
 
@@ -177,6 +181,7 @@ def write(
     tell = on_progress or (lambda _share, _doing: None)
     check_place(folder, replace=replace)
     words = [*contents.tokenizers.values(), *([contents.tokenizer] if contents.tokenizer else [])]
+    words += (contents.light_tokenizers or {}).values()
     sources = [*words, *(path for part in contents.engines for path in part.files.values())]
     if gone := [path for path in sources if not path.is_file()]:
         raise PackageError(
@@ -279,17 +284,16 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
         if part.variant in body["variants"]:
             raise PackageError(f"{part.component} was given twice as {part.variant}; give each variant once.")
         body["variants"][part.variant] = variant
-    words = {"": contents.tokenizer} if contents.tokenizer else {}
-    places = {
-        name: f"{_asset({'tokenizer.json': path}, partial)[0]}/tokenizer.json"
-        for name, path in (words | dict(contents.tokenizers)).items()
-    }
-    facts = contents.facts(places.pop("", ""))
-    if places:
-        facts = facts.model_copy(update={"tokenizers": places})
-        if facts.cascade is not None:  # both models of a cascade come from one run, and so from one model
-            light = facts.cascade.light.model_copy(update={"tokenizers": places})
-            facts = facts.model_copy(update={"cascade": facts.cascade.model_copy(update={"light": light})})
+    words = {TOKENIZER: contents.tokenizer} if contents.tokenizer else {}
+    places = _tokenizers(words | dict(contents.tokenizers), partial)
+    facts = contents.facts(places.get(TOKENIZER, ""))
+    facts = facts.model_copy(update=_with(places))
+    if facts.cascade is not None:
+        own = contents.light_tokenizers
+        light = facts.cascade.light.model_copy(
+            update=_with(places if own is None else _tokenizers(own, partial))
+        )
+        facts = facts.model_copy(update={"cascade": facts.cascade.model_copy(update={"light": light})})
     facts = facts.model_copy(update={"prompt_cache_key": _prompt_key(components, facts)})
     manifest = Manifest(
         package_name=contents.name,
@@ -311,6 +315,19 @@ def _fill(contents: Contents, partial: Path, tell: OnProgress) -> Manifest:
     )
     _write_runner(contents, manifest.additional_metadata, partial)
     return manifest
+
+
+def _tokenizers(words: Mapping[str, Path], partial: Path) -> dict[str, str]:
+    """Copy tokenizers into a package that is being written: name -> path in the package."""
+    return {
+        name: f"{_asset({'tokenizer.json': path}, partial)[0]}/tokenizer.json" for name, path in words.items()
+    }
+
+
+def _with(tokenizers: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a model's facts that name its tokenizers."""
+    further = {name: path for name, path in tokenizers.items() if name != TOKENIZER}
+    return {"tokenizer": tokenizers.get(TOKENIZER), "tokenizers": further}
 
 
 def _prompt_key(components: Mapping[str, Mapping[str, Any]], facts: Facts) -> str:

@@ -246,7 +246,10 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("run", help=RUN)
     export.add_argument("candidate", nargs="?", help="a candidate, or winner, knee")
     export.add_argument(
-        "--cascade", nargs=2, metavar=("LIGHT", "HEAVY"), help="instead: two candidates with a discriminator"
+        "--cascade",
+        nargs=2,
+        metavar=("LIGHT", "HEAVY"),
+        help="instead: two candidates with a discriminator; one may be OTHER_RUN/CANDIDATE",
     )
     export.add_argument(
         "--threshold", type=float, help="of the cascade: light pictures with a lower score are deferred"

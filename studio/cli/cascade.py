@@ -36,6 +36,7 @@ def show_cascade(terminal: Terminal, result: dict[str, Any]) -> None:
     if cascade.reuse is not None:
         terminal.console.print(_options(cascade.reuse))
         terminal.say(escape(cascade.reuse.verdict(cascade.margin)))
+        terminal.say(f"[dim]{escape(' '.join(cascade.reuse.notes))}[/]")
     for promised in cascade.guarantees:
         if promised.rate == cascade.guarded_rate:
             terminal.say(escape(promised.sentence()))

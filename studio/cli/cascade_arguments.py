@@ -65,8 +65,12 @@ def _loss(text: str) -> tuple[float, int, float | None]:
 def _tables(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tables", "a run's own measured pair, or files of any system")
     group.add_argument("--run", help=RUN)
-    group.add_argument("--light", default="", help="light candidate of the run, or name in a CSV of profiles")
-    group.add_argument("--heavy", default="", help="heavy candidate of the run, or name in a CSV of profiles")
+    group.add_argument(
+        "--light", default="", help="light candidate of the run or OTHER_RUN/CANDIDATE, or name in a CSV"
+    )
+    group.add_argument(
+        "--heavy", default="", help="heavy candidate of the run or OTHER_RUN/CANDIDATE, or name in a CSV"
+    )
     group.add_argument("--speeds", type=Path, metavar="DIR", help="another run to take the times from")
     group.add_argument("--profiles", type=Path, metavar="FILE", help="latency by batch size, JSON or CSV")
     group.add_argument("--confidences", type=Path, metavar="FILE", help="scores by prompt, or a curve f(t)")
@@ -103,8 +107,14 @@ def _percent(text: str) -> float:
 
 def _candidates(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", default="last", help="a run's name or folder (default: last)")
-    parser.add_argument("--light", default="", help="candidate that answers first (default: a quick one)")
-    parser.add_argument("--heavy", default="", help="candidate for the rest (default: the best)")
+    parser.add_argument(
+        "--light",
+        default="",
+        help="candidate that answers first (default: a quick one); of another run: OTHER_RUN/CANDIDATE",
+    )
+    parser.add_argument(
+        "--heavy", default="", help="candidate for the rest (default: the best), of this run or another's"
+    )
 
 
 def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -65,7 +65,7 @@ def _pair(given: argparse.Namespace, home: Path) -> tuple[str, str]:
     """The named pair, or the one that the main job would take."""
     if given.light and given.heavy:
         return given.light, given.heavy
-    from studio.record.pair import light_and_heavy
+    from studio.record.default_pair import light_and_heavy
 
     light, heavy = light_and_heavy(RunState.replay(Journal.read(find_run(home, given.run))))
     return given.light or light, given.heavy or heavy

@@ -11,9 +11,9 @@ from studio.cli import show
 from studio.cli.follow import follow
 from studio.cli.terminal import Terminal
 from studio.errors import CascadeError, RunError
+from studio.record.default_pair import light_and_heavy
 from studio.record.journal import Journal
 from studio.record.library import find_run
-from studio.record.pair import light_and_heavy
 from studio.record.state import RunState
 from studio.work.failure import explain
 from studio.work.job import Job

@@ -56,6 +56,7 @@ class Cascade:
 
     light: str
     heavy: str
+    """Candidates; one of another run than the pair's own is `OTHER_RUN/CANDIDATE`."""
     light_title: str
     heavy_title: str
     metric: str
@@ -87,6 +88,8 @@ class Cascade:
     """For several rates; none in files of earlier versions."""
     training: tuple[Epoch, ...] = ()
     """In the order in which the epochs came; none in files of earlier versions."""
+    models: tuple[str, ...] = ()
+    """Digests of light's and heavy's model; none in files of earlier versions."""
 
     @property
     def pairs(self) -> Pairs:
@@ -140,5 +143,6 @@ class Cascade:
             "reuse": Reuse.from_json(data["reuse"]) if data.get("reuse") else None,
             "guarantees": tuple(Guarantee(**one) for one in data.get("guarantees", ())),
             "training": tuple(Epoch(**one) for one in data.get("training", ())),
+            "models": tuple(data.get("models", ())),
         }
         return cls(**{**data, **parts})

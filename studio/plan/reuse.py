@@ -11,6 +11,8 @@ from studio.plan.deferral import Interval
 Kind = Literal["heavy", "light", "strength", "attention", "eager"]
 """Heavy from the start; the light picture handed back; heavy started from the light latent; heavy with the
 light model's cross-attention maps; heavy from the start in eager mode, which the maps compare with."""
+Through = Literal["latents", "pixels"]
+"""How the light picture reaches heavy: pixels where the autoencoders differ, or where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,7 @@ class Reuse:
 
     share: float
     """The deferred share whose prompts were taken."""
-    through: str
-    """`latents`, or `pixels` where the autoencoders differ or it was asked for."""
+    through: Through
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
@@ -66,7 +67,7 @@ class Reuse:
         return min(safe, key=lambda arm: arm.seconds.value, default=None)
 
     def verdict(self, margin: float) -> str:
-        """Whether starting from the light latent is shown to be worth it, as a sentence."""
+        """Whether starting from what light made is shown to be worth it, as a sentence."""
         whole = next(arm for arm in self.arms if arm.kind == "heavy")
         best = self.best(margin)
         if best is None:
@@ -75,8 +76,9 @@ class Reuse:
                 "less time: start heavy from the beginning."
             )
         saved = 1 - best.seconds.value / whole.seconds.value
+        start = "latent" if self.through == "latents" else "picture, through pixels,"
         return (
-            f"Started from the light latent at strength {best.strength:.2g}, heavy takes {saved:.0%} less "
+            f"Started from the light {start} at strength {best.strength:.2g}, heavy takes {saved:.0%} less "
             f"time; its quality is at most {max(-best.against.low, 0) * 100:.1f} points below heavy "
             f"from the start (95 %, {len(self.prompts)} prompts)."
         )

@@ -15,14 +15,12 @@ from studio.errors import CascadeError
 from studio.plan.cascade import Cascade
 from studio.plan.guarantee import RATE, guarantees
 from studio.plan.learning import Epoch
-from studio.record.events import RunStarted
-from studio.record.journal import Journal
-from studio.record.settings import write_atomically
-from studio.record.state import CandidateState, RunState
+from studio.record.sides import Pair, mismatch, pair_of
 from studio.record.votes import votes
-from studio.work.cascade.files import NETWORK, REAL, RESULT, place_of
+from studio.work.cascade.files import NETWORK, REAL, read, write
 from studio.work.cascade.labels import cheap_light, check, labels, measured, practice
 from studio.work.cascade.learned import Seen, Target, Task, learn, told
+from studio.work.cascade.models import both_read, opened_both
 from studio.work.cascade.pictures import Album, Easel, make_pictures, practise
 from studio.work.cascade.prompts import PRACTICE, Asked, ask, other_prompts, practice_prompts
 from studio.work.job import Job
@@ -56,7 +54,8 @@ def discriminator(
 
     Args:
         run: id or folder of a run.
-        light: candidate that answers first; `heavy`: candidate that the rest is deferred to.
+        light: candidate that answers first; `heavy`: candidate that the rest is deferred to; one of them may
+            belong to another run: `OTHER_RUN/CANDIDATE`.
         prompts: the user's own; empty: the run's, or held-out captions, half of them hard.
         count: how many pairs; given prompts are used in turn with other seeds.
         margin: quality by which the heavy picture must be better to count as better.
@@ -72,6 +71,7 @@ def discriminator(
     Raises:
         CascadeError: a pair or prompts from which nothing can be learned.
         RunError, JournalError: no such run or candidate.
+        ModelError: the model of one of them is no longer there.
     """
     folder = job.run_folder(run)
     found = train(
@@ -85,6 +85,7 @@ def discriminator(
         target=target,
         real=real,
         rate=rate,
+        home=job.home,
         on_progress=job.progress,
         on_epoch=lambda epoch: job.point(
             epoch.stage, epoch.number, {"learned": epoch.learned, "held": epoch.held}
@@ -105,53 +106,44 @@ def train(
     target: Target = "better",
     real: str = "",
     rate: float = RATE,
+    home: Path | None = None,
     on_progress: OnProgress = lambda _done, _total, _doing: None,
     on_epoch: OnEpoch = lambda _epoch: None,
 ) -> Cascade:
-    """See `discriminator`; `on_epoch` hears how training goes."""
-    from engines.models.load import open_model
-
+    """See `discriminator`; `home`: where other runs lie; `on_epoch` hears how training goes."""
     on_progress(0, 0, "Reading the run")
-    state = RunState.replay(Journal.read(run_folder))
-    pair = _pair(state, light, heavy)
-    started = state.started
-    assert started is not None
-    model = open_model(started.model.source)
-    if model.hash != started.model.hash:
-        raise CascadeError(
-            f"The model {started.model.name} was changed after the run; put the old one back or run again."
-        )
-    asked = ask(started, model, prompts, count, seed)
-    place = place_of(run_folder, *pair)
-    own = votes(run_folder, light, heavy) if target == "votes" else {}
+    pair = _fit(pair_of(run_folder, light, heavy, home), prompts)
+    models = opened_both(pair)
+    model = models[0] if pair.own is pair.light else models[1]
+    asked = ask(pair.own.started, model, prompts, count, seed)
+    own = votes(run_folder, pair.light.name, pair.heavy.name) if target == "votes" else {}
     wanted = [target, sorted(map(str, own.items())), _fingerprint(real)]
-    key = _key(run_folder, started, pair, asked, margin, seed, wanted)
-    if (known := _known(place, key)) is not None:
-        return _guarded(known, rate, place, key)
+    key = _key(pair, asked, margin, seed, wanted)
+    if (known := _known(pair, key)) is not None:
+        return _guarded(known, rate, pair, key)
     pictures = 2 * len(asked.prompts)
     total = pictures + pictures // 2
 
     def tell(doing: str) -> None:
         on_progress(pictures, total, doing)
 
-    with Easel(run_folder, state) as easel:
+    with Easel(pair) as easel:
         albums = make_pictures(
             easel,
-            pair,
             asked.prompts,
             asked.seeds,
             lambda done, doing: on_progress(done, total, doing),
         )
         tell("Measuring quality")
-        quality = measured(model, asked, albums)
+        quality = measured(model, asked, albums, readable=both_read(models))
         defer, margin, voted = labels(asked, quality, margin, own)
         check(defer)
         practised = None
         if cheap_light(asked, albums, quality):
             extra = practice_prompts(asked, seed)
-            images = practise(easel, pair[0], *extra, lambda _done, doing: tell(doing))
+            images = practise(easel, pair.light, *extra, lambda _done, doing: tell(doing))
             practised = practice(model, asked, quality, extra[0], images, margin)
-        seen = _real_or_not(easel, pair, asked, albums, practised, real, seed, tell, on_epoch)
+        seen = _real_or_not(easel, asked, albums, practised, real, seed, tell, on_epoch)
     if seen is None and target == "real":
         raise CascadeError(
             "Real against generated needs real pictures; give a folder with some "
@@ -164,63 +156,49 @@ def train(
         lambda share, doing: on_progress(pictures + int(share * (total - pictures)), total, doing),
         on_epoch,
     )
-    place.mkdir(parents=True, exist_ok=True)
-    made.save(place / NETWORK)
-    made.save_real(place / REAL)
-    found = made.cascade(pair, place.relative_to(run_folder).as_posix(), rate)
-    write_atomically(place / RESULT, json.dumps({"key": key, "cascade": found.to_json()}))
+    pair.place.mkdir(parents=True, exist_ok=True)
+    made.save(pair.place / NETWORK)
+    made.save_real(pair.place / REAL)
+    found = made.cascade(pair, rate)
+    write(pair, key, found)
     on_progress(total, total, "Done")
     return found
 
 
-def _pair(state: RunState, light: str, heavy: str) -> tuple[CandidateState, CandidateState]:
-    pair = (state.candidate(light), state.candidate(heavy))
-    if pair[0].id == pair[1].id:
-        raise CascadeError("Light and heavy are the same candidate; choose two.")
-    for one in pair:
-        if one.verdict is None or one.verdict.state == "failed":
-            raise CascadeError(f"{one.id} has not passed; choose candidates that did.")
+def _fit(pair: Pair, prompts: Sequence[str] | None) -> Pair:
+    """The same pair, if something can be learned from it."""
+    for side in pair:
+        verdict = side.candidate.verdict
+        if verdict is None or verdict.state == "failed":
+            raise CascadeError(f"{side.name} has not passed; choose candidates that did.")
+    if pair.other is not None and (said := mismatch(pair.own, pair.other, prompts=bool(prompts))):
+        raise CascadeError(said)
     return pair
 
 
-def _key(
-    folder: Path,
-    started: RunStarted,
-    pair: tuple[CandidateState, CandidateState],
-    asked: Asked,
-    margin: float,
-    seed: int,
-    wanted: Sequence[object],
-) -> str:
-    scripts = []
-    for one in pair:
-        try:
-            scripts.append(hashlib.sha256((folder / one.proposal.script).read_bytes()).hexdigest())
-        except OSError:
-            raise CascadeError(f"The script of {one.id} is gone from the run folder.") from None
-    facts = [4, started.model.hash, started.workload, scripts, asked.prompts, asked.seeds, margin, seed]
+def _key(pair: Pair, asked: Asked, margin: float, seed: int, wanted: Sequence[object]) -> str:
+    scripts = [hashlib.sha256(side.script).hexdigest() for side in pair]
+    own, other = pair.own.started, pair.other
+    facts = [4, own.model.hash, own.workload, scripts, asked.prompts, asked.seeds, margin, seed]
     facts += wanted
+    if other is not None:
+        facts += [other.started.model.hash, other.started.workload]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _known(place: Path, key: str) -> Cascade | None:
-    try:
-        data = json.loads((place / RESULT).read_text(encoding="utf-8"))
-        if data["key"] == key and (place / NETWORK).is_file():
-            return Cascade.from_json(data["cascade"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return None
+def _known(pair: Pair, key: str) -> Cascade | None:
+    found = read(pair)
+    return found[1] if found is not None and found[0] == key and (pair.place / NETWORK).is_file() else None
 
 
-def _guarded(known: Cascade, rate: float, place: Path, key: str) -> Cascade:
+def _guarded(known: Cascade, rate: float, pair: Pair, key: str) -> Cascade:
     """The same with another guarantee, which takes no training."""
     if known.guarded_rate == rate:
         return known
     promised = guarantees(known.pairs.scores, [sample.defer for sample in known.samples], rate)
     safe = next(one.threshold for one in promised if one.rate == rate)
     found = replace(known, guarded=safe, guarded_rate=rate, guarantees=promised)
-    write_atomically(place / RESULT, json.dumps({"key": key, "cascade": found.to_json()}))
+    write(pair, key, found)
     return found
 
 
@@ -234,7 +212,6 @@ def _fingerprint(real: str) -> str:
 
 def _real_or_not(
     easel: Easel,
-    pair: tuple[CandidateState, CandidateState],
     asked: Asked,
     albums: tuple[Album, Album],
     practised: Practice | None,
@@ -254,11 +231,11 @@ def _real_or_not(
     else:
         prompts = other_prompts(asked, seed, min(count, len(asked.prompts)))
         seeds = tuple(REAL_SEEDS + seed * 100_000 + at for at in range(len(prompts)))
-        made = practise(easel, pair[0], prompts, seeds, lambda _done, doing: tell(doing))
+        made = practise(easel, easel.pair.light, prompts, seeds, lambda _done, doing: tell(doing))
         fakes = [made]
     few = prompts[: max(1, len(asked.prompts) // real.HEAVY_SHARE)]
     seeds = tuple(REAL_SEEDS + seed * 100_000 + at for at in range(len(few)))
-    fakes.append(practise(easel, pair[1], few, seeds, lambda _done, doing: tell(doing)))
+    fakes.append(practise(easel, easel.pair.heavy, few, seeds, lambda _done, doing: tell(doing)))
     generated = np.concatenate(fakes)
     height, width = albums[0].images.shape[1:3]
     without = {*asked.prompts, *prompts}

@@ -1,43 +1,33 @@
 """Export a cascade: light, heavy, discriminator and threshold as one package that has proved itself.
 
-As `studio.work.export`, for two candidates of a run and what was learned about them.
+As `studio.work.export`, for a pair of candidates, of one model or of two, and what was learned about them.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from engines.package import sums
-from engines.package.cascade import LIGHT, encode
-from engines.package.evidence import Interval
 from engines.package.likeness import EQUAL
-from engines.package.manifest import (
-    CascadeFacts,
-    Discriminator,
-    Facts,
-    Operation,
-)
+from engines.package.manifest import Facts
 from engines.package.place import check_place, move, sentences
 from engines.package.verify import Verified
-from engines.package.write import Contents, amend, cluster_program, pack, program, write
-from studio.errors import ExportError
+from engines.package.write import amend, pack, write
+from studio.errors import CascadeError, ExportError
 from studio.plan.cascade import Cascade
-from studio.plan.deferral import Interval as Measured
-from studio.plan.deferral import deferred_share
-from studio.record.journal import Journal
-from studio.record.state import CandidateState, RunState
-from studio.work.cascade.engine import Judging, build, workshop
-from studio.work.cascade.files import FOLDER, NETWORK, RESULT
-from studio.work.cascade.network import SIDE, WORDS
+from studio.record.sides import Pair, Side, mismatch, pair_of
+from studio.work.cascade.engine import build, workshop
+from studio.work.cascade.files import NETWORK, trained
+from studio.work.cascade.models import opened_both
 from studio.work.cascade.proof import Proofs, prove
-from studio.work.cascade.travel import PLANNER, planner_files
+from studio.work.cascade.together import SCORE_TOLERANCE, Half, together
 from studio.work.discriminator import train
 from studio.work.export import (
     Alike,
@@ -56,15 +46,6 @@ from studio.work.proof import unchanged, unproved
 from studio.work.trust import told, verified_sentence
 
 STEPS: Final = 14
-GOLDEN_LIGHT: Final = "golden-light.png"
-SCORE_TOLERANCE: Final = 0.01
-"""How far a golden score may be off on another machine; fp32 rounding stays far below."""
-_TARGETS: Final = {
-    "better": "the heavy picture is not better by more than {margin:g}",
-    "votes": "the heavy picture is not better by more than {margin:g}, or a person prefers the light one",
-    "real": "the picture looks real rather than generated",
-}
-"""What a score is the probability of, by `Cascade.target`."""
 USUAL_SHARE: Final = 0.3
 """Deferred where the user names no threshold and none is guarded."""
 
@@ -84,7 +65,8 @@ def export_cascade(
 
     Args:
         run: id or folder of a run.
-        light: candidate that answers first; `heavy`: candidate that the rest is deferred to.
+        light: candidate that answers first; `heavy`: candidate that the rest is deferred to; one of them may
+            belong to another run: `OTHER_RUN/CANDIDATE`.
         threshold: light pictures with a lower score are deferred; left out: the guarded threshold, else the
             one that defers nearest to `USUAL_SHARE`.
         out: as for `export`.
@@ -99,6 +81,7 @@ def export_cascade(
         ExportError: one of the candidates is explore only, or the package did not prove itself.
         CascadeError: nothing can be learned from the pair.
         RunError, JournalError: no such run or candidate.
+        ModelError: the model of one of them is no longer there.
         PackageError: it cannot be written there.
     """
     folder = job.run_folder(run)
@@ -109,18 +92,9 @@ def export_cascade(
         threshold,
         Path(out).expanduser() if out else None,
         replace=replace,
+        home=job.home,
         on_progress=job.progress,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """One model of the pair: its package's contents and the Studio's own picture."""
-
-    candidate: CandidateState
-    contents: Contents
-    own: Own
-    backend: str
 
 
 def export_pair(
@@ -131,9 +105,10 @@ def export_pair(
     out: Path | None = None,
     *,
     replace: bool = True,
+    home: Path | None = None,
     on_progress: OnProgress = lambda _done, _total, _doing: None,
 ) -> dict[str, Any]:
-    """See `export_cascade`; `folder` is the run's."""
+    """See `export_cascade`; `folder` is the run's, `home` where other runs lie."""
 
     def tell(done: int, doing: str) -> None:
         on_progress(done, STEPS, doing)
@@ -141,16 +116,16 @@ def export_pair(
     tell(0, "Checking")
     if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
         raise ExportError(f"The threshold {threshold} makes no sense; give a number from 0 to 1.")
-    state = RunState.replay(Journal.read(folder))
-    checks = _examined(folder, state, light, heavy)
-    name = f"{package_name(state, state.candidate(light))}-{state.candidate(heavy).id}"
+    pair = pair_of(folder, light, heavy, home)
+    checks = _examined(pair)
+    name = _name(pair)
     place = place_of(out, folder / "package", name)
     check_place(place, replace=replace)
     with sentences(place.parent, 0):
         place.parent.mkdir(parents=True, exist_ok=True)
-    cascade = _trained(folder, state, light, heavy, lambda doing: tell(1, doing))
+    cascade = _trained(pair, home, lambda doing: tell(1, doing))
     at = _threshold(cascade, threshold)
-    sides = (_side(folder, state, cascade.light, 1, tell), _side(folder, state, cascade.heavy, 4, tell))
+    sides = (_half(pair.light, 1, tell), _half(pair.heavy, 4, tell))
     with workshop() as bench:
         tell(7, "Building the discriminator")
         judging = build(
@@ -160,7 +135,7 @@ def export_pair(
             sides[0].own.picture[None],
             [sides[0].own.prompt],
         )
-        contents = _together(name, cascade, at, sides[0], sides[1], judging)
+        contents = together(name, cascade, at, sides[0], sides[1], judging)
         with unproved(place) as partial:
             tell(8, "Writing the package")
             written = write(contents, partial)
@@ -181,33 +156,46 @@ def export_pair(
 _ROLES: Final = ("light", "heavy")
 
 
-def _examined(folder: Path, state: RunState, light: str, heavy: str) -> list[Check]:
+def _name(pair: Pair) -> str:
+    """For example `tiny-scenes-c012-c003`; a candidate of another run has the name of that run too."""
+    own = pair.own
+    parts = [package_name(own.state, own.candidate).removesuffix(f"-{own.candidate.id}")]
+    for side in pair:
+        parts += [side.candidate.id] if side.run == own.run else [side.run.name, side.candidate.id]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
+
+
+def _examined(pair: Pair) -> list[Check]:
     """What is to be said about both candidates before anything is built.
 
     Raises:
         ExportError: one of them cannot be exported.
+        CascadeError: they draw nothing that can stand beside each other, or a model was changed.
     """
     found = []
-    if state.candidate(light).id == state.candidate(heavy).id:
-        raise ExportError("Light and heavy are the same candidate; choose two.")
-    for role, name in zip(_ROLES, (light, heavy), strict=True):
-        examination = examine(folder, state, name)
+    if pair.other is not None and (said := mismatch(pair.own, pair.other, prompts=True)):
+        raise CascadeError(said)
+    opened_both(pair)
+    for role, side in zip(_ROLES, pair, strict=True):
+        examination = examine(side.run, side.state, side.candidate.id)
         if (failed := examination.failed) is not None:
             raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
         found += [replace(check, name=f"{role}: {check.name}") for check in examination.checks]
     return found
 
 
-def _trained(folder: Path, state: RunState, light: str, heavy: str, tell: Callable[[str], None]) -> Cascade:
+def _trained(pair: Pair, home: Path | None, tell: Callable[[str], None]) -> Cascade:
     """What was learned about the pair; where there is nothing yet, it is learned now."""
-    place = folder / FOLDER / f"{state.candidate(light).id}-{state.candidate(heavy).id}"
-    try:
-        kept = Cascade.from_json(json.loads((place / RESULT).read_text(encoding="utf-8"))["cascade"])
-        if (place / NETWORK).is_file():
-            return kept
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return train(folder, light, heavy, on_progress=lambda done, total, doing: tell(f"{doing} {done}/{total}"))
+    known = trained(pair)
+    if known is not None and (pair.place / NETWORK).is_file():
+        return known[1]
+    return train(
+        pair.run,
+        pair.light.name,
+        pair.heavy.name,
+        home=home,
+        on_progress=lambda done, total, doing: tell(f"{doing} {done}/{total}"),
+    )
 
 
 def _threshold(cascade: Cascade, wanted: float | None) -> float:
@@ -218,84 +206,13 @@ def _threshold(cascade: Cascade, wanted: float | None) -> float:
     return min(cascade.curve, key=lambda one: abs(one.share - USUAL_SHARE)).threshold
 
 
-def _side(folder: Path, state: RunState, name: str, step: int, tell: Callable[[int, str], None]) -> _Side:
-    candidate = state.candidate(name)
-    plan, artifacts = build_engines(state, candidate, lambda _, doing: tell(step, f"{name}: {doing}"))
-    tell(step + 2, f"{name}: Making the Studio's own picture")
-    own = own_picture(folder, state, candidate)
+def _half(side: Side, step: int, tell: Callable[[int, str], None]) -> Half:
+    state, candidate = side.state, side.candidate
+    plan, artifacts = build_engines(state, candidate, lambda _, doing: tell(step, f"{side.name}: {doing}"))
+    tell(step + 2, f"{side.name}: Making the Studio's own picture")
+    own = own_picture(side.run, state, candidate)
     contents = make_contents(state, candidate, plan, artifacts, own.prompt, own.seed, own.picture)
-    return _Side(candidate, contents, own, plan.backend)
-
-
-def _together(
-    name: str, cascade: Cascade, threshold: float, light: _Side, heavy: _Side, judging: Judging
-) -> Contents:
-    """Both sides' contents as one; components of the light one get their prefix."""
-    engines = (
-        *(replace(part, component=LIGHT + part.component) for part in light.contents.engines),
-        *heavy.contents.engines,
-        judging.engine,
-    )
-
-    def facts(tokenizer: str) -> Facts:
-        first, second = light.contents.facts(tokenizer), heavy.contents.facts(tokenizer)
-        golden = first.golden.model_copy(update={"image": GOLDEN_LIGHT})
-        known = {wheel.name for wheel in second.wheels}
-        both = (*second.wheels, *(wheel for wheel in first.wheels if wheel.name not in known))
-        together = CascadeFacts(
-            light=first.model_copy(update={"golden": golden}),
-            discriminator=_discriminator(cascade, float(judging.scores[0])),
-            threshold=threshold,
-            share=float(deferred_share(cascade.pairs.scores, [threshold])[0]),
-            curve=tuple(
-                Operation(
-                    threshold=one.threshold,
-                    share=one.share,
-                    seconds=_interval(one.seconds),
-                    quality=_interval(one.quality),
-                )
-                for one in cascade.curve
-            ),
-            guarded=cascade.guarded,
-            guarded_rate=cascade.guarded_rate,
-        )
-        return second.model_copy(update={"cascade": together, "wheels": both})
-
-    return replace(
-        heavy.contents,
-        name=name,
-        description=f"{cascade.light_title} before {cascade.heavy_title}",
-        engines=engines,
-        facts=facts,
-        readme=_readme(name, cascade, threshold, light),
-        more={
-            "run.py": program(PLANNER).encode(),
-            "ray_app.py": cluster_program(PLANNER).encode(),
-            GOLDEN_LIGHT: encode(light.own.picture),
-            **planner_files(),
-        },
-    )
-
-
-def _interval(found: Measured) -> Interval:
-    return Interval(value=found.value, low=found.low, high=found.high)
-
-
-def _discriminator(cascade: Cascade, golden: float) -> Discriminator:
-    auc = cascade.scorers[0].auc
-    return Discriminator(
-        side=SIDE,
-        words=WORDS,
-        target=_TARGETS.get(cascade.target, cascade.target).format(margin=cascade.margin),
-        metric=cascade.metric,
-        margin=cascade.margin,
-        samples=len(cascade.samples),
-        auc=None if auc is None else _interval(auc),
-        brier=cascade.brier,
-        seconds=cascade.discriminator_seconds,
-        golden_score=golden,
-        score_tolerance=SCORE_TOLERANCE,
-    )
+    return Half(side, contents, own, plan.backend)
 
 
 def _compared(proofs: Proofs, light: Own, heavy: Own, score: float, threshold: float) -> dict[str, Alike]:
@@ -317,36 +234,6 @@ def _recorded(facts: Facts, proofs: Proofs, alike: dict[str, Alike]) -> Facts:
     light = with_verification(cascade.light, verification(proofs.light, alike["light"]))
     proved = with_verification(facts, verification(proofs.heavy, alike["heavy"]))
     return proved.model_copy(update={"cascade": cascade.model_copy(update={"light": light})})
-
-
-def _readme(name: str, cascade: Cascade, threshold: float, light: _Side) -> str:
-    share = float(deferred_share(cascade.pairs.scores, [threshold])[0])
-    prompt = light.own.prompt
-    return "\n".join(
-        [
-            f"# {name}: a light and a heavy model",
-            "",
-            f"{cascade.light_title} answers first; a discriminator scores its picture; below {threshold:.4g}",
-            f"{cascade.heavy_title} draws it anew ({share:.0%} of {len(cascade.samples)} measured prompts).",
-            "",
-            "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
-            "",
-            "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
-            f'    env/bin/python run.py --prompt "{prompt}" --out picture.png   # says which, and the score',
-            "    env/bin/python run.py --serve --port 8000                # one process per model",
-            "    env/bin/python run.py --serve --objective 2              # plans itself for 2 s",
-            "    env/bin/python run.py --self-test",
-            "    python ray_app.py --heavy-workers 4        # on a Ray cluster; needs `ray[serve]`",
-            "",
-            "    curl localhost:8000/v1/images/generations -H 'Content-Type: application/json' \\",
-            f"      -d '{json.dumps({'prompt': prompt, 'deadline_ms': 5000})}'",
-            "",
-            "The answer says light or heavy, the score and the times. `/metrics` is for Prometheus,",
-            "`/health` for whoever restarts it, `PUT /v1/threshold` moves the threshold while it serves.",
-            "Every byte is checked against `SHA256SUMS` before anything is loaded.",
-            "",
-        ]
-    )
 
 
 def _result(

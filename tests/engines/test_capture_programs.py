@@ -167,3 +167,15 @@ def test_a_merged_token_gets_the_mean_of_its_group() -> None:
     back = unmerge(merge(tokens, found), found)
     torch.testing.assert_close(back[0, :2], torch.tensor([[2.0, 0.0], [2.0, 0.0]]))
     torch.testing.assert_close(back[0, 2:], tokens[0, 2:])
+
+
+def test_equal_programs_become_equal_files_whatever_was_built_before(model: Model, tmp_path: Path) -> None:
+    import openvino
+
+    from engines.backends.open_vino import convert
+
+    found = capture(model, Structure("text_encoder", LATENT, DenoiserStructure(), "vae"))
+    for name in ("first", "second"):
+        openvino.save_model(convert(found), tmp_path / f"{name}.xml", compress_to_fp16=False)
+    assert (tmp_path / "first.xml").read_bytes() == (tmp_path / "second.xml").read_bytes()
+    assert (tmp_path / "first.bin").read_bytes() == (tmp_path / "second.bin").read_bytes()

@@ -42,14 +42,20 @@ def script(recipe: tuple[Step, ...]) -> str:
     return SCRIPT.format(classes=names, steps="\n".join(calls))
 
 
-def begin(folder: Path, workload: dict[str, object] | None = None) -> Journal:
-    """Create the folder's journal with a run on the bundled model."""
+def begin(
+    folder: Path,
+    workload: dict[str, object] | None = None,
+    *,
+    model: str = "tiny-scenes",
+    target: str = "cpu",
+) -> Journal:
+    """Create the folder's journal with a run on a model, the bundled one if nothing is said."""
     (folder / "candidates").mkdir(parents=True)
     journal = Journal.create(folder)
     journal.append(
         events.RunStarted(
-            model=events.ModelCard.model_validate(asdict(describe(open_model("tiny-scenes")))),
-            target="cpu",
+            model=events.ModelCard.model_validate(asdict(describe(open_model(model)))),
+            target=target,
             workload=workload or {},
             metric=events.Metric(name="adherence", title="Adherence loss", unit="points"),
             preset="quick",

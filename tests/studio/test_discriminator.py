@@ -24,6 +24,7 @@ from studio.plan.discrimination import roc_auc
 from studio.plan.learning import Epoch, stages
 from studio.plan.votes import least_sure
 from studio.record.journal import Journal
+from studio.record.sides import side_of
 from studio.record.state import RunState
 from studio.record.votes import Preferred, Vote, keep, votes
 from studio.work.cascade import network, real
@@ -172,9 +173,8 @@ def test_a_pair_becomes_a_cascade_that_survives_interruption_and_is_answered_at_
 def fill(run: Path, prompts: list[str], size: int = 64, names: tuple[str, ...] = ("c001", "c002")) -> None:
     """Put pictures on the shelves as a finished job leaves them, without starting any process."""
     state = RunState.replay(Journal.read(run))
-    assert state.started is not None
     for name in names:
-        shelf = _Shelf(run, state.started, state.candidate(name))
+        shelf = _Shelf(run, side_of(run, state, name))
         for at, prompt in enumerate(prompts):
             found = parse(prompt)
             groups = found.groups if name == "c002" else found.groups[:1]

@@ -18,7 +18,7 @@ from engines.package.cascade import bag, pixels
 from engines.package.likeness import psnr
 from engines.package.runner import read_picture
 from engines.package.verify import verify
-from studio.errors import ExportError
+from studio.errors import CascadeError, ExportError
 from studio.work.cascade import network
 from studio.work.cascade.engine import build
 from studio.work.cascade.travel import ROOT, planner_files
@@ -81,7 +81,7 @@ def test_the_planner_that_travels_is_whole_and_stands_alone(tmp_path: Path) -> N
 
 
 def test_a_pair_that_cannot_be_exported_is_refused_before_any_work(tmp_path: Path, run: Path) -> None:
-    with pytest.raises(ExportError, match="same candidate"):
+    with pytest.raises(CascadeError, match="same candidate"):
         export_pair(run, "c001", "c001")
     with pytest.raises(ExportError, match=r"threshold nan"):
         export_pair(run, "c001", "c002", float("nan"))

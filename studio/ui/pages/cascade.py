@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtGui import QGuiApplication
@@ -12,7 +14,8 @@ from studio.errors import RunError
 from studio.plan.cascade import Cascade
 from studio.plan.measured import Speed, measured_tables
 from studio.plan.tables import Tables
-from studio.record.pair import light_and_heavy
+from studio.record.default_pair import light_and_heavy
+from studio.record.sides import Side, elsewhere, place_of, trouble
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
@@ -21,11 +24,11 @@ from studio.ui.models.run import Changes
 from studio.ui.pages.cascade_discriminator import CascadeDiscriminator
 from studio.ui.pages.cascade_planner import CascadePlanner
 from studio.ui.pages.cascade_reuse import CascadeReuse
+from studio.ui.pages.cascade_sides import OtherRun, SideMenu
 from studio.ui.pages.cascade_threshold import CascadeThreshold
 from studio.ui.pages.cascade_votes import CascadeVotes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme
-from studio.ui.widgets.choice import Choice
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Empty
 
@@ -47,13 +50,18 @@ class CascadePage(Page):
     def __init__(self, desk: Desk, theme: Theme, commands: Commands, journey: Journey) -> None:
         super().__init__(desk, theme, commands, journey)
         self.cascade: Cascade | None = None
+        self._others: dict[str, str] = {}
+        """Candidates taken from other runs: name -> title."""
         self._picked = False
         """The user has chosen a pair, which then stays; until then the front is followed."""
         self._quiet = False
         self._header()
+        self._full = label("", "small", wrap=True, select=True)
+        self._full.hide()
+        self.column.addWidget(self._full)
         self._empty = Empty(
             "No pair to cascade yet",
-            "A cascade needs a light and a heavy candidate of the front; a run finds them.",
+            "A cascade needs a light and a heavy candidate; a run finds them, or take one from another run.",
             "Start a run",
         )
         self._empty.button.clicked.connect(lambda: desk.step_wanted.emit("evolve"))
@@ -84,16 +92,14 @@ class CascadePage(Page):
     # -- building -------------------------------------------------------------------------------
 
     def _header(self) -> None:
-        self.light, self.heavy = Choice(), Choice()
-        for combo, name in ((self.light, "Light"), (self.heavy, "Heavy")):
-            combo.setAccessibleName(f"{name} candidate")
-            combo.setMinimumWidth(170)
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.currentIndexChanged.connect(self._on_chosen)
+        self.light, self.heavy = SideMenu("Light"), SideMenu("Heavy")
+        for menu, name in ((self.light, "Light"), (self.heavy, "Heavy")):
+            menu.currentIndexChanged.connect(self._on_chosen)
+            menu.other_wanted.connect(lambda menu=menu, name=name: self._ask_other(menu, name))
             caption = label(name, "muted")
-            caption.setBuddy(combo)
+            caption.setBuddy(menu)
             self.head.addWidget(caption)
-            self.head.addWidget(combo, 1)
+            self.head.addWidget(menu, 1)
         self.train = QPushButton("Train discriminator")
         self.train.setProperty("role", "primary")
         self.train.setToolTip(
@@ -113,9 +119,12 @@ class CascadePage(Page):
 
     def start_training(self, target: str = "") -> None:
         """Train on the pair; `target` as the command `discriminator` takes it, else the chosen one."""
-        light, heavy = self.light.currentData(), self.heavy.currentData()
+        light, heavy = self.light.side, self.heavy.side
         if not light or not heavy or light == heavy:
             self.message.say("Choose two different candidates: a fast one and a good one.", "warning")
+            return
+        if light in self._others and heavy in self._others:
+            self.message.say("One of the two must be a candidate of this run.", "warning")
             return
         wanted = target or str(self._target.currentData())
         job = self.desk.ask(
@@ -185,7 +194,7 @@ class CascadePage(Page):
         folder = self.desk.run.folder
         if folder is None or self.cascade is not None:
             return
-        places = [folder / "cascade" / f"{self.light.currentData()}-{self.heavy.currentData()}" / RESULT]
+        places = [place_of(folder, self.light.side, self.heavy.side) / RESULT]
         if any_pair:
             places += sorted(
                 folder.glob(f"cascade/*/{RESULT}"), key=lambda path: path.stat().st_mtime, reverse=True
@@ -195,17 +204,22 @@ class CascadePage(Page):
                 found = Cascade.from_json(json.loads(place.read_text(encoding="utf-8"))["cascade"])
             except (OSError, KeyError, TypeError, ValueError):
                 continue
-            rows = [
-                combo.findData(name) for combo, name in ((self.light, found.light), (self.heavy, found.heavy))
-            ]
-            if min(rows) >= 0:
-                self._quiet = True
-                self.light.setCurrentIndex(rows[0])
-                self.heavy.setCurrentIndex(rows[1])
-                self._quiet = False
+            titles = {found.light: found.light_title, found.heavy: found.heavy_title}
+            new = {name: title for name, title in titles.items() if name not in self.light.sides}
+            if all("/" in name for name in new):
+                self._others |= new
+                self._fill(found.light, found.heavy)
                 self.cascade = found
                 self._show_cascade()
+                self._warn(folder, found)
                 return
+
+    def _warn(self, folder: Path, found: Cascade) -> None:
+        """Say it where a side of another run can no longer be drawn."""
+        if {found.light, found.heavy} & self._others.keys():
+            said = trouble(folder, found.light, found.heavy, found.models, self.desk.sitting.home)
+            if said:
+                self.message.say(said, "warning")
 
     def _on_trained(self) -> None:
         self.train.setEnabled(True)
@@ -267,61 +281,100 @@ class CascadePage(Page):
     def _measured(self, found: Cascade) -> Tables:
         """The pair as the planner takes it."""
 
-        def speed(name: str) -> Speed:
-            candidate = self.desk.run.state.candidates.get(name)
+        run = self.desk.run
+
+        def speed(name: str, at: int) -> Speed:
+            candidate = run.state.candidates.get(name)
+            if candidate is None and run.folder is not None:
+                home = self.desk.sitting.home
+                candidate = elsewhere(run.folder, run.state, name, found.models[at : at + 1], home)
             verdict = candidate.verdict if candidate is not None else None
             if verdict is None:
                 return Speed(name, {})
             latency = verdict.latency.value if verdict.latency is not None else None
             return Speed(name, verdict.throughput, latency, verdict.latency_p90)
 
-        return measured_tables(found, speed(found.light), speed(found.heavy))
+        return measured_tables(found, speed(found.light, 0), speed(found.heavy, 1))
 
     # -- following ------------------------------------------------------------------------------
 
     def _on_changed(self, changes: Changes) -> None:
         if changes.everything:
-            self.cascade, self._picked = None, False
+            self.cascade, self._picked, self._others = None, False, {}
             self._show_cascade()
         if not (changes.everything or changes.front or changes.updated):
             return
         run = self.desk.run
         front = [name for name in run.state.front if name in run.state.candidates]
         names = [*front, *(name for name in self.desk.candidates() if name not in front)]
-        light, heavy = self._suggested(names)
-        if [self.light.itemData(at) for at in range(self.light.count())] != names:
-            self._quiet = True
-            kept = (self.light.currentData(), self.heavy.currentData())
-            stays = self._picked or self.cascade is not None
-            for combo, before, fallback in ((self.light, kept[0], light), (self.heavy, kept[1], heavy)):
-                combo.clear()
-                for name in names:
-                    mark = "●" if name in front else "○"
-                    combo.addItem(f"{mark} {name}  {run.state.candidates[name].proposal.title}", name)
-                combo.setCurrentIndex(names.index(before) if before in names and stays else fallback)
-            self._quiet = False
+        if self.light.sides != [*names, *self._others]:
+            stays = {*names, *self._others} if self._picked or self.cascade is not None else set()
+            light, heavy = self._suggested(names)
+            light = self.light.side if self.light.side in stays else light
+            self._fill(light, self.heavy.side if self.heavy.side in stays else heavy, names)
             self._recall(any_pair=changes.everything)
         elif changes.everything:
             self._recall(any_pair=True)
-        ready = len(names) > 1
+        self._show_ready()
+
+    def _show_ready(self) -> None:
+        """Whether there is a pair to choose."""
+        ready = len(self.light.sides) > 1
         self._empty.setVisible(not ready)
         self._tabs.setVisible(ready)
         self.train.setEnabled(ready and self._progress.text() == "")
 
-    def _suggested(self, names: list[str]) -> tuple[int, int]:
-        """Rows of the pair that the main job would take; before a run has one, the first and the baseline."""
+    def _suggested(self, names: list[str]) -> tuple[str, str]:
+        """The pair that the main job would take; before a run has one, the first and the baseline."""
         try:
-            pair = light_and_heavy(self.desk.run.state)
+            return light_and_heavy(self.desk.run.state)
         except RunError:
-            pair = (names[0] if names else "", "c000")
-        light, heavy = (names.index(name) if name in names else 0 for name in pair)
-        return light, heavy
+            return "".join(names[:1]), "c000" if "c000" in names else "".join(names[-1:])
+
+    def _fill(self, light: str, heavy: str, names: Sequence[str] | None = None) -> None:
+        """Offer candidates in both menus, by default the same as before, and those of other runs."""
+        run = self.desk.run.state
+        own = [name for name in self.light.sides if name in run.candidates] if names is None else names
+        titles = {
+            name: f"{'●' if name in run.front else '○'} {name}  {run.candidates[name].proposal.title}"
+            for name in own
+        }
+        titles |= {name: f"◇ {name}  {title}" for name, title in self._others.items()}
+        self._quiet = True
+        for menu, chosen in ((self.light, light), (self.heavy, heavy)):
+            menu.fill(titles, chosen)
+        self._quiet = False
+        self._name_sides()
+
+    def _ask_other(self, menu: SideMenu, role: str) -> None:
+        """Let the user take a candidate of another run."""
+        run = self.desk.run
+        own = next((name for name in self.light.sides if name in run.state.candidates), None)
+        if run.folder is None or own is None:
+            return
+        side = Side(run.folder, run.state, run.state.candidates[own], own)
+        self.other_run = OtherRun(self.desk.sitting.home, side, role, self)
+        self.other_run.chosen.connect(lambda taken: self._take(menu, taken))
+        self.other_run.open()
+
+    def _take(self, menu: SideMenu, taken: Side) -> None:
+        self._others[taken.name] = f"{taken.candidate.proposal.title}, {taken.started.model.name}"
+        self._fill(self.light.side, self.heavy.side)
+        menu.choose(taken.name)
+        self._show_ready()
+
+    def _name_sides(self) -> None:
+        """Both sides in full, where one of them is of another run: the menus may be too narrow for that."""
+        chosen = [menu.currentText() for menu in (self.light, self.heavy)]
+        self._full.setVisible(bool({self.light.side, self.heavy.side} & self._others.keys()))
+        self._full.setText(f"Light: {chosen[0][2:]}. Heavy: {chosen[1][2:]}.")
 
     def _on_chosen(self) -> None:
-        if self._quiet:
+        if self._quiet or not (self.light.side and self.heavy.side):
             return
         self._picked = True
-        chosen = (self.light.currentData(), self.heavy.currentData())
+        self._name_sides()
+        chosen = (self.light.side, self.heavy.side)
         if self.cascade is not None and chosen != (self.cascade.light, self.cascade.heavy):
             self.cascade = None
             self._show_cascade()

@@ -1,4 +1,4 @@
-"""Quality and time over the strength at which the heavy model starts from the light latent."""
+"""Quality and time over the strength at which the heavy model starts from what light made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StrengthCurve(QWidget):
         self._reuse: Reuse | None = None
         self._show_quality: Callable[[float], str] = text.number
         self.setMinimumSize(260, 180)
-        self.setAccessibleName("Quality and time over the strength of a start from the light latent")
+        self.setAccessibleName("Quality and time over the strength of a start from what light made")
         theme.changed.connect(self.update)
 
     def sizeHint(self) -> QSize:

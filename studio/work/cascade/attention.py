@@ -23,15 +23,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from studio.plan.reuse import Arm
+from studio.work.cascade.models import same_words
 
 if TYPE_CHECKING:
     from engines.hostloop.loop import Arrays, Loop
+    from engines.models.model import Model
     from engines.pipeline import Pipeline
     from studio.work.cascade.bench import Bench
 
 _NO_MAPS = (
     "Cross-attention maps were not tried: a model of this pair has no cross-attention of its own (in a "
     "transformer, words and places share one attention), so there is no map to hand over."
+)
+_OTHER_WORDS = (
+    "Cross-attention maps were not tried: the two models split a prompt into different words, so a map of "
+    "the one says nothing about the words of the other."
 )
 Judge = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
@@ -104,18 +110,18 @@ def open_maps(network: Any) -> Maps:
     return maps
 
 
-def _eager(bench: Bench, pipeline: Pipeline) -> tuple[nn.Module, tuple[str, ...]]:
+def _eager(model: Model, pipeline: Pipeline) -> tuple[nn.Module, tuple[str, ...]]:
     """The denoiser of a plan, student or not, fresh and in eager mode, and its inputs' names."""
     from engines.capture.components import module
     from engines.capture.structure import PLAIN, Structure, interface
 
     wanted = replace(PLAIN, student=pipeline.plan.denoiser.student)
     structure = Structure("denoiser", pipeline.plan.loop.latent_shape, denoiser=wanted)
-    names = tuple(spec.name for spec in interface(bench.model, structure)[0])
-    return module(bench.model, structure), names
+    names = tuple(spec.name for spec in interface(model, structure)[0])
+    return module(model, structure), names
 
 
-def _loop(bench: Bench, pipeline: Pipeline, denoiser: nn.Module, names: tuple[str, ...]) -> Loop:
+def _loop(model: Model, pipeline: Pipeline, denoiser: nn.Module, names: tuple[str, ...]) -> Loop:
     from engines.hostloop.loop import Loop
 
     def component(given: Arrays) -> Arrays:
@@ -125,15 +131,17 @@ def _loop(bench: Bench, pipeline: Pipeline, denoiser: nn.Module, names: tuple[st
 
     components = {name: one.component for name, one in pipeline.loaded.items()} | {"denoiser": component}
     settings = replace(pipeline.plan.loop, batch=1, cache_interval=1)
-    return Loop(components, bench.model.tokenizers, settings)
+    return Loop(components, model.tokenizers, settings)
 
 
 def attention_arms(
     bench: Bench, asked: Sequence[tuple[str, int]], judge: Judge, tell: Callable[[str], None]
 ) -> tuple[list[Arm], list[str]]:
     """Heavy in eager mode without and with the light model's maps; or none, and why."""
-    light, names = _eager(bench, bench.light)
-    heavy, heavy_names = _eager(bench, bench.heavy)
+    if not same_words(bench.light_model, bench.heavy_model):
+        return [], [_OTHER_WORDS]
+    light, names = _eager(bench.light_model, bench.light)
+    heavy, heavy_names = _eager(bench.heavy_model, bench.heavy)
     networks = [getattr(one, "network", None) for one in (light, heavy)]
     counts = [
         sum(".attn2." in name for name in getattr(network, "attn_processors", {})) for network in networks
@@ -141,7 +149,10 @@ def attention_arms(
     if not all(counts):
         return [], [_NO_MAPS]
     light_maps, heavy_maps = (open_maps(network) for network in networks)
-    loops = (_loop(bench, bench.light, light, names), _loop(bench, bench.heavy, heavy, heavy_names))
+    loops = (
+        _loop(bench.light_model, bench.light, light, names),
+        _loop(bench.heavy_model, bench.heavy, heavy, heavy_names),
+    )
     for turn, (prompt, seed) in enumerate(asked):
         if bench.has("eager", [(prompt, seed)]) and bench.has("attention", [(prompt, seed)]):
             continue

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from engines.package.runner import read_picture, write_picture
 from studio.errors import CascadeError
-from studio.plan.reuse import Kind
-from studio.record.state import CandidateState, RunState
+from studio.plan.reuse import Kind, Through
+from studio.record.sides import Pair, Side
 from studio.work.cascade.files import kept_seconds
+from studio.work.cascade.models import opened_both, same_autoencoder
 
 if TYPE_CHECKING:
     from engines.hostloop.loop import Loop
+    from engines.models.model import Model
     from engines.pipeline import Pipeline
 
 Pixels = NDArray[np.uint8]
@@ -33,7 +35,7 @@ _LINES: Final = "times.jsonl"
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One way for heavy to go on: from the start, or from the light latent."""
+    """One way for heavy to go on: from the start, or from what light made."""
 
     key: str
     kind: Kind
@@ -44,70 +46,66 @@ class Way:
 
 
 class Bench:
-    """Light and heavy as their recipes make them, in this process, and what they drew."""
+    """Light and heavy as their recipes make them, in this process, and what they drew.
 
-    def __init__(
-        self,
-        run: Path,
-        state: RunState,
-        pair: tuple[CandidateState, CandidateState],
-        folder: Path,
-        pixels: bool,
-    ) -> None:
-        from engines.models.load import open_model
+    `pixels`: hand the light picture over even where the latent could be.
+    """
 
-        assert state.started is not None
-        self.run, self.folder = run, folder
-        self.model = open_model(state.started.model.source)
-        for candidate in pair:
-            _check(run, candidate)
-        self.light, self.heavy = (self._pipeline(state, candidate) for candidate in pair)
+    def __init__(self, pair: Pair, *, pixels: bool) -> None:
+        self.run, self.folder = pair.run, pair.place / FOLDER
+        self.light_model, self.heavy_model = opened_both(pair)
+        self.model = self.light_model if pair.own is pair.light else self.heavy_model
+        for side in pair:
+            _check(side)
+        self.light = _pipeline(pair.light, self.light_model)
+        self.heavy = _pipeline(pair.heavy, self.heavy_model)
         settings = (self.light.plan.loop, self.heavy.plan.loop)
         if any(not one.steps for one in settings):
             raise CascadeError("A model that denoises nothing has no steps to start late in.")
-        # Plans of one model share its autoencoder; only the shape could differ, by the size asked for.
-        same = self.light.plan.model == self.heavy.plan.model
-        alike = settings[0].latent_shape == settings[1].latent_shape
-        self.through = "latents" if same and alike and not pixels else "pixels"
-        self._light = self._loop(self.light)
-        folder.mkdir(parents=True, exist_ok=True)
-        facts = [asdict(self.light.plan), asdict(self.heavy.plan), self.through, self.model.hash]
+        self.through, self.handed = self._hand_over(pixels=pixels)
+        self._light = self._loop(self.light, self.light_model)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        facts = [asdict(self.light.plan), asdict(self.heavy.plan), self.through, self.light_model.hash]
+        facts += [self.heavy_model.hash] if pair.two_models else []
         self._facts = json.dumps(facts, sort_keys=True, default=str)
         self._seconds = kept_seconds(self.folder / _LINES)
 
-    def _pipeline(self, state: RunState, candidate: CandidateState) -> Pipeline:
-        from engines.errors import EngineError
-        from engines.pipeline import build, plan
-        from engines.techniques import from_step
-        from engines.workload import Workload
+    def _hand_over(self, *, pixels: bool) -> tuple[Through, str]:
+        """What heavy is given of the light picture, and why, as a sentence."""
+        if pixels:
+            why = "as was asked"
+        elif not same_autoencoder(self.light_model, self.heavy_model):
+            why = "for light and heavy have different autoencoders"
+        elif self.light.plan.loop.latent_shape != self.heavy.plan.loop.latent_shape:
+            why = "for the latents of light and heavy have different shapes"
+        else:
+            return "latents", "Both have the same autoencoder: the light latent was handed over as it is."
+        return "pixels", (
+            f"The light picture was handed over through pixels, {why}: decoded, and encoded again by the "
+            f"autoencoder of {self.heavy_model.name}."
+        )
 
-        assert state.started is not None
-        try:
-            recipe = tuple(from_step(step) for step in candidate.proposal.recipe)
-            workload = Workload.model_validate(state.started.workload)
-            return build(plan(self.model, state.started.target, workload, recipe))
-        except EngineError as error:
-            raise CascadeError(f"{candidate.id} cannot be built any more: {error}") from error
-
-    def _loop(self, pipeline: Pipeline, strength: float = 1.0) -> Loop:
+    def _loop(self, pipeline: Pipeline, model: Model, strength: float = 1.0) -> Loop:
         from engines.hostloop.loop import Loop
 
         components = {name: one.component for name, one in pipeline.loaded.items()}
         settings = replace(pipeline.plan.loop, batch=1, strength=strength)
-        return Loop(components, self.model.tokenizers, settings)
+        return Loop(components, model.tokenizers, settings)
 
     def arms(self, strengths: Sequence[float]) -> list[Way]:
         """Heavy from the start, and from each strength at which a step is left, another number each."""
         steps = self.heavy.plan.loop.steps
-        found = [Way("heavy", "heavy", "heavy from the start", None, steps, self._loop(self.heavy))]
+        whole = self._loop(self.heavy, self.heavy_model)
+        found = [Way("heavy", "heavy", "heavy from the start", None, steps, whole)]
+        start = "latent" if self.through == "latents" else "picture"
         taken = {0, steps}
         for strength in sorted(strengths):
             left = int(steps * strength + 1e-9)
             if left in taken:
                 continue
             taken.add(left)
-            title = f"from the light latent, strength {strength:.2g}"
-            loop = self._loop(self.heavy, strength)
+            title = f"from the light {start}, strength {strength:.2g}"
+            loop = self._loop(self.heavy, self.heavy_model, strength)
             found.append(Way(f"s{strength:.3f}", "strength", title, strength, left, loop))
         return found
 
@@ -135,7 +133,7 @@ class Bench:
     def _encoded(self, picture: Pixels) -> Floats:
         from studio.work.cascade.encode import encoded
 
-        return encoded(self.model, picture, self.heavy.plan.loop.latent_shape)
+        return encoded(self.heavy_model, picture, self.heavy.plan.loop.latent_shape)
 
     def draw(
         self, ways: Sequence[Way], prompt: str, seed: int, turn: int, *, light_too: bool = False
@@ -190,18 +188,29 @@ class Bench:
         return tuple(self.path(key, *one).relative_to(self.run).as_posix() for one in asked)
 
 
-def _check(run: Path, candidate: CandidateState) -> None:
+def _pipeline(side: Side, model: Model) -> Pipeline:
+    from engines.errors import EngineError
+    from engines.pipeline import build, plan
+    from engines.techniques import from_step
+    from engines.workload import Workload
+
+    try:
+        recipe = tuple(from_step(step) for step in side.candidate.proposal.recipe)
+        workload = Workload.model_validate(side.started.workload)
+        return build(plan(model, side.started.target, workload, recipe))
+    except EngineError as error:
+        raise CascadeError(f"{side.name} cannot be built any more: {error}") from error
+
+
+def _check(side: Side) -> None:
     """A candidate is started in the middle by its recipe; a script that does more cannot be."""
     from studio.work.exportable import follows_recipe
 
-    if not candidate.proposal.recipe and candidate.id == "c000":
+    proposal = side.candidate.proposal
+    if not proposal.recipe and side.candidate.id == "c000":
         return  # the baseline is the model's own loop
-    try:
-        text = (run / candidate.proposal.script).read_text(encoding="utf-8")
-    except OSError:
-        raise CascadeError(f"The script of {candidate.id} is gone from the run folder.") from None
-    if candidate.proposal.origin == "given" or not follows_recipe(text):
+    if proposal.origin == "given" or not follows_recipe(side.script.decode("utf-8", "replace")):
         raise CascadeError(
-            f"The script of {candidate.id} does more than its recipe says, so it cannot be started from a "
+            f"The script of {side.name} does more than its recipe says, so it cannot be started from a "
             "latent; choose a candidate that is its recipe."
         )

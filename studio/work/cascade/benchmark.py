@@ -31,9 +31,9 @@ from studio.plan.cascade import Cascade
 from studio.plan.deferral import Interval, Pairs
 from studio.plan.discrimination import roc_auc
 from studio.plan.worth import SHARES, deferred, interval, worth
-from studio.record.journal import Journal
-from studio.record.state import RunState
+from studio.record.sides import Pair, pair_of
 from studio.work.cascade.claim import CERTIFIED_ON, Claim, Option, certify, choose, kept_sentence, percent
+from studio.work.cascade.models import opened
 
 if TYPE_CHECKING:
     from engines.models.model import Model
@@ -161,31 +161,29 @@ def try_out(run: Path, cascade: Cascade, count: int, seed: int = 0, strength: fl
     from studio.work.cascade.learned import ITSELF
     from studio.work.cascade.network import load
 
-    state, model = _opened(run, cascade)
+    pair, model = _opened(run, cascade)
     prompts = _fresh(cascade, count, seed)
     asked = [(prompt, SEEDS + seed * 100_000 + at) for at, prompt in enumerate(prompts)]
     if strength is None:
         from studio.work.cascade.pictures import Easel, make_pictures
 
-        pair = (state.candidate(cascade.light), state.candidate(cascade.heavy))
-        with Easel(run, state) as easel:
+        with Easel(pair) as easel:
             light, heavy = make_pictures(
                 easel,
-                pair,
                 prompts,
                 [own for _, own in asked],
                 lambda done, doing: _tell(done, 2 * count, doing),
             )
-        sides, third = ((light.images, light.seconds), (heavy.images, heavy.seconds)), None
+        sides, third, title = ((light.images, light.seconds), (heavy.images, heavy.seconds)), None, ""
     else:
-        *both, third = _from_light(run, state, cascade, asked, strength)
+        *both, third, title = _from_light(pair, asked, strength)
         sides = (both[0], both[1])
     place = run / cascade.folder
     images = sides[0][0]
     scores = {"discriminator": load(place / NETWORK)(images, prompts)}
     if (place / REAL).is_file():
         scores["real against generated"] = load(place / REAL)(images, prompts)
-    pairs, option = _measured(cascade, model, prompts, scores["discriminator"], sides, third, strength)
+    pairs, option = _measured(cascade, model, prompts, scores["discriminator"], sides, third, title)
     scores[ITSELF] = pairs.light_quality
     scores["caption length"] = -np.array([len(prompt.split()) for prompt in prompts], dtype=np.float64)
     scores["random"] = np.random.default_rng(seed).random(count)
@@ -198,11 +196,11 @@ def pairs_from_light(run: Path, cascade: Cascade, strength: float) -> tuple[Pair
     Raises:
         CascadeError: as `try_out`.
     """
-    state, model = _opened(run, cascade)
+    pair, model = _opened(run, cascade)
     asked = [(sample.prompt, sample.seed) for sample in cascade.samples]
-    light, heavy, third = _from_light(run, state, cascade, asked, strength)
+    light, heavy, third, title = _from_light(pair, asked, strength)
     prompts = [prompt for prompt, _ in asked]
-    pairs, option = _measured(cascade, model, prompts, cascade.pairs.scores, (light, heavy), third, strength)
+    pairs, option = _measured(cascade, model, prompts, cascade.pairs.scores, (light, heavy), third, title)
     assert option is not None
     return pairs, option
 
@@ -211,27 +209,24 @@ Drawn = tuple[Pixels, Floats]
 """Pictures (N, H, W, 3) and the seconds of each (N,)."""
 
 
-def _opened(run: Path, cascade: Cascade) -> tuple[RunState, Model]:
-    from engines.models.load import open_model
-
-    state = RunState.replay(Journal.read(run))
-    assert state.started is not None
-    model = open_model(state.started.model.source)
+def _opened(run: Path, cascade: Cascade) -> tuple[Pair, Model]:
+    """The pair, and the model whose captions and reader count."""
+    pair = pair_of(run, cascade.light, cascade.heavy)
+    model = opened(pair.own)
     if model.prompt_source != "scenes" or cascade.metric != "adherence":
         raise CascadeError(
             f"{model.name} has no captions whose adherence can be read, so nothing can be certified."
         )
-    return state, model
+    return pair, model
 
 
 def _from_light(
-    run: Path, state: RunState, cascade: Cascade, asked: Sequence[tuple[str, int]], strength: float
-) -> tuple[Drawn, Drawn, Drawn]:
-    """Light, heavy from the start, and heavy from the light latent, in one process and in turns."""
-    from studio.work.cascade.bench import FOLDER, LIGHT, Bench
+    pair: Pair, asked: Sequence[tuple[str, int]], strength: float
+) -> tuple[Drawn, Drawn, Drawn, str]:
+    """Light, heavy from the start, and heavy from what light made, in one process and in turns; its title."""
+    from studio.work.cascade.bench import LIGHT, Bench
 
-    pair = (state.candidate(cascade.light), state.candidate(cascade.heavy))
-    bench = Bench(run, state, pair, run / cascade.folder / FOLDER, pixels=False)
+    bench = Bench(pair, pixels=False)
     ways = bench.arms([strength])
     if len(ways) < 2:
         raise CascadeError(
@@ -245,7 +240,7 @@ def _from_light(
     light, heavy, third = (
         (bench.images(key, asked), bench.seconds(key, asked)) for key in (LIGHT, *(way.key for way in ways))
     )
-    return light, heavy, third
+    return light, heavy, third, ways[1].title
 
 
 def _measured(
@@ -255,9 +250,9 @@ def _measured(
     scores: Floats,
     sides: tuple[Drawn, Drawn],
     third: Drawn | None,
-    strength: float | None,
+    title: str,
 ) -> tuple[Pairs, Option | None]:
-    """Adherence of everything that was drawn."""
+    """Adherence of everything that was drawn; `title`: of what was drawn third."""
     from engines.scenes.reader import load_reader
 
     read: Callable[[Pixels, Sequence[str]], Floats] = load_reader(model.path / "reader.safetensors").adherence
@@ -272,7 +267,7 @@ def _measured(
     )
     if third is None:
         return pairs, None
-    return pairs, Option(f"from the light latent, strength {strength:.2g}", read(third[0], prompts), third[1])
+    return pairs, Option(title, read(third[0], prompts), third[1])
 
 
 def strength_of(name: str, cascade: Cascade) -> float | None:
@@ -315,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("light", help="candidate that answers first")
-    parser.add_argument("heavy", help="candidate that the rest is deferred to")
+    parser.add_argument("heavy", help="candidate for the rest; one of the two may be OTHER_RUN/CANDIDATE")
     parser.add_argument("--captions", type=int, default=CERTIFIED_ON, help="fresh captions for the claim")
     parser.add_argument("--pairs", type=int, default=600, help="prompts to train on and choose with")
     parser.add_argument("--reuse", type=int, default=0, metavar="N", help="also measure N deferred prompts")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.errors import CascadeError
+from studio.work.cascade.models import READER
 from studio.work.cascade.pictures import Album
 from studio.work.cascade.prompts import Asked
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-READER: Final = "reader.safetensors"
 LEAST_OF_A_LABEL: Final = 6
 SPARED: Final = 4
 """How many times as long heavy must take for light pictures to be cheap."""
@@ -37,8 +37,10 @@ class Quality:
     notes: tuple[str, ...] = ()
 
 
-def measured(model: Model, asked: Asked, albums: tuple[Album, Album]) -> Quality:
+def measured(model: Model, asked: Asked, albums: tuple[Album, Album], *, readable: bool = True) -> Quality:
     """Adherence where the reader can say something of every prompt, else likeness to the heavy picture.
+
+    `readable`: light and heavy both draw what the model's reader reads.
 
     Likeness is 1 - LPIPS where its weights are present, else HaarPSI.
 
@@ -46,7 +48,7 @@ def measured(model: Model, asked: Asked, albums: tuple[Album, Album]) -> Quality
         CascadeError: pictures that cannot be compared.
     """
     path = model.path / READER
-    if path.is_file():
+    if path.is_file() and readable:
         from engines.scenes.reader import load_reader
 
         reader = load_reader(path)
@@ -65,8 +67,9 @@ def measured(model: Model, asked: Asked, albums: tuple[Album, Album]) -> Quality
         light = haarpsi(first, second)
     if not np.isfinite(light).all():
         raise CascadeError("The pictures are too small to be compared; choose another pair.")
+    why = "for these prompts" if readable else "of both models' pictures"
     note = (
-        "Adherence cannot be read for these prompts: quality is the likeness to the heavy picture "
+        f"Adherence cannot be read {why}: quality is the likeness to the heavy picture "
         f"({'1 - LPIPS' if perceptual else 'HaarPSI'}), which measures difference and not worth."
     )
     return Quality(

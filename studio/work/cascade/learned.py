@@ -18,7 +18,7 @@ from studio.plan.discrimination import brier, reliability, roc_auc, roc_curve
 from studio.plan.guarantee import RATE, guarantees
 from studio.plan.learning import Epoch
 from studio.plan.worth import worth
-from studio.record.state import CandidateState
+from studio.record.sides import Pair
 from studio.work.cascade.labels import Quality
 from studio.work.cascade.pictures import Album
 from studio.work.cascade.prompts import Asked
@@ -83,10 +83,8 @@ class Learned:
         if self.real is not None:
             save(self.real, path)
 
-    def cascade(
-        self, pair: tuple[CandidateState, CandidateState], folder: str, rate: float = RATE
-    ) -> Cascade:
-        """All of it as the value that is kept and shown; `folder` is relative to the run's."""
+    def cascade(self, pair: Pair, rate: float = RATE) -> Cascade:
+        """All of it as the value that is kept and shown."""
         scores = self.trained.scores
         light, heavy = self.task.albums
         pairs = Pairs(
@@ -101,10 +99,10 @@ class Learned:
         promised = guarantees(scores, self.task.defer, rate)
         scorers = self._scorers(good)
         return Cascade(
-            light=pair[0].id,
-            heavy=pair[1].id,
-            light_title=pair[0].proposal.title,
-            heavy_title=pair[1].proposal.title,
+            light=pair.light.name,
+            heavy=pair.heavy.name,
+            light_title=pair.title(pair.light),
+            heavy_title=pair.title(pair.heavy),
             metric=self.task.quality.metric,
             margin=self.task.margin,
             samples=self._samples(),
@@ -117,12 +115,13 @@ class Learned:
             guarded_rate=rate,
             seed=self.task.seed,
             trained_seconds=self.seconds,
-            folder=folder,
-            notes=(*self.task.quality.notes, *self._notes(good, scorers[0])),
+            folder=pair.place.relative_to(pair.run).as_posix(),
+            notes=(*self.task.quality.notes, *self._notes(pair, good, scorers[0])),
             target=self.task.target,
             votes=self.task.voted,
             guarantees=promised,
             training=self.history,
+            models=pair.models,
         )
 
     def _samples(self) -> tuple[Sample, ...]:
@@ -162,12 +161,19 @@ class Learned:
             for name, scores in found.items()
         )
 
-    def _notes(self, good: Bools, own: Scorer) -> list[str]:
+    def _notes(self, pair: Pair, good: Bools, own: Scorer) -> list[str]:
         task, better = self.task, int((~good).sum())
         notes = [
             f"With the heavy model {better} of {len(good)} prompts are better by more than the margin.",
             "Every score comes from a network that did not see the prompt.",
         ]
+        if pair.two_models:
+            light, heavy, own_model = (side.started.model.name for side in (pair.light, pair.heavy, pair.own))
+            by = f"; the reader of {own_model} reads the adherence of both"
+            notes.append(
+                f"Light is of the model {light}, heavy of {heavy}, each drawn with its own"
+                f"{by if task.quality.metric == 'adherence' else ''}."
+            )
         if task.quality.metric == "adherence":
             notes.append(
                 f"{ITSELF.capitalize()} is what labels the pairs: a bound for comparison, not a rule to ship."

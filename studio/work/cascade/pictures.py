@@ -1,4 +1,4 @@
-"""Pictures of two candidates for the same prompts and seeds: made once, kept in the run folder.
+"""Pictures of both sides of a pair for the same prompts and seeds: made once, kept in the pair's run folder.
 
 Each prompt is one call at batch 1, light and heavy in turn, so that the time
 of each picture is its latency.  What is there is never made again: an
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,10 +18,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.sandbox import Answer
 from engines.package.runner import read_picture, write_picture
 from studio.errors import CascadeError, RunError
-from studio.record.events import RunStarted
-from studio.record.state import CandidateState, RunState
+from studio.record.sides import Pair, Side, label_of
 from studio.work.cascade.files import kept_seconds
 from studio.work.drawing import Drawing
 
@@ -36,7 +37,7 @@ _WARM: Final = 1 << 42
 
 @dataclass(frozen=True, eq=False)
 class Album:
-    """One candidate's pictures, in the order of the prompts."""
+    """One side's pictures, in the order of the prompts."""
 
     images: Pixels
     """(N, H, W, 3)"""
@@ -47,18 +48,15 @@ class Album:
 
 
 class _Shelf:
-    """The kept pictures of one candidate, named by what decides them."""
+    """The kept pictures of one side, named by what decides them; `run`: the folder of the pair's run."""
 
-    def __init__(self, run: Path, started: RunStarted, candidate: CandidateState) -> None:
-        self.script = run / candidate.proposal.script
-        try:
-            text = self.script.read_bytes()
-        except OSError:
-            raise CascadeError(f"The script of {candidate.id} is gone from the run folder.") from None
-        self.run, self.candidate = run, candidate
-        self.folder = run / PICTURES / candidate.id
+    def __init__(self, run: Path, side: Side) -> None:
+        self.run, self.side = run, side
+        script = hashlib.sha256(side.script).hexdigest()
+        self.folder = run / PICTURES / label_of(side.name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        facts = [started.model.hash, started.target, started.workload, hashlib.sha256(text).hexdigest()]
+        started = side.started
+        facts = [started.model.hash, started.target, started.workload, script]
         self._facts = json.dumps(facts, sort_keys=True)
         self._seconds = kept_seconds(self.folder / _TIMES)
 
@@ -87,47 +85,53 @@ class _Shelf:
 
 
 class Easel:
-    """The run's candidates, loaded when the first picture is missing and kept until closed."""
+    """Both sides, each with its own run's model and workload, loaded when the first picture is missing."""
 
-    def __init__(self, run: Path, state: RunState) -> None:
-        self.run, self.state = run, state
-        self._drawing: Drawing | None = None
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self._stack = ExitStack()
+        self._drawings: dict[Path, Drawing] = {}
 
-    @property
-    def drawing(self) -> Drawing:
-        if self._drawing is None:
-            self._drawing = Drawing(self.run, self.state)
-        return self._drawing
+    def shelf(self, side: Side) -> _Shelf:
+        return _Shelf(self.pair.run, side)
+
+    def draw(self, side: Side, prompts: Sequence[str], seeds: Sequence[int]) -> Answer:
+        """Pictures by a side's own script, and their time.
+
+        Raises:
+            CascadeError: it cannot draw any more.
+        """
+        try:
+            if side.run not in self._drawings:
+                self._drawings[side.run] = self._stack.enter_context(Drawing(side.run, side.state))
+            return self._drawings[side.run].draw(side.candidate.id, prompts, seeds)
+        except RunError as error:
+            where = "" if side.run == self.pair.run else f"In the run {side.run.name}: "
+            raise CascadeError(f"{where}{error}") from error
 
     def __enter__(self) -> Easel:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._drawing is not None:
-            self._drawing.close()
+        self._stack.close()
 
 
 def make_pictures(
     easel: Easel,
-    pair: tuple[CandidateState, CandidateState],
     prompts: Sequence[str],
     seeds: Sequence[int],
     on_progress: Callable[[int, str], None],
 ) -> tuple[Album, Album]:
-    """The pictures of both candidates; `on_progress(pictures done, doing)`.
+    """The pictures of both sides; `on_progress(pictures done, doing)`.
 
     Raises:
         CascadeError: a candidate cannot draw any more.
     """
-    assert easel.state.started is not None
-    shelves = [_Shelf(easel.run, easel.state.started, candidate) for candidate in pair]
+    shelves = [easel.shelf(side) for side in easel.pair]
     asked = list(zip(prompts, seeds, strict=True))
     if not all(shelf.has(*one) for shelf in shelves for one in asked):
         on_progress(0, "Loading light and heavy")
-        try:
-            _fill(easel.drawing, shelves, asked, on_progress)
-        except RunError as error:
-            raise CascadeError(str(error)) from error
+        _fill(easel, shelves, asked, on_progress)
     light, heavy = (shelf.album(prompts, seeds) for shelf in shelves)
     if light.images.shape != heavy.images.shape:
         raise CascadeError("Light and heavy make pictures of different sizes; choose another pair.")
@@ -136,36 +140,30 @@ def make_pictures(
 
 def practise(
     easel: Easel,
-    candidate: CandidateState,
+    side: Side,
     prompts: Sequence[str],
     seeds: Sequence[int],
     on_progress: Callable[[int, str], None],
 ) -> Pixels:
-    """Pictures (N, H, W, 3) of one candidate alone, several at a call.
+    """Pictures (N, H, W, 3) of one side alone, several at a call.
 
     Raises:
         CascadeError: it cannot draw any more.
     """
-    assert easel.state.started is not None
-    shelf = _Shelf(easel.run, easel.state.started, candidate)
+    shelf = easel.shelf(side)
     missing = [one for one in zip(prompts, seeds, strict=True) if not shelf.has(*one)]
-    if missing:
-        try:
-            drawing = easel.drawing
-            for at in range(0, len(missing), _TOGETHER):
-                done = len(prompts) - len(missing) + at
-                on_progress(done, f"Practice pictures with {candidate.id}, {done} of {len(prompts)}")
-                part = missing[at : at + _TOGETHER]
-                answer = drawing.draw(candidate.id, [one[0] for one in part], [one[1] for one in part])
-                for (prompt, seed), picture in zip(part, answer.images, strict=True):
-                    shelf.keep(prompt, seed, picture, answer.seconds / len(part))
-        except RunError as error:
-            raise CascadeError(str(error)) from error
+    for at in range(0, len(missing), _TOGETHER):
+        done = len(prompts) - len(missing) + at
+        on_progress(done, f"Practice pictures with {side.name}, {done} of {len(prompts)}")
+        part = missing[at : at + _TOGETHER]
+        answer = easel.draw(side, [one[0] for one in part], [one[1] for one in part])
+        for (prompt, seed), picture in zip(part, answer.images, strict=True):
+            shelf.keep(prompt, seed, picture, answer.seconds / len(part))
     return shelf.album(prompts, seeds).images
 
 
 def _fill(
-    drawing: Drawing,
+    easel: Easel,
     shelves: list[_Shelf],
     asked: list[tuple[str, int]],
     on_progress: Callable[[int, str], None],
@@ -174,13 +172,13 @@ def _fill(
     warm: set[str] = set()
     for prompt, seed in asked:
         for shelf in shelves:
-            name = shelf.candidate.id
+            name = shelf.side.name
             on_progress(done, f"Drawing with {name}: {prompt[:60]}")
             done += 1
             if shelf.has(prompt, seed):
                 continue
             if name not in warm:
-                drawing.draw(name, [prompt], [_WARM])
+                easel.draw(shelf.side, [prompt], [_WARM])
                 warm.add(name)
-            answer = drawing.draw(name, [prompt], [seed])
+            answer = easel.draw(shelf.side, [prompt], [seed])
             shelf.keep(prompt, seed, answer.images[0], answer.seconds)

@@ -3,13 +3,13 @@
 Heavy from the start; heavy started from the light latent, noised again to
 strength s (SDEdit, arXiv 2108.01073), which takes the last s of its steps; the
 light picture handed back; heavy with the light model's cross-attention maps.
-Candidates of a run share their model's autoencoder, so latents are handed over
-as they are; through pixels the picture is encoded again, and that is timed too.
+Where both sides have the same autoencoder, as two candidates of one model do,
+latents are handed over as they are; else heavy's own encodes the light picture
+again, and that is timed too.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +23,9 @@ from studio.plan.cascade import Cascade
 from studio.plan.deferral import Interval
 from studio.plan.reuse import Arm, Kind, Reuse
 from studio.plan.worth import deferred, interval
-from studio.record.journal import Journal
-from studio.record.settings import write_atomically
-from studio.record.state import RunState
-from studio.work.cascade.bench import FOLDER, Bench, Way
-from studio.work.cascade.files import NETWORK, RESULT, place_of
+from studio.record.sides import pair_of
+from studio.work.cascade.bench import Bench, Way
+from studio.work.cascade.files import NETWORK, trained, write
 from studio.work.job import Job
 
 if TYPE_CHECKING:
@@ -65,7 +63,8 @@ def reuse(
         As `discriminator`; `cascade` then has `reuse`.
 
     Raises:
-        CascadeError: no discriminator yet, or candidates that cannot be started in the middle.
+        CascadeError: no discriminator yet, candidates that cannot be started in the middle, or a model that
+            is another than when the pair was trained.
         RunError, JournalError: no such run or candidate.
     """
     folder = job.run_folder(run)
@@ -77,6 +76,7 @@ def reuse(
         count=count,
         pixels=pixels,
         attention=attention,
+        home=job.home,
         on_progress=job.progress,
     )
     return {"run": folder.name, "network": f"{found.folder}/{NETWORK}", "cascade": found.to_json()}
@@ -92,24 +92,23 @@ def measure(
     strengths: Sequence[float] = STRENGTHS,
     pixels: bool = False,
     attention: bool = True,
+    home: Path | None = None,
     on_progress: OnProgress = lambda _done, _total, _doing: None,
 ) -> Cascade:
     """See `reuse`; what was drawn is kept, so that an interrupted job goes on where it was."""
     if not 0 < share <= 1 or count < 8:
         raise CascadeError("Give a share above 0 and up to 1, and at least 8 prompts.")
     on_progress(0, 0, "Reading the run")
-    state = RunState.replay(Journal.read(run_folder))
-    pair = (state.candidate(light), state.candidate(heavy))
-    place = place_of(run_folder, *pair)
-    try:
-        kept = json.loads((place / RESULT).read_text(encoding="utf-8"))
-        cascade = Cascade.from_json(kept["cascade"])
-    except (OSError, ValueError, KeyError, TypeError):
+    pair = pair_of(run_folder, light, heavy, home)
+    known = trained(pair)
+    if known is None:
         raise CascadeError(
-            f"There is no discriminator for {light} and {heavy} yet; train one first: it says what to defer."
-        ) from None
+            f"There is no discriminator for {pair.light.name} and {pair.heavy.name} yet; train one first: it "
+            "says what to defer."
+        )
+    key, cascade = known
     samples = [cascade.samples[at] for at in _chosen(cascade, share, count)]
-    bench = Bench(run_folder, state, pair, place / FOLDER, pixels)
+    bench = Bench(pair, pixels=pixels)
     arms = bench.arms(strengths)
     on_progress(0, 0, "Loading light and heavy")
     bench.warm(arms, samples[0].prompt)
@@ -118,11 +117,7 @@ def measure(
         doing = f"Deferred prompts: {sample.prompt[:60]}"
         on_progress(done * len(arms), total, doing)
         bench.draw(arms, sample.prompt, sample.seed, done)
-    notes: list[str] = []
-    if bench.through == "pixels":
-        notes.append("The light picture was handed over through pixels: decoded, and encoded again.")
-    else:
-        notes.append("Both models share an autoencoder: the light latent was handed over as it is.")
+    notes = [bench.handed]
     asked = [(sample.prompt, sample.seed) for sample in samples]
     images = {arm.key: bench.images(arm, asked) for arm in arms}
     judge = _judge(bench.model, cascade, [prompt for prompt, _ in asked], images["heavy"])
@@ -143,7 +138,7 @@ def measure(
         tuple(notes),
     )
     cascade = replace(cascade, reuse=found)
-    write_atomically(place / RESULT, json.dumps({"key": kept["key"], "cascade": cascade.to_json()}))
+    write(pair, key, cascade)
     on_progress(total, total, "Done")
     return cascade
 

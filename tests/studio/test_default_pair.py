@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import RunError
-from studio.record.pair import light_and_heavy
+from studio.record.default_pair import light_and_heavy
 from studio.work.benchmark import read
 
 RECORDED = Path(__file__).parents[1] / "data" / "recorded-run"
