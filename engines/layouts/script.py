@@ -42,7 +42,8 @@ def draw_by_script(folder: Path, prompt: str, seed: int) -> Pixels:
     """
     with tempfile.TemporaryDirectory(prefix="pareto-layout-") as name:
         out = Path(name) / "picture.png"
-        command = [sys.executable, "-P", "-B", str(folder / "generate.py"), "--prompt", prompt]
+        program = folder.absolute() / "generate.py"  # it runs elsewhere
+        command = [sys.executable, "-P", "-B", str(program), "--prompt", prompt]
         run_quietly([*command, "--seed", str(seed), "--out", str(out)], Path(name))
         if not out.is_file():
             raise PackageError(f"{folder.name} wrote no picture; report this.")

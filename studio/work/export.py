@@ -149,8 +149,10 @@ def export_candidate(
 
 def place_of(out: Path | None, usual: Path, name: str) -> Path:
     """Where the package goes, as `cp` would have it; a package that lies there already is meant itself."""
+    # Absolute: its name goes to processes that run elsewhere.
     if out is None:
-        return usual / name
+        return usual.absolute() / name
+    out = out.absolute()
     return out / name if out.is_dir() and not (out / sums.SUMS).is_file() else out
 
 

@@ -65,6 +65,7 @@ def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = l
     Raises:
         ExportError: it cannot, with its own words.
     """
+    package = package.absolute()  # what is run next runs elsewhere
     with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
         room = Path(name)
         environment = make_environment(package / "requirements.txt", room, tell)
@@ -224,6 +225,7 @@ def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
     Raises:
         ExportError: it runs here, and the picture is another one.
     """
+    package, requirements = package.absolute(), requirements.absolute()
     with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
         room = Path(name)
         environment = make_environment(requirements, room, lambda _doing: None)

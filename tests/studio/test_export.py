@@ -59,12 +59,13 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_the_winner_becomes_a_package_that_makes_the_studios_picture_on_its_own(
-    run: Path, tmp_path: Path
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # a relative place, as somebody types it, and a proof that runs elsewhere
     told: list[str] = []
     job = Job(home=tmp_path, on_progress=lambda _done, _total, doing: told.append(doing))
     (tmp_path / "out").mkdir()
-    result = export(job, run="r", candidate="c001", out=str(tmp_path / "out"))
+    result = export(job, run="r", candidate="c001", out="out")
 
     found = verify_package(Path(result["zip"]))
     facts = found.manifest.additional_metadata
@@ -237,12 +238,17 @@ def test_verify_answers_in_checks_for_good_and_bad_packages(package: Path, tmp_p
     json.dumps([good, bad])
 
 
-def test_the_package_goes_where_a_copy_would_go(tmp_path: Path, package: Path) -> None:
+def test_the_package_goes_where_a_copy_would_go(
+    tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usual = tmp_path / "usual"
     assert place_of(None, usual, "p") == usual / "p"
     assert place_of(tmp_path, usual, "p") == tmp_path / "p"
     assert place_of(tmp_path / "new", usual, "p") == tmp_path / "new"
     assert place_of(package, usual, "p") == package
+    monkeypatch.chdir(tmp_path)
+    assert place_of(Path("new"), usual, "p") == tmp_path / "new"
+    assert place_of(None, Path("usual"), "p") == usual / "p"
 
 
 def test_looking_at_a_candidate_needs_no_torch(run: Path) -> None:

@@ -36,6 +36,7 @@ def prove(
     Raises:
         ExportError: it cannot, with its own words.
     """
+    package = package.absolute()  # what is run next runs elsewhere
     with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
         room = Path(name)
         environment = make_environment(package / "requirements.txt", room, tell)
