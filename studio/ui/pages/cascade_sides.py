@@ -44,6 +44,8 @@ class SideMenu(Choice):
         self.setAccessibleName(f"{role} candidate")
         self.setMinimumWidth(170)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.view().setTextElideMode(Qt.TextElideMode.ElideNone)
+        self.view().setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.currentIndexChanged.connect(self._on_index)
         self.activated.connect(self._on_activated)
 
