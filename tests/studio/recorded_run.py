@@ -42,13 +42,15 @@ def script(recipe: tuple[Step, ...]) -> str:
     return SCRIPT.format(classes=names, steps="\n".join(calls))
 
 
-def begin(folder: Path, workload: dict[str, object] | None = None) -> Journal:
-    """Create the folder's journal with a run on the bundled model."""
+def begin(
+    folder: Path, workload: dict[str, object] | None = None, model: str | Path = "tiny-scenes"
+) -> Journal:
+    """Create the folder's journal with a run on a model."""
     (folder / "candidates").mkdir(parents=True)
     journal = Journal.create(folder)
     journal.append(
         events.RunStarted(
-            model=events.ModelCard.model_validate(asdict(describe(open_model("tiny-scenes")))),
+            model=events.ModelCard.model_validate(asdict(describe(open_model(model)))),
             target="cpu",
             workload=workload or {},
             metric=events.Metric(name="adherence", title="Adherence loss", unit="points"),
