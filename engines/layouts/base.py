@@ -98,6 +98,8 @@ class Layout(ABC):
     usage: ClassVar[str]
     """How the folder is used, in Markdown, the line for a terminal that draws first; `{name}`, `{prompt}`,
     `{seed}`, `{steps}` and `{guidance}` are filled in."""
+    absent: ClassVar[str] = "its own runtime is not installed here"
+    """Why `draw` answered `None`, as a clause."""
     modules: ClassVar[tuple[str, ...]] = ()
     """Modules without which it cannot be written."""
     extra: ClassVar[str] = ""

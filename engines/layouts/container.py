@@ -10,6 +10,7 @@ A base image is named without a registry; `--build-arg BASE=...` names another o
 
 from __future__ import annotations
 
+import platform
 import shutil
 import sys
 import tempfile
@@ -28,23 +29,40 @@ if TYPE_CHECKING:
 
 PORT: Final = 8000
 WHEELS_MISSING: Final = "wheels-to-collect.txt"
+_MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Linux's names of what Windows and macOS call otherwise."""
+_GLIBC: Final = range(36, 4, -1)
+"""Minor versions that a wheel may ask for: none newer than that of Debian 12, of which bases are made."""
+# A virtual environment: the Python of a distribution lets nobody install into it.  It alone goes on to
+# the image, without the wheels.  The self-test is done by the user that serves.  A container is killed
+# ten seconds after it was told to stop.
 _DOCKERFILE: Final = """\
 # Builds without a network: docker build --network none -t {name} .
 # The base image must be on the builder already; another one: --build-arg BASE=...
 ARG BASE=python:{python}-slim
-FROM ${{BASE}}
-COPY wheels /wheels
+FROM ${{BASE}} AS wheels
+{check}COPY wheels /wheels
 COPY requirements.txt /requirements.txt
-RUN python -m pip install --no-cache-dir --no-index --find-links /wheels{hashes} -r /requirements.txt \\
-    && rm -r /wheels
+RUN python3 -m venv /environment \\
+    && /environment/bin/python -m pip install --no-cache-dir --no-index --find-links /wheels{hashes} \\
+       -r /requirements.txt
+
+FROM ${{BASE}}
+COPY --from=wheels /environment /environment
 COPY package /package
-RUN python /package/run.py --self-test
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/environment/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp
+RUN python /package/run.py --self-test
 EXPOSE {port}
 ENTRYPOINT ["python", "/package/run.py"]
-CMD ["--serve", "--host", "0.0.0.0", "--port", "{port}"]
+CMD ["--serve", "--host", "0.0.0.0", "--port", "{port}", "--grace", "8"]
+"""
+_CHECK: Final = """\
+RUN python3 -c "import platform, sys; \
+here = f'Python {{sys.version_info[0]}}.{{sys.version_info[1]}} on {{platform.machine()}}'; \
+here == '{wanted}' or sys.exit(\
+f'The wheels are for {wanted}, and the base image has {{here}}; name another one by --build-arg BASE=...')"
 """
 
 
@@ -56,9 +74,11 @@ class Container(Layout):
     usage = """\
     docker build --network none -t {name} .
     docker run --rm -p 8000:8000 {name}          # serves over HTTP, as OpenAI's image generation
+    docker run --rm -v "$PWD:/out" -u "$(id -u)" {name} --prompt "{prompt}" --seed {seed} --out /out/x.png
 
 The build makes the golden picture inside the image and stops where it is another one. The base image must
-be on the builder already; another one than Python's: `--build-arg BASE=...`."""
+be on the builder already; another one than Python's: `--build-arg BASE=...`, with the same Python."""
+    absent = "the wheels are a Linux machine's or still to be collected"
     takes_engines = False
     takes_package = True
 
@@ -71,6 +91,7 @@ be on the builder already; another one than Python's: `--build-arg BASE=...`."""
     def write(self, subject: Subject, folder: Path) -> None:
         assert subject.package is not None
         shutil.copytree(subject.package, folder / "package")
+        _let_read(folder / "package")
         wheels = folder / "wheels"
         wheels.mkdir()
         wanted = folder / "package" / "requirements.txt"
@@ -83,9 +104,11 @@ be on the builder already; another one than Python's: `--build-arg BASE=...`."""
             (folder / "requirements.txt").write_text("\n".join([*pins, ""]), encoding="utf-8")
         else:
             (folder / "requirements.txt").write_text(hashed(wheels), encoding="utf-8")
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
         text = _DOCKERFILE.format(
             name=subject.name,
-            python=f"{sys.version_info.major}.{sys.version_info.minor}",
+            python=python,
+            check="" if reason else _CHECK.format(wanted=f"Python {python} on {machine()}"),
             hashes="" if reason else " --require-hashes",
             port=PORT,
         )
@@ -96,7 +119,7 @@ be on the builder already; another one than Python's: `--build-arg BASE=...`."""
 
     def draw(self, folder: Path, prompt: str, seed: int) -> Drawn | None:
         """What the image's build does, in an environment that has this context's wheels and nothing else."""
-        if (folder / WHEELS_MISSING).is_file():
+        if (folder / WHEELS_MISSING).is_file() or sys.platform != "linux":
             return None
         with tempfile.TemporaryDirectory(prefix="pareto-container-") as name:
             room = Path(name)
@@ -113,12 +136,22 @@ be on the builder already; another one than Python's: `--build-arg BASE=...`."""
         )
 
 
+def machine() -> str:
+    """This machine's processor, as Linux names it: what the image is for."""
+    name = platform.machine().lower()
+    return _MACHINES.get(name, name)
+
+
 def collect(requirements: Path, wheels: Path) -> str:
-    """Download the pinned wheels for this system and Python; the reason where that fails, else empty."""
+    """Download the pinned wheels for Linux and this Python; the reason where that fails, else empty."""
+    platforms = [f"manylinux_2_{minor}_{machine()}" for minor in _GLIBC]
+    platforms += [f"{name}_{machine()}" for name in ("manylinux2014", "manylinux2010", "manylinux1", "linux")]
     with tempfile.TemporaryDirectory(prefix="pareto-container-") as name:
         try:
             python = fresh(Path(name) / "env", Path(name))
             command = [str(python), "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--no-deps"]
+            for one in platforms:
+                command += ["--platform", one]
             run_quietly(
                 [*command, "--dest", str(wheels), "-r", str(requirements)],
                 Path(name),
@@ -129,6 +162,12 @@ def collect(requirements: Path, wheels: Path) -> str:
                 path.unlink()
             return str(error).rstrip(".")
     return ""
+
+
+def _let_read(folder: Path) -> None:
+    """Let everybody read what a strict umask kept to its maker: the image's user is another one."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
 def fresh(folder: Path, room: Path) -> Path:

@@ -42,7 +42,7 @@ class Hub(Layout):
     title = "Hugging Face hub"
     summary = "A model repository for the hub: the package, pictures and a generated model card."
     usage = """\
-    huggingface-cli upload YOU/{name} THIS_FOLDER"""
+    hf upload YOU/{name} THIS_FOLDER"""
     modules: ClassVar = ("huggingface_hub", "jinja2")
     takes_engines = False
     takes_package = True

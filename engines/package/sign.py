@@ -96,10 +96,10 @@ def _signer(key: Path, certificate: Path | None, chain: Sequence[Path], password
     except TypeError:
         if secret is None:
             raise PackageError(
-                f"The key {key} is locked; give its password in PARETO_STUDIO_KEY_PASSWORD."
+                f"The key {key} is locked; give its password (a command reads PARETO_STUDIO_KEY_PASSWORD)."
             ) from None
         raise PackageError(
-            f"The key {key} has no password; leave PARETO_STUDIO_KEY_PASSWORD empty."
+            f"The key {key} has no password; give none (PARETO_STUDIO_KEY_PASSWORD must be empty)."
         ) from None
     except ValueError:
         why = f"is no private key in PEM that this password opens; give {_CURVES}"

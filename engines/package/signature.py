@@ -56,7 +56,7 @@ class Signature:
         by = f"{self.signer}" if self.kind == "certificate" else f"the key {self.signer}"
         if self.trusted:
             return f"Signed by {by}: checked."
-        return f"Signed, it says by {by}; give --key or --certificate from its maker to check that."
+        return f"Signed, it says by {by}; its maker's --key or an authority's --certificate checks that."
 
 
 def read(content: bytes, digests: Mapping[str, str]) -> Signature:

@@ -239,7 +239,7 @@ def compare(own: Pixels, proof: Proof) -> Alike:
     if found.psnr < LEAST_PSNR:
         raise ExportError(
             f"The package's picture is not the Studio's own ({found.psnr:.1f} dB, wanted {LEAST_PSNR:.0f}); "
-            " nothing was exported, judge the candidate again."
+            "nothing was exported, judge the candidate again."
         )
     return found
 

@@ -314,9 +314,7 @@ def _compared(subject: Subject, own: Own, drawn: Drawn | None) -> Compared | Non
 
 def _sentences(asked: Question, proof: Compared | None) -> list[str]:
     if proof is None:
-        return [
-            f"Not verified: {asked.layout.title} is not installed here, so nothing drew with this folder."
-        ]
+        return [f"Not verified: {asked.layout.absent}, so nothing drew with this folder."]
     where = processor() or platform.machine()
     alike = "equal" if proof.psnr >= EQUAL else f"alike ({proof.psnr:.1f} dB, at most {proof.max_abs} of 255)"
     what = (

@@ -21,7 +21,7 @@ from studio.errors import ExportError
 from studio.work.job import Job
 
 PASSWORD: Final = "PARETO_STUDIO_KEY_PASSWORD"  # noqa: S105 - the name of a variable
-"""The variable that holds the password of a locked key; never an argument, which others can read."""
+"""The variable that holds the password of a locked key; never a command's argument, which others can read."""
 
 
 def verify(_job: Job, package: str, key: str = "", certificates: Sequence[str] = ()) -> dict[str, Any]:
@@ -78,14 +78,16 @@ def sign(
     certificate: str = "",
     chain: Sequence[str] = (),
     new: str = "",
+    password: str = "",
 ) -> dict[str, Any]:
     """Command `sign`: put a signature into a package, and into the `.zip` beside its folder.
 
     Args:
-        key: the private key, PEM; its password, if it has one, in `PARETO_STUDIO_KEY_PASSWORD`.
+        key: the private key, PEM.
         certificate: that an authority gave for the key, PEM.
         chain: the certificates between it and the authority.
         new: make this key first, and its public half beside it; without a package that is all.
+        password: of a locked key; else the one in `PARETO_STUDIO_KEY_PASSWORD`.
 
     Returns:
         `package`, `id`, `signature`, `text`, and `key` and `public` where a key was made.
@@ -114,7 +116,7 @@ def sign(
         private,
         _path(certificate),
         [Path(one).expanduser() for one in chain],
-        os.environ.get(PASSWORD, ""),
+        password or os.environ.get(PASSWORD, ""),
     )
     if place.is_dir() and place.with_name(f"{place.name}.zip").is_file():
         pack(place)

@@ -56,6 +56,13 @@ def test_the_program_makes_the_golden_picture(package: Path) -> None:
     verify(package)  # running it left nothing behind
 
 
+def test_openvino_does_not_report_to_its_makers_that_a_package_uses_it(small: Path) -> None:
+    look = "import engines, openvino.tools.ovc.telemetry_utils as used; print(used.tm.__name__)"
+    command = [sys.executable, "-I", "-B", "-c", f"import sys; sys.path.insert(0, {str(small)!r}); {look}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
+
+
 def test_the_program_uses_the_code_that_travels_with_it(small: Path, tmp_path: Path) -> None:
     copy = tmp_path / "tiny"
     shutil.copytree(small, copy)

@@ -46,7 +46,7 @@ def begin(
     folder: Path,
     workload: dict[str, object] | None = None,
     *,
-    model: str = "tiny-scenes",
+    model: str | Path = "tiny-scenes",
     target: str = "cpu",
 ) -> Journal:
     """Create the folder's journal with a run on a model, the bundled one if nothing is said."""

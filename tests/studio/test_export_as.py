@@ -230,7 +230,8 @@ def test_openvino_genai_draws_student_bf16_and_int8_candidates(run: Path, tmp_pa
 def test_a_diffusers_folder_draws_what_of_a_recipe_can_be_said(run: Path, tmp_path: Path, name: str) -> None:
     result, _ = exported(run, name, "diffusers", tmp_path / "d")
     assert result["proof"]["psnr"] >= 40
-    assert (result["proof"]["psnr_candidate"] < 40) == (name in ("c002", "c007"))
+    # What is left out of the others is no part of their picture.
+    assert (result["proof"]["psnr_candidate"] < result["proof"]["psnr"]) == (name in ("c002", "c007"))
 
 
 @pytest.mark.slow

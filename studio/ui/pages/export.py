@@ -27,6 +27,7 @@ from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
+from studio.ui.pages.signing import Asked, SignDialog, Signer, TrustDialog
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import Canvas
 from studio.ui.widgets.choice import Choice
@@ -53,6 +54,8 @@ class ExportPage(Page):
         self._verifiable = False
         self._proof: tuple[Path | None, Path | None] = (None, None)
         self._asked = ""
+        self._checks: list[dict[str, Any]] = []
+        self._trust = Asked()
         self._command = ""
         self._header()
         self._empty = Empty(
@@ -73,6 +76,7 @@ class ExportPage(Page):
         desk.run.changed.connect(self._on_changed)
         desk.selection_changed.connect(self._on_selection)
         desk.pictures.ready.connect(self._on_picture)
+        theme.changed.connect(lambda: self.show_checks(self._checks))
         self._on_changed(Changes(everything=True))
 
     def entered(self) -> None:
@@ -159,6 +163,8 @@ class ExportPage(Page):
         self._identity = label("", "small", select=True)
         column.addWidget(self._identity)
         self._identity.hide()
+        self.signer = Signer()
+        column.addWidget(self.signer)
         row = QHBoxLayout()
         self.open_folder = QPushButton("Open folder")
         self.open_folder.clicked.connect(self._open_folder)
@@ -168,9 +174,15 @@ class ExportPage(Page):
         self.verify = QPushButton("Verify again")
         self.verify.setToolTip("Check every byte of the package and make its picture again")
         self.verify.clicked.connect(self._verify)
+        self.whose = QPushButton("Whose…")
+        self.whose.setAccessibleName("Whose package it must be")
+        self.whose.setToolTip("Verify that a maker whom you name has signed the package")
+        self.whose.clicked.connect(self._choose_trust)
         self.sign = QPushButton("Sign…")
-        self.sign.setToolTip("Sign the package with your private key, so that others can check who made it")
-        self.sign.clicked.connect(self._choose_key)
+        self.sign.setToolTip(
+            "Sign the package with your key or certificate; others can then check who made it"
+        )
+        self.sign.clicked.connect(self._choose_signature)
         for button in self._package_buttons():
             button.setEnabled(False)
             row.addWidget(button)
@@ -180,7 +192,11 @@ class ExportPage(Page):
 
     def _package_buttons(self) -> tuple[QPushButton, ...]:
         """What can be done once there is a package."""
-        return (self.open_folder, self.copy, self.verify, self.sign)
+        return (self.open_folder, self.copy, *self._trust_buttons())
+
+    def _trust_buttons(self) -> tuple[QPushButton, ...]:
+        """What can be done with a package, and not with a folder for another runtime."""
+        return (self.verify, self.whose, self.sign)
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -208,36 +224,44 @@ class ExportPage(Page):
 
     def open_package(self, package: Path) -> None:
         """Check a package that was opened from outside: by a double click or the command line."""
-        self._package, self._verifiable = package, True
+        self._package, self._verifiable, self._trust = package, True, Asked()
         self._identity.setText(str(package))
         self._identity.show()
         self._verify()
 
     def _verify(self) -> None:
         if self._package is not None:
-            job = self.desk.ask("export", "verify", self._verify, package=str(self._package))
+            asked = self._trust.arguments()
+            job = self.desk.ask("export", "verify", self._verify, package=str(self._package), **asked)
             self._follow(job)
             job.done.connect(self._on_verified)
 
-    def _choose_key(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(
-            self, "Your private key", "", "Keys (*.pem *.key);;All files (*)"
-        )
-        if name:
-            self.sign_with(name)
+    def _choose_trust(self) -> None:
+        dialog = TrustDialog(self.desk.sitting, self._trust, self)
+        dialog.accepted.connect(lambda: self.verify_from(dialog.asked()))
+        dialog.open()
 
-    def sign_with(self, key: str) -> None:
+    def verify_from(self, asked: Asked) -> None:
+        """Verify that the package which is shown comes from whom is asked for."""
+        self._trust = asked
+        self._verify()
+
+    def _choose_signature(self) -> None:
+        dialog = SignDialog(self.desk.sitting, self)
+        dialog.accepted.connect(lambda: self.sign_with(**dialog.arguments()))
+        dialog.open()
+
+    def sign_with(self, **arguments: Any) -> None:
         """Sign the package that is shown; its checks then say by whom."""
         if self._package is None:
             return
-        job = self.desk.ask(
-            "export", "sign", lambda: self.sign_with(key), package=str(self._package), key=key
-        )
+        job = self.desk.ask("export", "sign", self._choose_signature, package=str(self._package), **arguments)
         self._follow(job)
         job.done.connect(self._on_signed)
 
     def _on_signed(self, result: dict[str, Any]) -> None:
         self.message.say(str(result.get("text", "")), "info")
+        self._trust = Asked()
         self._verify()
 
     def _examine(self) -> None:
@@ -254,9 +278,8 @@ class ExportPage(Page):
         job.failed.connect(lambda *_: setattr(self, "_asked", ""))
 
     def _follow(self, job: Any) -> None:
-        self.go.setEnabled(False)
-        self.verify.setEnabled(False)
-        self.sign.setEnabled(False)
+        for button in (self.go, *self._trust_buttons()):
+            button.setEnabled(False)
         self._bar.setRange(0, 0)
         self._bar.show()
         job.progress.connect(self._on_progress)
@@ -271,8 +294,8 @@ class ExportPage(Page):
         self._bar.hide()
         self._doing.setText("")
         self.go.setEnabled(True)
-        self.verify.setEnabled(self._verifiable)
-        self.sign.setEnabled(self._verifiable)
+        for button in self._trust_buttons():
+            button.setEnabled(self._verifiable)
 
     def _on_examined(self, result: dict[str, Any]) -> None:
         if result.get("candidate") == self.candidate.currentData() and self._package is None:
@@ -284,6 +307,7 @@ class ExportPage(Page):
     def _on_verified(self, result: dict[str, Any]) -> None:
         self.show_checks(result.get("checks", []))
         self._verdict.setText(str(result.get("text", "")))
+        self.signer.show_signature(result.get("signature"), known=bool(result.get("ok")))
         self._read_proof(result)
 
     def show_exported(self, result: dict[str, Any]) -> None:
@@ -297,15 +321,17 @@ class ExportPage(Page):
         self._identity.setText(f"{self._package}{size}\nid {result['id']}")
         self._identity.show()
         self._verdict.setText(_proved(result))
-        self._verifiable = not result.get("layout")
+        self._verifiable, self._trust = not result.get("layout"), Asked()
         for button in self._package_buttons():
             button.setEnabled(True)
-        for button in (self.verify, self.sign):
+        for button in self._trust_buttons():
             button.setEnabled(self._verifiable)
+        self.signer.show_signature(None, known=self._verifiable)
         self._read_proof(result)
 
     def show_checks(self, checks: list[dict[str, Any]]) -> None:
         """A list of checks: `name`, `text`, and `ok` (bool) or `state` (ok, warning, failed)."""
+        self._checks = checks
         marks = {"ok": ("✓", "good"), "warning": ("!", "warn"), "failed": ("✕", "bad")}
         self.checks.clear()
         for check in checks:
@@ -347,9 +373,10 @@ class ExportPage(Page):
         if changes.everything:
             self._package, self._verifiable = None, False
             self.desk.exported = ""
-            self.checks.clear()
+            self.show_checks([])
             self._show_proof(None, None)
             self._identity.hide()
+            self.signer.hide()
             for button in self._package_buttons():
                 button.setEnabled(False)
         if not (changes.everything or changes.front or changes.phase or changes.updated):
@@ -386,7 +413,9 @@ class ExportPage(Page):
     def _on_layout(self) -> None:
         """Another layout: what was exported before is no longer what the checks are about."""
         self._package, self._verifiable = None, False
-        self.verify.setEnabled(False)
+        self.signer.hide()
+        for button in self._trust_buttons():
+            button.setEnabled(False)
         self._on_chosen()
 
     def _on_chosen(self) -> None:
