@@ -628,7 +628,7 @@ def test_steps_are_built_ahead_one_by_one_but_never_during_a_run(
     qtbot.wait(500)
     assert len(window.pages) < len(STEPS)
     window.desk.run.live = False
-    qtbot.waitUntil(lambda: set(window.pages) == set(STEPS), timeout=20_000)
+    qtbot.waitUntil(lambda: set(window.pages) == set(STEPS), timeout=60_000)
 
 
 def test_the_menus_of_the_top_bar_offer_models_devices_and_runs(
