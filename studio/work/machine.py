@@ -14,6 +14,8 @@ from studio.record.events import ModelCard, TargetState
 from studio.work.job import Job
 
 VERSIONS = ("torch", "diffusers", "transformers", "openvino", "onnxruntime", "nncf", "numpy")
+BUSY = 0.25
+"""Share of the processors in other programs' hands from which times are worth a warning."""
 
 
 def processor() -> str:
@@ -49,6 +51,28 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def others(seconds: float = 0.3) -> float:
+    """Share of this machine's processors that other programs use, 0 to 1, measured for so long."""
+    import psutil
+
+    own = psutil.Process()
+    before = sum(own.cpu_times()[:2])
+    used = psutil.cpu_percent(interval=seconds) / 100
+    mine = (sum(own.cpu_times()[:2]) - before) / seconds / (psutil.cpu_count() or 1)
+    return min(1.0, max(0.0, used - mine))
+
+
+def busy_sentence() -> str:
+    """A warning where other programs would be measured as well; empty on a quiet machine."""
+    share = others()
+    if share < BUSY:
+        return ""
+    return (
+        f"Other programs use {share:.0%} of this machine's processors. Threads that wait for each other make "
+        "models many times slower then, and unevenly so: close what you can, or expect wide intervals."
+    )
 
 
 def target_states() -> list[TargetState]:

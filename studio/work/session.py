@@ -41,7 +41,7 @@ from studio.work.convert import judged
 from studio.work.exportable import examine
 from studio.work.job import Job
 from studio.work.loss import LOSSES, metric_for
-from studio.work.machine import describe_machine, fields_of
+from studio.work.machine import busy_sentence, describe_machine, fields_of
 from studio.work.recorder import Abandoned, Recorder
 from studio.work.runs import OpenRun
 
@@ -185,6 +185,7 @@ class Session:
         begun = self._run.state.started
         assert begun is not None
         ending: Literal["done", "budget", "stopped"] = "stopped"
+        self._say_if_busy()
         with open_judge(self._ready, self._run.folder) as judge, ExitStack() as stack:
             judge.tell = lambda done, total, doing: self._recorder.progress(done, total, doing, None)
             self._control.on_abort = judge.abort
@@ -232,6 +233,7 @@ class Session:
     def judge_script(self, script: str, title: str) -> dict[str, Any]:
         """Baseline and one given script; a failed verdict is the result, not an error."""
         recorder, control = self._recorder, self._control
+        self._say_if_busy()
         with open_judge(self._ready, self._run.folder) as judge:
             judge.tell = lambda done, total, doing: recorder.progress(done, total, doing, None)
             control.on_abort = judge.abort
@@ -279,6 +281,11 @@ class Session:
             words = "failed" if verdict.state == "failed" else "is quarantined"
             self._run.end("failed", f"The script {words}: {verdict.reason}", None)
         return self._run.result()
+
+    def _say_if_busy(self) -> None:
+        """Before this run computes anything itself."""
+        if said := busy_sentence():
+            self._recorder.notice("warning", said)
 
     @contextmanager
     def _judges(self, judge: Judge) -> Iterator[_Judges]:
