@@ -13,35 +13,37 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.capture.shared import Shared
+
 Run = Callable[[Any, Mapping[str, torch.Tensor]], Any]
 
 
 class _Said(nn.Module):
     """A layer that also keeps what it answers."""
 
-    def __init__(self, inner: nn.Module, answers: list[torch.Tensor]) -> None:
+    def __init__(self, inner: nn.Module, answers: Shared) -> None:
         super().__init__()
         self.inner = inner
         self._answers = answers
 
     def forward(self, *given: Any, **named: Any) -> torch.Tensor:
         found: torch.Tensor = self.inner(*given, **named)
-        self._answers.append(found)
+        self._answers.tensors.append(found)
         return found
 
 
 class _Frozen(nn.Module):
     """A layer that answers the next piece of what is kept, whatever it is asked."""
 
-    def __init__(self, answers: list[torch.Tensor]) -> None:
+    def __init__(self, answers: Shared) -> None:
         super().__init__()
         self._answers = answers
 
     def forward(self, hidden_states: torch.Tensor, **_named: Any) -> torch.Tensor:
-        kept = self._answers.pop()
+        kept = self._answers.tensors.pop()
         size = hidden_states.shape[1] * hidden_states.shape[2]
         if kept.shape[1] > size:
-            self._answers.append(kept[:, size:])
+            self._answers.tensors.append(kept[:, size:])
         return kept[:, :size].reshape(hidden_states.shape)
 
 
@@ -53,18 +55,19 @@ class Gated:
 
     def __init__(self, network: nn.Module, run: Run, *, given: bool) -> None:
         self._run, self._given = run, given
-        self._answers: list[torch.Tensor] = []
+        self._answers = Shared()
         for owner in list(network.modules()):
             inner = getattr(owner, "attn2", None)
             if isinstance(inner, nn.Module):
                 owner.attn2 = _Frozen(self._answers) if given else _Said(inner, self._answers)
 
     def __call__(self, network: Any, given: Mapping[str, torch.Tensor]) -> Any:
-        self._answers.clear()
+        answers = self._answers.tensors
+        answers.clear()
         if self._given:
-            self._answers.append(given["feature"])
+            answers.append(given["feature"])
             return self._run(network, given)
         prediction = self._run(network, given)
-        feature = torch.cat([answer.flatten(1) for answer in self._answers], dim=1)
-        self._answers.clear()
+        feature = torch.cat([answer.flatten(1) for answer in answers], dim=1)
+        answers.clear()
         return prediction, feature

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from engines.capture.shared import Shared
 from engines.capture.unet_split import Split
 
 Stage = Literal["first", "rest", "last"]
@@ -65,28 +66,29 @@ class UNetStage(Split):
 class _Heard(nn.Module):
     """A block that also keeps what it was given and what it answered."""
 
-    def __init__(self, inner: nn.Module, into: list[torch.Tensor]) -> None:
+    def __init__(self, inner: nn.Module, into: Shared) -> None:
         super().__init__()
         self.inner = inner
         self._into = into
 
     def forward(self, hidden_states: torch.Tensor, *given: Any, **named: Any) -> Any:
         found = self.inner(hidden_states, *given, **named)
-        self._into.append(hidden_states)
+        self._into.tensors.append(hidden_states)
         # joint blocks answer (text, picture); the last of SD 3 answers no text
-        self._into.extend(one for one in (found if isinstance(found, tuple) else (found,)) if one is not None)
+        answered = found if isinstance(found, tuple) else (found,)
+        self._into.tensors.extend(one for one in answered if one is not None)
         return found
 
 
 class _Told(nn.Module):
     """In place of blocks: answers what it was told, whatever it is asked."""
 
-    def __init__(self, told: list[torch.Tensor], *, joint: bool) -> None:
+    def __init__(self, told: Shared, *, joint: bool) -> None:
         super().__init__()
         self._told, self._joint = told, joint
 
     def forward(self, *_given: Any, **named: Any) -> Any:
-        state = self._told[0]
+        state = self._told.tensors[0]
         if not self._joint:
             return state
         tokens = named["encoder_hidden_states"].shape[1]
@@ -103,8 +105,8 @@ class TransformerStage:
 
     def __init__(self, network: Any, run: Run, stage: Stage, latent: tuple[int, ...]) -> None:
         self._run, self._stage, self._latent = run, stage, latent
-        self._heard: list[torch.Tensor] = []
-        self._told: list[torch.Tensor] = []
+        self._heard = Shared()
+        self._told = Shared()
         singles = getattr(network, "single_transformer_blocks", None)
         blocks = list(network.transformer_blocks)
         self._joint = hasattr(network, "context_embedder")
@@ -126,13 +128,13 @@ class TransformerStage:
         try:
             return self._answer(network, given)
         finally:
-            self._heard.clear()
-            self._told.clear()
+            self._heard.tensors.clear()
+            self._told.tensors.clear()
 
     def _answer(self, network: Any, given: Mapping[str, torch.Tensor]) -> Any:
         if self._stage == "first":
             self._run(network, given)
-            entering, *answered = self._heard
+            entering, *answered = self._heard.tensors
             state = torch.cat(answered, dim=1) if self._joint else answered[0]
             return state, answered[-1] - entering
         state = given["state"]
@@ -140,7 +142,7 @@ class TransformerStage:
         picture = state[:, tokens:]
         if self._stage == "last":
             state = torch.cat([state[:, :tokens], picture + given["feature"]], dim=1)
-        self._told.append(state)
+        self._told.tensors.append(state)
         sample = state.new_zeros(state.shape[0], *self._latent)
         prediction = self._run(network, {**given, "sample": sample})
-        return prediction if self._stage == "last" else self._heard[-1] - picture
+        return prediction if self._stage == "last" else self._heard.tensors[-1] - picture

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from engines.backends import backend
+from engines.backends.base import Options
 from engines.capture.capture import Arrays, Capture, capture
 from engines.capture.merging import match, merge, unmerge
 from engines.capture.structure import ComponentName, Structure
@@ -56,6 +58,8 @@ def run(found: Capture, inputs: Arrays) -> Arrays:
         ("denoiser", DenoiserStructure(student=True, merge_ratio=0.5, fused_qkv=True), "vae"),
         ("denoiser_full", DenoiserStructure(cached=True), "vae"),
         ("denoiser_shallow", DenoiserStructure(cached=True, fused_qkv=True), "vae"),
+        ("denoiser_full", DenoiserStructure(gated=True), "vae"),
+        ("denoiser_shallow", DenoiserStructure(gated=True), "vae"),
     ],
 )
 def test_a_program_equals_eager_at_a_batch_it_was_not_captured_with(
@@ -179,3 +183,10 @@ def test_equal_programs_become_equal_files_whatever_was_built_before(model: Mode
         openvino.save_model(convert(found), tmp_path / f"{name}.xml", compress_to_fp16=False)
     assert (tmp_path / "first.xml").read_bytes() == (tmp_path / "second.xml").read_bytes()
     assert (tmp_path / "first.bin").read_bytes() == (tmp_path / "second.bin").read_bytes()
+
+
+@pytest.mark.parametrize("component", ["denoiser_full", "denoiser_shallow"])
+def test_what_layers_share_outlives_the_export_for_an_engine(model: Model, component: ComponentName) -> None:
+    found = _denoiser(model, component, gated=True)
+    made = backend("onnxruntime").build(found, Options("fp32"))
+    assert (made.backend, made.fallbacks) == ("onnxruntime", ())
