@@ -257,10 +257,15 @@ def _measured(
 
     read: Callable[[Pixels, Sequence[str]], Floats] = load_reader(model.path / "reader.safetensors").adherence
     (light, light_seconds), (heavy, heavy_seconds) = sides
+    qualities = read(light, prompts), read(heavy, prompts)
+    if len(unread := np.flatnonzero(~np.isfinite(qualities[0]))):
+        raise CascadeError(
+            f"{prompts[int(unread[0])]!r} names nothing that could be read in a picture, so nothing can be "
+            "certified with it; train the pair on captions of the model's own kind."
+        )
     pairs = Pairs(
         scores,
-        read(light, prompts),
-        read(heavy, prompts),
+        *qualities,
         light_seconds,
         heavy_seconds,
         cascade.discriminator_seconds,
