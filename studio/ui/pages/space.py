@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QMessageBox,
     QPushButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -31,7 +32,7 @@ class SpaceDialog(QDialog):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Space on disk")
-        self.setMinimumWidth(640)
+        self.resize(760, 480)
         self.desk = desk
         self.kinds: list[dict[str, Any]] = []
         self.buttons: dict[str, QPushButton] = {}
@@ -48,12 +49,18 @@ class SpaceDialog(QDialog):
         )
         self._rows = QGridLayout()
         self._rows.setHorizontalSpacing(16)
-        self._rows.setVerticalSpacing(10)
-        self._rows.setColumnStretch(1, 1)
-        column.addLayout(self._rows)
+        self._rows.setVerticalSpacing(4)
+        self._rows.setColumnStretch(0, 1)
+        inside = QWidget()
+        inside.setLayout(self._rows)
+        self._rows.setContentsMargins(0, 0, 8, 0)
+        area = QScrollArea()  # which gives wrapped lines the height that they need
+        area.setWidgetResizable(True)
+        area.setAccessibleName("What the cache holds")
+        area.setWidget(inside)
+        column.addWidget(area, 1)
         self._place = label("Looking…", "muted", wrap=True, select=True)
         column.addWidget(self._place)
-        column.addStretch(1)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
         column.addWidget(buttons)
@@ -74,16 +81,18 @@ class SpaceDialog(QDialog):
                 widget.deleteLater()
         self.buttons = {}
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        for row, one in enumerate(self.kinds):
+        for at, one in enumerate(self.kinds):
+            row = 2 * at
             self._rows.addWidget(label(one["title"], "section"), row, 0)
-            self._rows.addWidget(label(one["loses"], "muted", wrap=True), row, 1)
-            self._rows.addWidget(label(text.size(one["bytes"])), row, 2, right)
+            self._rows.addWidget(label(text.size(one["bytes"])), row, 1, right)
             button = QPushButton("Empty…")
             button.setAccessibleName(f"Empty {one['title']}")
             button.setEnabled(one["files"] > 0)
             button.clicked.connect(partial(self._ask, one))
             self.buttons[one["name"]] = button
-            self._rows.addWidget(button, row, 3)
+            self._rows.addWidget(button, row, 2)
+            self._rows.addWidget(label(one["loses"], "muted", wrap=True), row + 1, 0, 1, 3)
+        self._rows.setRowStretch(2 * len(self.kinds), 1)
         freed = f"{text.size(result['freed'])} were freed.  " if "freed" in result else ""
         self._place.setText(f"{freed}{result['folder']}  ·  {text.size(result['free'])} free there")
 
