@@ -128,7 +128,7 @@ class OtherRun(QDialog):
             block = QVBoxLayout()
             block.addWidget(label(title, "section"))
             block.addWidget(one)
-            row.addLayout(block, 1)
+            row.addLayout(block, 1 if one is self.runs else 2)
         column = QVBoxLayout(self)
         column.addLayout(row, 1)
         column.addWidget(self.said)
