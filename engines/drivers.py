@@ -1,4 +1,4 @@
-"""What hardware and drivers are here, read off files and the registry; nothing is imported or started.
+"""What hardware and drivers are here, read off files, the registry and `nvidia-smi`; nothing is imported.
 
 Each function returns why a device cannot be used from this machine, as the end
 of a sentence, or an empty text where it can.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -38,6 +40,56 @@ def nvidia() -> str:
     if sys.platform == "win32" and Path(r"C:\Windows\System32\nvcuda.dll").exists():
         return ""
     return "there is no NVIDIA driver (nvidia-smi was not found)"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An NVIDIA card as its driver names it."""
+
+    name: str
+    capability: tuple[int, int]
+    """Compute capability, for example (8, 9)."""
+
+
+@cache
+def nvidia_cards() -> tuple[Card, ...]:
+    """What `nvidia-smi` lists, in its order; nothing where it is absent, fails or takes too long."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    command = [program, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=ASKING)
+        found = []
+        for line in done.stdout.splitlines():
+            name, _, capability = line.rpartition(",")
+            major, _, minor = capability.strip().partition(".")
+            found.append(Card(name.strip(), (int(major), int(minor))))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ()
+    return tuple(found)
+
+
+ASKING: Final = 5.0
+"""Seconds for `nvidia-smi`; a driver that wakes its card up takes one or two."""
+
+
+def tensorrt_rtx() -> str:
+    """Why TensorRT-RTX does not run on the first card: it serves desktop cards only."""
+    if reason := nvidia():
+        return reason
+    cards = nvidia_cards()
+    if not cards or cards[0].capability in RTX_CAPABILITIES:
+        return ""
+    number = ".".join(map(str, cards[0].capability))
+    return (
+        f"TensorRT-RTX serves desktop cards, and this one ({cards[0].name}, compute capability {number}) is a"
+        " server's or an older one; the tensorrt package serves it"
+    )
+
+
+RTX_CAPABILITIES: Final = ((7, 5), (8, 6), (8, 9), (12, 0), (12, 1))
+"""Of the cards that TensorRT-RTX serves (TensorRT-RTX 1.5 support matrix, "Hardware and Precision")."""
 
 
 def apple_silicon() -> str:

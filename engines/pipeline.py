@@ -158,6 +158,7 @@ class EngineRequest:
     channels_last: bool = False
     device: str = "cpu"
     units: Units = "all"
+    graphs: bool = False
 
     @property
     def title(self) -> str:
@@ -193,8 +194,9 @@ def _on_device(
     wanted: Plan, structure: Structure, precision: Precision, *, channels_last: bool = False
 ) -> EngineRequest:
     units = wanted.units if wanted.backend == "coreml" else "all"
+    graphs = wanted.graphs and wanted.backend == "torch"
     return EngineRequest(
-        wanted.model, structure, wanted.backend, precision, channels_last, wanted.device, units
+        wanted.model, structure, wanted.backend, precision, channels_last, wanted.device, units, graphs
     )
 
 
@@ -211,8 +213,14 @@ def artifact(wanted: Plan, request: EngineRequest, model: Model | None = None) -
         BuildError, CaptureError: nothing at all can be built for it.
     """
     opened = model or _opened(request.source)
-    options = Options(request.precision, request.channels_last, device=request.device, units=request.units)
-    if request.precision == "int8":
+    options = Options(
+        request.precision,
+        request.channels_last,
+        device=request.device,
+        units=request.units,
+        graphs=request.graphs,
+    )
+    if request.precision == "int8" and backend(request.backend).calibrates(request.device):
         options = replace(options, calibration=calibration_for(opened, wanted.denoiser, wanted.loop))
     return backend(request.backend).build(Capture(opened, request.structure), options)
 

@@ -54,4 +54,6 @@ class Plan:
     precision: Precision = "fp32"
     """Of the denoiser and the decoder; text encoders stay in fp32."""
     channels_last: bool = False
+    graphs: bool = False
+    """Whether eager torch's launches on a card are recorded and replayed."""
     units: Units = "all"

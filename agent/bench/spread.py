@@ -61,7 +61,7 @@ def _first(context: Context, table: Table, fits: Fits) -> Iterator[Recipe]:
     for option in context.space.all_options:
         alone = (option,)
         yield alone
-        if not fits(alone):
+        if option not in engines and not fits(alone):
             pairs = (context.space.canonical((option, engine)) for engine in engines)
             yield from islice((pair for pair in pairs if fits(pair)), 1)
 

@@ -36,10 +36,9 @@ from agent.evaluate.prompts import Prompts
 from agent.evaluate.recipes import Recipes
 from agent.evaluate.static import differs, examine
 from agent.sandbox import CandidateFailure, Limits, Process, graphics
-from engines.devices import remeasure
 from engines.errors import EngineError
 from engines.hostloop import pictures
-from engines.measure import bootstrap, enlargement, images, quality
+from engines.measure import bootstrap, enlargement, images, quality, rates
 from engines.measure.bootstrap import Interval as Bounds
 from engines.workload import Workload
 
@@ -392,7 +391,7 @@ class Judge:
             return replace(verdict, state="quarantined", reason=found.suspicions[0], evidence=evidence)
         if least is not None and found.timing.latency.value < least:
             # A rate that was measured beside other work is too low and would accuse the innocent.
-            remeasure()
+            rates.remeasure(self.device)
             least = self._recipes.floor(recipe)
             verdict = replace(verdict, floor=least)
         if least is not None and found.timing.latency.value < least:

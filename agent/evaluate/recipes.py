@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from agent.candidate import Recipe
 from agent.evaluate.bench import Bench
 from agent.sandbox import CandidateFailure
-from engines.devices import measure_peak
 from engines.errors import EngineError
 from engines.measure import floor
+from engines.measure.rates import measure_peak
 from engines.workload import Workload
 
 if TYPE_CHECKING:
@@ -77,10 +77,16 @@ class Recipes:
             return 0.0
 
     def floor(self, recipe: Recipe | None) -> float | None:
-        """Least seconds per image on this machine; `None` where the script does not say what it does."""
+        """Least seconds per image on this device; `None` where the script does not say what it does.
+
+        `None` too for a device whose rates nothing here measures.
+        """
         if recipe is None:
             return None
         try:
-            return floor.seconds(self.plan(recipe), measure_peak)
+            plan = self.plan(recipe)
+            if measure_peak("fp32", plan.device) is None:
+                return None
+            return floor.seconds(plan, lambda precision: measure_peak(precision, plan.device) or 0.0)
         except (CandidateFailure, EngineError):
             return None

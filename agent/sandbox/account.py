@@ -20,8 +20,11 @@ FIRST: Final = 2_000_000_000
 _SPAN: Final = 100_000_000
 _KEEP_CAPABILITIES: Final = 8
 _SET_DUMPABLE: Final = 4
+_AMBIENT: Final = 47
+_AMBIENT_RAISE: Final = 2
 _CAPABILITY_VERSION: Final = 0x20080522
-_READ_EVERYWHERE: Final = 1 << 2
+_DAC_READ_SEARCH: Final = 2
+_READ_EVERYWHERE: Final = 1 << _DAC_READ_SEARCH
 """CAP_DAC_READ_SEARCH: read and search what belongs to others."""
 
 
@@ -63,9 +66,13 @@ def leave_root(folder: str | Path, *, read_everywhere: bool) -> int:
     os.setresuid(user, user, user)
     kept = _READ_EVERYWHERE if read_everywhere else 0
     header = _Header(_CAPABILITY_VERSION, 0)
-    sets = (_Sets * 2)(_Sets(kept, kept, 0), _Sets(0, 0, 0))
+    sets = (_Sets * 2)(_Sets(kept, kept, kept), _Sets(0, 0, 0))
     if library.capset(ctypes.byref(header), ctypes.byref(sets)):
         raise OSError(ctypes.get_errno(), "capset")
+    if read_everywhere:
+        # For a compiler that it starts, which reads Python's headers behind the same walls; a kernel
+        # that refuses leaves such a compiler without them.
+        library.prctl(_AMBIENT, _AMBIENT_RAISE, _DAC_READ_SEARCH, 0, 0)
     # Changing users hides a process's folder in /proc even from its owner.
     library.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
     return user

@@ -102,6 +102,8 @@ def enter(order: Order) -> Isolation:
     os.chdir(order.folder)
     for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"):
         os.environ[name] = order.folder
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        os.environ[name] = str(Path(order.folder) / "compiled")
     tempfile.tempdir = None
     if os.name != "posix":
         return _enter_windows(order)

@@ -71,6 +71,7 @@ def environment(home: Path) -> dict[str, str]:
         "TMPDIR": folder,
         "TEMP": folder,
         "TMP": folder,
+        "USER": "candidate",  # its user is in no list, and torch's compiler asks for a name
         "PARETO_STUDIO_CACHE": str(cache_folder()),
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
         "PYTHONDONTWRITEBYTECODE": "1",

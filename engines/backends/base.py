@@ -75,6 +75,8 @@ class Options:
     device: str = "cpu"
     units: Units = "all"
     """Of Core ML."""
+    graphs: bool = False
+    """Of eager torch on a card: whether launches are recorded and replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,10 @@ class Backend(ABC):
 
     def uses_channels_last(self) -> bool:
         return False
+
+    def calibrates(self, device: str) -> bool:  # noqa: ARG002
+        """Whether int8 needs samples; not where ranges are found anew at every call."""
+        return True
 
     def machine(self) -> tuple[str, ...]:
         """What ties an artifact to this machine; nothing for portable formats."""

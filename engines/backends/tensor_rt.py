@@ -69,7 +69,7 @@ class TensorRt(Backend):
         return metadata.version(found[0])
 
     def absent(self, device: str) -> str:  # noqa: ARG002 - it serves one
-        return drivers.nvidia()
+        return drivers.nvidia() if self._server() else drivers.tensorrt_rtx()
 
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
         from engines.backends.tensor_rt_build import build_engine, validity

@@ -1,9 +1,8 @@
 """torch.compile: ahead of time for the CPU (AOTInductor), in the process with CUDA graphs for a GPU.
 
 Ahead of time, because a candidate's process must not trace and compile again:
-opening the package takes a moment, compiling minutes.  AOTInductor captures no
-CUDA graphs, which on a GPU are worth more; there the compiler's own cache
-spares the second process most of the work.
+opening the package takes a moment, compiling minutes.  On a GPU the compiler's
+cache is kept instead, which spares the next process all but the tracing.
 """
 
 from __future__ import annotations
@@ -31,6 +30,8 @@ from engines.paths import cache_folder, digest
 from engines.plan import Precision
 
 MODEL: Final = "model.pt2"
+KERNELS: Final = "kernels.cache"
+"""What torch.compile keeps for a card, as `torch.compiler.save_cache_artifacts` gives it."""
 COMPILERS: Final = ("g++", "clang++", "c++", "cl")
 INSTALL: Final = {
     "linux": "apt install g++",
@@ -67,12 +68,20 @@ class TorchCompile(Backend):
     def machine(self) -> tuple[str, ...]:
         return (platform.system(), platform.machine(), _processor())
 
+    def settings(self, options: Options) -> tuple[str, ...]:
+        """On a card: which one, and that there is a package."""
+        return (
+            ("package", *(card.name for card in drivers.nvidia_cards())) if options.device == "cuda" else ()
+        )
+
+    def calibrates(self, device: str) -> bool:
+        return device == "cpu"
+
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
         from torch._inductor import aoti_compile_and_package
 
         if options.device != "cpu":
-            # Nothing to keep: it is compiled when opened.
-            return Built((), {"options": {}, "graphs": True})
+            return _for_card(capture, options.precision, folder)
         program = program_of(capture, options.precision)
         settings: dict[str, Any] = {"layout_optimization": True} if options.channels_last else {}
         with _inductor_cache(), warnings.catch_warnings():
@@ -83,21 +92,16 @@ class TorchCompile(Backend):
                 raise BuildError(f"inductor cannot compile it ({first_line(error)})") from error
         return Built((MODEL,), {"options": {}})
 
-    def _in_process(self, artifact: Artifact) -> Component:
-        capture = artifact.capture
-        with _inductor_cache():
-            return GraphedComponent(
-                Capture(capture.model, capture.structure).module,
-                [spec.name for spec in capture.inputs],
-                [spec.name for spec in capture.outputs],
-                artifact.precision,
-                artifact.device,
-                channels_last=artifact.channels_last,
-            )
+    def _on_card(self, artifact: Artifact) -> Component:
+        import torch
+
+        if artifact.files:
+            torch.compiler.load_cache_artifacts((artifact.folder / KERNELS).read_bytes())
+        return _graphed(artifact.capture, artifact.precision)
 
     def component_of(self, artifact: Artifact) -> Component:
         if artifact.device != "cpu":
-            return self._in_process(artifact)
+            return self._on_card(artifact)
         from torch._inductor import aoti_load_package
 
         with warnings.catch_warnings(), _no_test_programs():
@@ -107,6 +111,39 @@ class TorchCompile(Backend):
         return CompiledComponent(
             package, [spec.name for spec in capture.inputs], [spec.name for spec in capture.outputs]
         )
+
+
+def _for_card(capture: Capture, precision: Precision, folder: Path) -> Built:
+    """Compile for one row and for more, and keep the compiler's cache: the next process reads it."""
+    import torch
+
+    component = _graphed(capture, precision)
+    with _inductor_cache():
+        for rows in (2, 1):
+            component(capture.example(rows))
+    kept = torch.compiler.save_cache_artifacts()
+    facts: dict[str, Any] = {
+        "options": {},
+        "graphs": True,
+        "regions": component.regions,
+        "quantised_layers": component.quantised,
+    }
+    if kept is None:
+        return Built((), facts)
+    (folder / KERNELS).write_bytes(kept[0])
+    return Built((KERNELS,), facts)
+
+
+def _graphed(capture: Capture, precision: Precision) -> GraphedComponent:
+    return GraphedComponent(
+        Capture(capture.model, capture.structure).module,
+        [spec.name for spec in capture.inputs],
+        [spec.name for spec in capture.outputs],
+        precision,
+        "cuda",
+        channels_last=True,
+        compiled=True,
+    )
 
 
 class CompiledComponent:

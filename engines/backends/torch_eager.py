@@ -11,6 +11,7 @@ import numpy as np
 from engines import drivers
 from engines.backends.base import Artifact, Backend, Built, Options
 from engines.backends.guard import Arrays, Component
+from engines.backends.torch_graphs import GraphedComponent
 from engines.capture.capture import Capture
 from engines.plan import Precision
 
@@ -41,8 +42,11 @@ class TorchEager(Backend):
     def uses_channels_last(self) -> bool:
         return True
 
+    def settings(self, options: Options) -> tuple[str, ...]:
+        return ("graphs",) if options.graphs else ()
+
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:  # noqa: ARG002
-        return Built()
+        return Built((), {"options": {}, "graphs": True} if options.graphs else {})
 
     def component_of(self, artifact: Artifact) -> Component:
         import torch
@@ -51,11 +55,22 @@ class TorchEager(Backend):
         plain = artifact.precision == "fp32" and not artifact.channels_last and artifact.device == "cpu"
         # A changed module must not become the reference that others are compared with.
         module = capture.module if plain else Capture(capture.model, capture.structure).module
+        inputs, outputs = ([one.name for one in both] for both in (capture.inputs, capture.outputs))
+        if artifact.metadata.get("graphs"):
+            return GraphedComponent(
+                module,
+                inputs,
+                outputs,
+                artifact.precision,
+                artifact.device,
+                channels_last=artifact.channels_last,
+                compiled=False,
+            )
         sparse = artifact.device == "cuda" and capture.structure.denoiser.sparse
         return TorchComponent(
             module,
-            [spec.name for spec in capture.inputs],
-            [spec.name for spec in capture.outputs],
+            inputs,
+            outputs,
             {"bf16": torch.bfloat16, "fp16": torch.float16}.get(artifact.precision, torch.float32),
             channels_last=artifact.channels_last,
             device=artifact.device,

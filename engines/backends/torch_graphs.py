@@ -1,15 +1,16 @@
-"""torch.compile in the process, for a GPU: repeated blocks compiled once each, the whole as a CUDA graph.
+"""CUDA graphs of a component, eager or compiled: launching its kernels costs nothing any more.
 
-Regional compilation (diffusers documentation, "Regional compilation") takes an
-eighth of the time and runs as fast; the graph then takes away what launching
-costs, which is most of a small model's time.  A graph has fixed shapes and
-addresses, so there is one for each batch size, fed through buffers of its own.
+A graph has fixed shapes and addresses, so there is one for each batch size,
+fed through buffers of its own.  What is compiled is compiled in the process,
+repeated blocks once for each shape (diffusers documentation, "Regional
+compilation"): of a package made ahead by AOTInductor for a card, opening it
+ended the process (torch 2.11, H200).
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -86,15 +87,40 @@ def quantise(module: torch.nn.Module, precision: Precision) -> int:
 
 
 def compile_regions(module: torch.nn.Module) -> int:
-    """Compile each repeated block in place, or the whole where the model names none; how many regions."""
+    """Compile each repeated block in place, or the whole where the model has none; how many regions.
+
+    Blocks of one class share what was compiled where their shapes agree; the number of rows is free.
+    """
     import torch
 
     names = {name for part in module.modules() for name in (getattr(part, "_repeated_blocks", None) or ())}
-    regions = [part for part in module.modules() if type(part).__name__ in names]
-    # Without its own graphs: the caller captures one around everything.
+    regions = [part for part in module.modules() if type(part).__name__ in names | _FUSED] if names else []
+    config: Any = importlib.import_module("torch._dynamo.config")
+    config.recompile_limit = max(config.recompile_limit, SHAPES)
     for region in regions or [module]:
-        region.compile(mode="max-autotune-no-cudagraphs" if torch.cuda.is_available() else "default")
+        # Without its own graphs: the caller captures one around everything.
+        compiled = torch.compile(region.forward, dynamic=False)
+        region.forward = _with_free_rows(compiled)
     return len(regions) or 1
+
+
+_FUSED: Final = {"ResnetBlock2D"}
+"""Not named by diffusers, because it has many shapes; its norms and activations gain most from fusing."""
+SHAPES: Final = 64
+"""Versions of one block that may be compiled: its shapes at every resolution, with one row and with more."""
+
+
+def _with_free_rows(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+    from torch._dynamo import maybe_mark_dynamic
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        for one in (*args, *kwargs.values()):
+            if isinstance(one, torch.Tensor) and one.ndim > 1 and len(one) > 1:
+                maybe_mark_dynamic(one, 0)
+        return compiled(*args, **kwargs)
+
+    return forward
 
 
 @dataclass(slots=True)
@@ -104,8 +130,50 @@ class _Graph:
     graph: Any
 
 
+Compute = Callable[[dict[str, Any]], tuple[Any, ...]]
+
+
+class Graphs:
+    """A computation recorded once for each batch size, and replayed."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._kept: dict[int, _Graph] = {}
+
+    def __call__(self, tensors: dict[str, Any]) -> tuple[Any, ...]:
+        """The outputs, on the card, for inputs that may still be in the host's memory."""
+        batch = len(next(iter(tensors.values())))
+        if batch not in self._kept:
+            while len(self._kept) >= GRAPHS:
+                del self._kept[next(iter(self._kept))]
+            self._kept[batch] = self._recorded(tensors)
+        kept = self._kept[batch]
+        for name, tensor in tensors.items():
+            kept.inputs[name].copy_(tensor)
+        kept.graph.replay()
+        return kept.outputs
+
+    def _recorded(self, tensors: dict[str, Any]) -> _Graph:
+        import torch
+
+        held = {name: tensor.to("cuda", copy=True) for name, tensor in tensors.items()}
+        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM):
+                self._compute(held)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = self._compute(held)
+        return _Graph(held, outputs, graph)
+
+
 class GraphedComponent:
-    """A module as a function from arrays to arrays, compiled at its first call and replayed after it."""
+    """A module as a function from arrays to arrays, recorded at its first call and replayed after it.
+
+    On another device than `cuda` it is computed, not replayed.
+    """
 
     def __init__(
         self,
@@ -116,6 +184,7 @@ class GraphedComponent:
         device: str,
         *,
         channels_last: bool = False,
+        compiled: bool = True,
     ) -> None:
         import torch
 
@@ -124,59 +193,29 @@ class GraphedComponent:
         if channels_last:
             self._module = self._module.to(memory_format=torch.channels_last)
         self.quantised = quantise(self._module, precision) if precision in ("fp8", "int8") else 0
-        self.regions = compile_regions(self._module)
+        self.regions = compile_regions(self._module) if compiled else 0
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
-        self._device, self._dtype = device, dtype
-        self._channels_last = channels_last
-        self._graphs: dict[int, _Graph] = {}
+        self._dtype, self._channels_last = dtype, channels_last
+        self._compute = Graphs(self._computed) if device == "cuda" else self._computed
 
     def __call__(self, inputs: Arrays) -> Arrays:
         import torch
 
+        given = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._inputs}
         with torch.inference_mode():
-            tensors = {name: self._tensor(inputs[name]) for name in self._inputs}
-            found = self._replayed(tensors) if self._device == "cuda" else self._computed(tensors)
-            return {
-                name: value.float().cpu().numpy() for name, value in zip(self._outputs, found, strict=True)
-            }
+            found = self._compute(given)
+            return {name: value.cpu().numpy() for name, value in zip(self._outputs, found, strict=True)}
 
-    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+    def _computed(self, tensors: dict[str, Any]) -> tuple[Any, ...]:
+        """float32 in and out; what is cast on the way is part of a recording."""
+        found = self._module(*(self._lowered(tensors[name]) for name in self._inputs))
+        return tuple(one.float().contiguous() for one in (found if isinstance(found, tuple) else (found,)))
+
+    def _lowered(self, tensor: torch.Tensor) -> torch.Tensor:
         import torch
 
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensor = tensor.to(self._dtype)
         if self._channels_last and tensor.ndim == 4:
             tensor = tensor.contiguous(memory_format=torch.channels_last)
         return tensor
-
-    def _computed(self, tensors: dict[str, Any]) -> tuple[Any, ...]:
-        found = self._module(*(tensors[name] for name in self._inputs))
-        return found if isinstance(found, tuple) else (found,)
-
-    def _replayed(self, tensors: dict[str, Any]) -> tuple[Any, ...]:
-        batch = len(tensors[self._inputs[0]])
-        if batch not in self._graphs:
-            while len(self._graphs) >= GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
-            self._graphs[batch] = self._captured(tensors)
-        kept = self._graphs[batch]
-        for name, tensor in tensors.items():
-            kept.inputs[name].copy_(tensor)
-        kept.graph.replay()
-        return kept.outputs
-
-    def _captured(self, tensors: dict[str, Any]) -> _Graph:
-        import torch
-
-        held = {name: tensor.clone() for name, tensor in tensors.items()}
-        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM):
-                self._computed(held)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            outputs = self._computed(held)
-        return _Graph(held, outputs, graph)

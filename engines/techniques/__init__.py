@@ -16,9 +16,11 @@ from engines.techniques.base import (
 from engines.techniques.bf16 import BFloat16
 from engines.techniques.channels_last import ChannelsLast
 from engines.techniques.compute_units import ComputeUnits
+from engines.techniques.cuda_graphs import CudaGraphs
 from engines.techniques.engine import Engine
 from engines.techniques.feature_cache import FeatureCache
 from engines.techniques.fewer_steps import FewerSteps
+from engines.techniques.fp8 import Float8
 from engines.techniques.fused_norm import FusedNorm
 from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
@@ -40,9 +42,11 @@ __all__ = [
     "BFloat16",
     "ChannelsLast",
     "ComputeUnits",
+    "CudaGraphs",
     "Engine",
     "FeatureCache",
     "FewerSteps",
+    "Float8",
     "FusedNorm",
     "FusedQKV",
     "GuidanceCutoff",

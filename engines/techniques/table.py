@@ -1,13 +1,16 @@
-"""What each technique is worth alone, on each engine: a table for the documentation.
+"""What each technique alone, or a whole recipe, is worth on an engine: a table for the documentation.
 
     python -m engines.techniques.table --model tiny-scenes --engines torch,openvino
+    python -m engines.techniques.table --model FOLDER --device cuda --recipes "engine=compile; bf16"
 
 Each recipe takes turns with the baseline; its speed-up is a ratio with a
 95 % interval, its PSNR is against the baseline's pictures of the same prompts
 and seeds, its loss of adherence too where the pictures can be read.  Component
 parity is the relative error of one call of the denoiser, where it is whole.
+The floor is the least time that the device needs for the recipe's nominal
+arithmetic (`engines.measure.floor`), as a share of the time that it took.
 The baseline is the model as its authors ship it: its scheduler and steps,
-guidance batched, fp32 in eager torch.
+guidance batched, in eager torch, in the device's plain precision.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from engines.errors import EngineError
+from engines import drivers
+from engines.backends.serves import plain_engine
+from engines.errors import EngineError, TechniqueError
 from engines.plan import Backend
 from engines.techniques.base import Technique, Value, to_step
 from engines.techniques.compatibility import canonical, check, search_space
@@ -37,7 +42,7 @@ if TYPE_CHECKING:
     from engines.pipeline import Pipeline
 
 PICTURES = 16
-"""Prompts whose pictures are compared."""
+"""Prompts whose pictures are compared, where nothing else is asked for."""
 SEED = 40_000
 
 
@@ -53,6 +58,8 @@ class Row:
     low: float | None = None
     high: float | None = None
     seconds: float | None = None
+    floor: float | None = None
+    """Share of the time that the device's arithmetic needs; `None` where its rates are not measured."""
     psnr: tuple[float, float, float] | None = None
     """Mean and its 95 % interval."""
     loss: tuple[float, float, float] | None = None
@@ -62,14 +69,19 @@ class Row:
     note: str = ""
 
 
-def recipes(card: Card, backends: Sequence[Backend]) -> Iterator[tuple[Technique | None, Engine]]:
+Recipe = tuple[Technique, ...]
+
+
+def alone(card: Card, backends: Sequence[Backend], device: str) -> Iterator[tuple[Backend, Recipe]]:
     """Every engine alone, then every technique that fits with each choice that it has."""
     from engines.techniques import technique
 
     for backend in backends:
         engine = Engine(backend)
-        yield None, engine
-        for axis in search_space(card):
+        if engine.applies(card, device):
+            continue
+        yield backend, (engine,)
+        for axis in search_space(card, device):
             if axis.name == "engine":
                 continue
             kind = technique(axis.name)
@@ -77,26 +89,59 @@ def recipes(card: Card, backends: Sequence[Backend]) -> Iterator[tuple[Technique
             values = [{choices[0].name: choice} for choice in choices[0].choices] if choices else [{}]
             for chosen in values:
                 value = kind(**{one.name: chosen.get(one.name, one.default) for one in axis.parameters})
-                if not check([value, engine], card):
-                    yield value, engine
+                if not check([value, engine], card, device):
+                    yield backend, canonical([value, engine])
+
+
+def written(text: str, card: Card, device: str) -> Iterator[tuple[Backend, Recipe]]:
+    """Recipes as `engine=compile + fewer-steps=20; int8`: a value is that of the first parameter.
+
+    Raises:
+        TechniqueError: one of them is unknown or does not fit; all reasons.
+    """
+    from engines.techniques import technique
+
+    for line in filter(None, map(str.strip, text.split(";"))):
+        values = []
+        for word in map(str.strip, line.split("+")):
+            name, _, value = word.partition("=")
+            kind = technique(name)
+            given: dict[str, Any] = {one.name: one.default for one in kind.parameters_for(card)}
+            if value and kind.parameters:
+                given[kind.parameters[0].name] = _value(kind.parameters[0].kind, value)
+            values.append(kind(**given))
+        if reasons := check(values, card, device):
+            raise TechniqueError(f"{line}: {' '.join(reasons)}")
+        engine = next((one.backend for one in values if isinstance(one, Engine)), plain_engine(device))
+        yield engine, canonical(values)
+
+
+def _value(kind: str, text: str) -> Value:
+    try:
+        return int(text) if kind == "int" else float(text) if kind == "float" else text
+    except ValueError:
+        raise TechniqueError(f"{text!r} is no number; write for example fewer-steps=20.") from None
 
 
 class Bench:
     """The baseline and its pictures, and what a recipe is worth beside it."""
 
-    def __init__(self, model: str, seconds: float, steps: int | None = None) -> None:
+    def __init__(
+        self, model: str, device: str, seconds: float, steps: int | None = None, pictures: int = PICTURES
+    ) -> None:
         from engines.models.load import open_model
         from engines.scenes.grammar import captions
         from engines.scenes.reader import load_reader
 
         self.workload = Workload(steps=steps)
-        self.model = model
+        self.model, self.device = model, device
         self.seconds = seconds
         opened = open_model(model)
         scenes = opened.prompt_source == "scenes"
         self.prompts = (
             captions(64, seed=SEED) if scenes else [f"a photograph of {i} birds" for i in range(64)]
         )
+        self.shown = self.prompts[:pictures]
         self.baseline = self._pipeline(())
         self.pictures = self._pictures(self.baseline)
         self.reader = load_reader(opened.path / "reader.safetensors") if scenes else None
@@ -104,30 +149,29 @@ class Bench:
     def _pipeline(self, recipe: Sequence[Technique]) -> Pipeline:
         from engines.pipeline import build, plan
 
-        return build(plan(self.model, "cpu", self.workload, recipe))
+        return build(plan(self.model, self.device, self.workload, recipe))
 
     def _pictures(self, pipeline: Pipeline):  # type: ignore[no-untyped-def]
-        seeds = list(range(SEED, SEED + PICTURES))
-        return pipeline.generate(self.prompts[:PICTURES], seeds).images
+        return pipeline.generate(self.shown, list(range(SEED, SEED + len(self.shown)))).images
 
-    def measure(self, value: Technique | None, engine: Engine) -> Row:
+    def measure(self, backend: Backend, recipe: Recipe) -> Row:
         """Build one recipe, compare its pictures, and time it in alternation with the baseline."""
         from engines.measure import adherence, bootstrap, images, timing
 
-        step = to_step(value or engine)
-        label = value.label() if value else "(engine alone)"
-        about = (engine.backend, step.technique, dict(step.parameters), label)
+        others = [one for one in recipe if not isinstance(one, Engine)]
+        step = to_step(others[0] if others else recipe[0])
+        label = " + ".join(one.label() for one in others) or "(engine alone)"
+        about = (backend, step.technique, dict(step.parameters), label)
         try:
-            pipeline = self._pipeline(canonical([one for one in (value, engine) if one is not None]))
+            pipeline = self._pipeline(recipe)
         except EngineError as error:
             return Row(*about, note=str(error))
         drawn = self._pictures(pipeline)
         psnr = _three(bootstrap.mean(images.psnr(drawn, self.pictures)))
         loss = None
         if self.reader is not None:
-            prompts = self.prompts[:PICTURES]
             read = self.reader.adherence
-            loss = _three(adherence.paired_loss(read(self.pictures, prompts), read(drawn, prompts)))
+            loss = _three(adherence.paired_loss(read(self.pictures, self.shown), read(drawn, self.shown)))
 
         def timed(made: Pipeline) -> timing.Timed:
             def call(turn: int, place: int) -> float:
@@ -140,10 +184,20 @@ class Bench:
         for warm in (self.baseline, pipeline):
             timed(warm)(0, 0)
         found = timing.alternate(timed(self.baseline), timed(pipeline), seconds=self.seconds)
-        ratio = found.speedup
+        seconds = found.latency.value
         note = " ".join(pipeline.fallbacks)
-        apart = self._error(pipeline)
-        return Row(*about, *_three(ratio), found.latency.value, psnr, loss, apart, note)
+        return Row(
+            *about, *_three(found.speedup), seconds, self._floor(pipeline, seconds), psnr, loss,
+            self._error(pipeline), note,
+        )  # fmt: skip
+
+    def _floor(self, pipeline: Pipeline, seconds: float) -> float | None:
+        from engines.measure import floor
+        from engines.measure.rates import measure_peak
+
+        if measure_peak("fp32", self.device) is None:
+            return None
+        return floor.seconds(pipeline.plan, lambda one: measure_peak(one, self.device) or 0.0) / seconds
 
     def _error(self, pipeline: Pipeline) -> float | None:
         if "denoiser" not in pipeline.loaded or "denoiser" not in self.baseline.loaded:
@@ -168,30 +222,44 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def heading(model: str) -> str:
-    """Which machine, when, and what the columns mean."""
-    today = dt.datetime.now(tz=dt.UTC).date()
+def device_name(device: str) -> str:
+    """The processor with its cores, or the card with the processor beside it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    host = f"{processor()}, {cores} cores"
+    cards = drivers.nvidia_cards() if device == "cuda" else ()
+    return f"{cards[0].name} (beside {host})" if cards else host if device == "cpu" else f"{device}, {host}"
+
+
+def heading(bench: Bench) -> str:
+    """Which machine, when, and what the columns mean."""
+    import torch
+
+    today = dt.datetime.now(tz=dt.UTC).date()
+    base = bench.baseline.plan
     return (
-        f"`python -m engines.techniques.table` on {model}, {processor()}, {cores} cores, {today}.\n"
-        f"Speed-up over eager torch fp32 with its 95 % interval, whole pipeline, one picture at a time; "
-        f"PSNR in dB against its pictures (60 is the cap) and points of adherence lost, means of {PICTURES} "
-        "with 95 % intervals; error of one call of a whole denoiser.\n\n"
-        "| Engine | Technique | Speed-up | Seconds | PSNR | Loss, points | Error | Note |\n"
-        "|---|---|---|---|---|---|---|---|"
+        f"`python -m engines.techniques.table` on {Path(bench.model).name}, {device_name(bench.device)}, "
+        f"torch {torch.__version__}, {today}.\n"
+        f"Speed-up over eager torch {base.precision} ({base.loop.steps} steps) with its 95 % interval, whole "
+        "pipeline, one picture at a time; share of that time that the device's arithmetic needs at least; "
+        f"PSNR in dB against its pictures (60 is the cap) and points of adherence lost, means of "
+        f"{len(bench.shown)} with 95 % intervals; error of one call of a whole denoiser.\n\n"
+        "| Engine | Technique | Speed-up | Seconds | Floor | PSNR | Loss, points | Error | Note |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
 
 
 def line(row: Row) -> str:
     """A row of the table in Markdown."""
     if row.speedup is None or row.seconds is None or row.psnr is None:
-        return f"| {row.engine} | {row.label} | | | | | | {row.note} |"
+        return f"| {row.engine} | {row.label} | | | | | | | {row.note} |"
     error = "" if row.error is None else f"{row.error:.1%}"
     psnr, low, high = row.psnr
     lost = "" if row.loss is None else "{:.1f} ({:.1f} to {:.1f})".format(*(100 * one for one in row.loss))
+    least = "" if row.floor is None else f"{row.floor:.0%}"
     return (
         f"| {row.engine} | {row.label} | {row.speedup:.2f} ({row.low:.2f}-{row.high:.2f}) "
-        f"| {row.seconds:.3f} | {psnr:.1f} ({low:.1f} to {high:.1f}) | {lost} | {error} | {row.note} |"
+        f"| {row.seconds:.3f} | {least} | {psnr:.1f} ({low:.1f} to {high:.1f}) | {lost} | {error} "
+        f"| {row.note} |"
     )
 
 
@@ -199,9 +267,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, row by row as it is measured."""
     parser = argparse.ArgumentParser(prog="python -m engines.techniques.table", description=__doc__)
     parser.add_argument("--model", default="tiny-scenes")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--engines", default="torch", help=f"of {','.join(get_args(Backend))}")
+    parser.add_argument("--recipes", default="", help="these instead of each technique alone, see above")
     parser.add_argument("--seconds", type=float, default=6.0, help="for timing each recipe")
     parser.add_argument("--steps", type=int, help="of the baseline; the model's own if not given")
+    parser.add_argument("--pictures", type=int, default=PICTURES, help="that are compared")
     parser.add_argument("--only", default="", help="techniques to measure, separated by commas")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
@@ -217,14 +288,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from engines.models.card import describe
         from engines.models.load import open_model
 
-        bench = Bench(options.model, options.seconds, options.steps)
-        if not options.json:
-            print(heading(options.model))
         card = describe(open_model(options.model))
-        for value, engine in recipes(replace(card, steps=options.steps or card.steps), wanted):
-            if only and (value or engine).name not in only:
+        card = replace(card, steps=options.steps or card.steps)
+        asked = list(written(options.recipes, card, options.device)) if options.recipes else None
+        bench = Bench(options.model, options.device, options.seconds, options.steps, options.pictures)
+        if not options.json:
+            print(heading(bench), flush=True)
+        for backend, recipe in asked or alone(card, wanted, options.device):
+            others = [one for one in recipe if not isinstance(one, Engine)]
+            if only and (others or recipe)[0].name not in only:
                 continue
-            row = bench.measure(value, engine)
+            row = bench.measure(backend, recipe)
             print(json.dumps(asdict(row)) if options.json else line(row), flush=True)
     except EngineError as error:
         print(error, file=sys.stderr)

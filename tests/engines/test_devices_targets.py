@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engines import devices, drivers
 from engines.backends.serves import SERVES
+from engines.measure import rates
 
 RUNTIMES = ("torch", "openvino", "onnxruntime", "onnx", "mlx", "coremltools", "tensorrt_rtx", "transformers")
 
@@ -82,14 +85,79 @@ def test_looking_for_devices_imports_no_runtime_and_is_quick() -> None:
 
 def test_rates_are_measured_kept_and_only_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path))
-    devices._measured_here.cache_clear()
-    rate = devices.measure_peak("fp32")
+    monkeypatch.setattr(rates, "_measured_here", {})
+    rate = rates.measure_peak("fp32")
+    assert rate is not None
     assert 1e8 < rate < 1e15
-    assert devices.measure_bandwidth() > 1e7
+    assert (rates.measure_bandwidth() or 0.0) > 1e7
     cpu = devices.targets()[0]
     assert cpu.gflops == pytest.approx(rate / 1e9, abs=0.1)
-    devices._keep({"flops": {"fp32": 1.0}, "bandwidth": 1.0})
-    assert devices.measure_peak("fp32") == rate
-    devices._keep({"flops": {"fp32": rate * 2}, "bandwidth": 1.0})
-    assert devices.measure_peak("fp32") == rate * 2
-    devices._measured_here.cache_clear()
+    rates._keep("cpu", {"flops": {"fp32": 1.0}, "bandwidth": 1.0})
+    assert rates.measure_peak("fp32") == rate
+    rates._keep("cpu", {"flops": {"fp32": rate * 2}, "bandwidth": 1.0})
+    assert rates.measure_peak("fp32") == rate * 2
+
+
+def test_a_card_has_rates_of_its_own_and_what_is_not_measured_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path))
+    monkeypatch.setattr(rates, "_measured_here", {})
+    measured = {"flops": {"fp32": 4e14, "fp16": 8e14}, "bandwidth": 3e12}
+    monkeypatch.setattr(rates, "_on_card", lambda: measured)
+    assert rates.measure_peak("fp16", "cuda") == rates.measure_peak("w4", "cuda") == 8e14
+    assert rates.measure_peak("bf16", "cuda") == 4e14
+    assert rates.measure_peak("fp32", "directml") is None
+    assert rates.known("cpu") == {}
+
+
+def test_a_card_that_computes_nothing_has_no_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(rates, "_measured_here", {})
+    assert rates.measure_peak("fp16", "cuda") is None
+
+
+@pytest.fixture
+def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A driver's program that prints what the test writes into it."""
+    program = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    drivers.nvidia_cards.cache_clear()
+    yield program
+    drivers.nvidia_cards.cache_clear()
+
+
+def answering(program: Path, text: str) -> None:
+    program.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    program.chmod(0o755)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_tensorrt_rtx_says_which_cards_it_serves(smi: Path) -> None:
+    answering(smi, "echo 'NVIDIA H100 80GB HBM3, 9.0'")
+    assert drivers.nvidia_cards() == (drivers.Card("NVIDIA H100 80GB HBM3", (9, 0)),)
+    assert "compute capability 9.0) is a server's" in drivers.tensorrt_rtx()
+    drivers.nvidia_cards.cache_clear()
+    answering(smi, "echo 'NVIDIA GeForce RTX 4090, 8.9'")
+    assert drivers.tensorrt_rtx() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_a_driver_that_fails_names_no_card(smi: Path) -> None:
+    answering(smi, "echo broken; exit 9")
+    assert drivers.nvidia_cards() == ()
+    drivers.nvidia_cards.cache_clear()
+    answering(smi, "echo 'NVIDIA-SMI has failed'")
+    assert drivers.nvidia_cards() == ()
+
+
+@pytest.mark.gpu
+def test_a_card_computes_halves_faster_than_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path))
+    monkeypatch.setattr(rates, "_measured_here", {})
+    half, full = rates.measure_peak("fp16", "cuda"), rates.measure_peak("fp32", "cuda")
+    assert half is not None
+    assert full is not None
+    assert half > full > (rates.measure_peak("fp32") or 0.0)
+    assert (rates.measure_bandwidth("cuda") or 0.0) > (rates.measure_bandwidth() or 0.0)

@@ -22,9 +22,11 @@ from engines.techniques import (
     BFloat16,
     ChannelsLast,
     ComputeUnits,
+    CudaGraphs,
     Engine,
     FeatureCache,
     FewerSteps,
+    Float8,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
@@ -384,6 +386,24 @@ class TestWeightBits(TechniqueContract):
         assert offered("cpu") == offered("directml") == ()
 
 
+class TestCudaGraphs(TechniqueContract):
+    kind, changed = CudaGraphs, frozenset({"graphs"})
+    device = "cuda"
+
+    def test_torch_compile_has_them_already(self) -> None:
+        (reason,) = check([CudaGraphs(), Engine("compile")], card(), "cuda")
+        assert "torch.compile replays graphs by itself here" in reason
+
+
+class TestFloat8(TechniqueContract):
+    kind, changed = Float8, frozenset({"precision"})
+    device = "cuda"
+
+    def test_it_goes_with_the_compiler_alone(self) -> None:
+        (reason,) = check([Float8()], card(), "cuda")
+        assert "Without torch.compile the rounding costs more" in reason
+
+
 class TestComputeUnits(TechniqueContract):
     kind, changed = ComputeUnits, frozenset({"units"})
     device = "coreml"
@@ -450,7 +470,7 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    elsewhere = (ComputeUnits, WeightBits, Sparse24, FusedNorm)
+    elsewhere = (ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm)
     everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")

@@ -19,9 +19,11 @@ from engines.techniques import (
     BFloat16,
     ChannelsLast,
     ComputeUnits,
+    CudaGraphs,
     Engine,
     FeatureCache,
     FewerSteps,
+    Float8,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
@@ -169,7 +171,7 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
     assert tried | {ThresholdCache} == set(all_techniques()) - {
-        Int8, ComputeUnits, WeightBits, Sparse24, FusedNorm,
+        Int8, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm,
     }  # fmt: skip
 
 
@@ -242,7 +244,8 @@ def test_the_table_has_a_row_for_what_was_asked(capsys: pytest.CaptureFixture[st
 
     assert main(["--steps", "2", "--seconds", "0.1", "--only", "fused-qkv"]) == 0
     heading, _, last = capsys.readouterr().out.strip().rpartition("\n")
-    engine, label, speedup, _, psnr, loss, error, note = [cell.strip() for cell in last.strip("|").split("|")]
+    cells = [cell.strip() for cell in last.strip("|").split("|")]
+    engine, label, speedup, _, least, psnr, loss, error, note = cells
     assert (engine, label, note) == ("torch", "fused QKV", "")
     value, low, high = (
         float(text.strip("()")) for text in speedup.replace("(", " ").replace("-", " ").split()
@@ -251,7 +254,22 @@ def test_the_table_has_a_row_for_what_was_asked(capsys: pytest.CaptureFixture[st
     assert float(psnr.split()[0]) > SAME
     assert loss == "0.0 (0.0 to 0.0)"
     assert error == "0.0%"
+    assert 0 < float(least.strip("%")) < 100
     assert "Speed-up over eager torch" in heading
+
+
+def test_the_table_takes_whole_recipes_as_words(capsys: pytest.CaptureFixture[str]) -> None:
+    from engines.techniques.table import main
+
+    given = ["--steps", "6", "--seconds", "0.1", "--pictures", "2", "--recipes"]
+    assert main([*given, "fewer-steps=4 + fused-qkv; fused-qkv"]) == 0
+    first, second = capsys.readouterr().out.strip().splitlines()[-2:]
+    assert first.startswith("| torch | 4 steps + fused QKV |")
+    assert second.startswith("| torch | fused QKV |")
+    assert main([*given, "fewer-steps=many"]) == 1
+    assert "'many' is no number" in capsys.readouterr().err
+    assert main([*given, "bf16 + int8"]) == 1
+    assert "one precision" in capsys.readouterr().err
 
 
 @pytest.mark.slow
