@@ -56,8 +56,7 @@ class Bench:
         self.model, self.device, self.workload = model, device, workload
         self._script = baseline
         self.limits = limits
-        # A process that is forked after a library has looked for a card cannot use one.
-        self.nursery = Nursery(limits, readable, method="spawn" if device == "cuda" else None)
+        self.nursery = Nursery(limits, readable, card=device == "cuda")
         self._baseline: Process | None = None
         self._live: list[Process] = []
         self._kept: dict[str, Pixels] = {}

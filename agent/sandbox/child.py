@@ -75,6 +75,8 @@ class Order:
     trusted: bool = False
     """The program's own code: no walls."""
     preloaded: tuple[str, ...] = PRELOADED
+    card: bool = False
+    """NVIDIA's devices may be used."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -135,9 +137,11 @@ def _enter_linux(order: Order) -> Isolation:
     if files:
         _hold("/proc/self")
         readable = [*_SYSTEM, *places(), *order.readable]
-        landlock.restrict(readable, [*_DEVICES, *_graphics(), order.folder, *order.writable])
+        devices = [*_DEVICES, *_graphics()] if order.card else _DEVICES
+        landlock.restrict(readable, [*devices, order.folder, *order.writable])
     if calls:
-        seccomp.restrict(signals=os.getuid() >= account.FIRST or landlock.version() >= _SCOPES_SIGNALS)
+        signals = os.getuid() >= account.FIRST or landlock.version() >= _SCOPES_SIGNALS
+        seccomp.restrict(signals=signals, card=order.card)
     return "isolated" if files and calls and private else "limited"
 
 

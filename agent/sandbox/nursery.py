@@ -38,7 +38,8 @@ class Nursery:
     folder and the installation (where the system can wall off the rest);
     `preloaded` are the modules that no candidate has to wait for.  Below the
     level `least` no candidate is run; `None`: `limited`, unless the user has
-    said in the environment that nothing is enough.
+    said in the environment that nothing is enough.  With a `card` they may use
+    NVIDIA's devices.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Nursery:
         method: Method | None = None,
         preloaded: Sequence[str] = PRELOADED,
         least: Isolation | None = None,
+        *,
+        card: bool = False,
     ) -> None:
         self._least: Isolation = least or ("none" if os.environ.get(CONSENT) == "yes" else "limited")
         self.limits = limits or Limits()
@@ -56,13 +59,14 @@ class Nursery:
         """Known after the first process."""
         self._readable = tuple(str(path) for path in readable)
         self._writable = tuple(str(path) for path in writable)
-        self._preloaded = tuple(preloaded)
+        self._preloaded, self._card = tuple(preloaded), card
         self._root = Path(tempfile.mkdtemp(prefix="pareto-candidates-"))
         if os.name == "posix":
             self._root.chmod(0o711)  # candidates pass through it to their own folder and see no other's
         self._live: list[Process] = []
         self._lock = threading.Lock()
-        method = method or ("fork" if sys.platform.startswith("linux") else "spawn")
+        # A process that is forked after a library has looked for a card cannot use one.
+        method = method or ("fork" if sys.platform.startswith("linux") and not card else "spawn")
         self._source: _Forks | _Spawns
         try:
             self._source = (
@@ -76,7 +80,13 @@ class Nursery:
 
     def _order(self, folder: Path, trusted: bool = False) -> Order:
         return Order(
-            str(folder), self.limits.to_json(), self._readable, self._writable, trusted, self._preloaded
+            str(folder),
+            self.limits.to_json(),
+            self._readable,
+            self._writable,
+            trusted,
+            self._preloaded,
+            self._card,
         )
 
     def start(self, *, trusted: bool = False, limits: Limits | None = None) -> Process:

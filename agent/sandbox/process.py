@@ -347,7 +347,7 @@ class Process:
             return f"The script started more than {limits.processes} processes; start none."
         if limits.gpu_memory and graphics.used(pids) > limits.gpu_memory:
             return f"The script took more than {limits.gpu_memory} MiB on the GPU; make it use less."
-        size = count = 0
+        size, count = memory.without_a_name(pids), 0
         for place, folders, files in os.walk(self.folder):
             count += len(folders) + len(files)
             for name in files:

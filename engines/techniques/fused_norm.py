@@ -11,7 +11,7 @@ from engines.techniques.base import Technique, register
 @register
 @dataclass(frozen=True)
 class FusedNorm(Technique):
-    """A Triton kernel for eager torch on CUDA (`engines.backends.triton_norm`); not verified on device."""
+    """A Triton kernel for eager torch on CUDA (`engines.backends.triton_norm`)."""
 
     name = "fused-norm"
     title = "Fused group norm"
@@ -22,7 +22,7 @@ class FusedNorm(Technique):
     def explain(self) -> str:
         return (
             "The norms of residual blocks and the SiLU after them are one Triton kernel, which reads the "
-            "activations twice and writes them once; not verified on device."
+            "activations twice and writes them once."
         )
 
     def label(self) -> str:

