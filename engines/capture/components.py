@@ -88,6 +88,10 @@ def module(model: Model, structure: Structure) -> nn.Module:
         return Adapted(
             model.part(part), lambda network, given: decoder.run(network, given["latent"]), names
         ).eval()
+    if name == "diffusion_decoder":
+        second = model.diffusion_decoder_kind
+        assert second is not None  # it has an interface
+        return Adapted(model.part(name), second.run, names).eval()
     if name == "upscaler":
         return Adapted(model.part(name), upscaler.run, names).eval()
     if name == "picture_encoder":

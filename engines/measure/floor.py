@@ -36,6 +36,8 @@ def rows(loop: LoopSettings) -> dict[str, int]:
     found = {encoder.component: 2 if guided else 1 for encoder in encoders_of(loop)}
     found |= dict.fromkeys(loop.picture.encoders if loop.picture else (), 1)
     found["decoder"] = loop.latent_shape[1] if loop.decode_frames else 1
+    if loop.diffusion_decoder is not None:
+        found["diffusion_decoder"] = loop.diffusion_decoder.steps
     return found | _denoiser_rows(loop, by_step)
 
 
