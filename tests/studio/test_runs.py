@@ -173,7 +173,7 @@ def test_a_script_whose_recipe_does_not_fit_is_refused_before_anything_is_drawn(
     result = evaluate(Job(home, emit=told.append), model="tiny-scenes", script=str(script))
     assert result["reason"] == "failed"
     assert "not fewer" in next(item.data["text"] for item in told if item.type == "run.finished")
-    assert {item.type for item in told} == {"run.started", "run.finished"}
+    assert not any(item.type.startswith("candidate") for item in told)
 
 
 def test_a_script_of_the_users_own_is_judged(home: Path, tmp_path: Path) -> None:
