@@ -178,7 +178,8 @@ def enlarging(path: Path, architecture: str, scale: int) -> Layout:
 
 def family_of(pipeline: str) -> str:
     """A pipeline's class as words: `StableDiffusionXLPipeline` is `stable-diffusion-xl`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", pipeline.removesuffix("Pipeline"))
+    name = pipeline.removesuffix("Pipeline").removesuffix("Combined")
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
     return words.lower()
 
 
