@@ -45,8 +45,8 @@ KINDS: Final = (
     Kind(
         "models",
         "Unpacked checkpoints",
-        "Single files and merged LoRAs are unpacked again when they are opened.",
-        ("checkpoints", "merged"),
+        "Single files, merged LoRAs and models in two halves are put together again when they are opened.",
+        ("checkpoints", "merged", "joined"),
     ),
     Kind(
         "metrics",

@@ -160,7 +160,11 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system has none; cached files are never changed in place."""
+    """A hard link, or a copy where the file system has none; cached files are never changed in place.
+
+    A symbolic link, as the hub keeps its files, is followed: in another folder it would lead nowhere.
+    """
+    source = source.resolve()
     try:
         os.link(source, target)
     except OSError:

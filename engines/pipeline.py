@@ -8,7 +8,8 @@ build(plan) -> Pipeline;  Pipeline.generate(prompts, seeds) -> Result
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from engines.errors import ModelError, TechniqueError, WorkloadError
 from engines.hostloop.conditions import conditions_of, encoders_of
 from engines.hostloop.loop import needed
 from engines.hostloop.passes import SMALL, SPLIT
-from engines.hostloop.settings import LoopSettings, Picture
+from engines.hostloop.settings import DiffusionDecoder, LoopSettings, Picture
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import Backend as BackendName
@@ -129,7 +130,7 @@ def _denoising(model: Model, latent: tuple[int, ...], common: dict[str, Any]) ->
     from engines.hostloop.schedulers import DIFFUSERS_NAMES
 
     kind = model.denoiser_kind
-    config = {**model.scheduler_config, **kind.scheduler(model, latent)}
+    config = _bounded({**model.scheduler_config, **kind.scheduler(model, latent)})
     name = str(config.get("_class_name"))
     flow = name.startswith("FlowMatch")
     if flow:
@@ -138,6 +139,7 @@ def _denoising(model: Model, latent: tuple[int, ...], common: dict[str, Any]) ->
         scheduler=DIFFUSERS_NAMES.get(name, "flow-euler" if flow else "ddim"),
         scheduler_config=config,
         decode_frames=len(latent) == 4 and not model.decoder_kind.video,
+        diffusion_decoder=_diffusion_decoder(model, latent, common["steps"]),
         **common,
         **kind.settings(model, latent),
     )
@@ -145,6 +147,29 @@ def _denoising(model: Model, latent: tuple[int, ...], common: dict[str, Any]) ->
     if found.picture is None and (conditions, model.encoders) == (conditions_of(found), encoders_of(found)):
         return found  # one CLIP encoder and its embeddings: what settings without lists mean
     return replace(found, encoders=model.encoders, conditions=kind.conditions(model, latent))
+
+
+def _bounded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without bounds at infinity, as diffusers saves `lambda_min_clipped`: they are none, and no JSON's."""
+    return {
+        name: value for name, value in config.items() if not (isinstance(value, float) and math.isinf(value))
+    }
+
+
+def _diffusion_decoder(model: Model, latent: tuple[int, ...], steps: int) -> DiffusionDecoder | None:
+    from engines.hostloop.schedulers import DIFFUSERS_NAMES
+
+    kind = model.diffusion_decoder_kind
+    if kind is None:
+        return None
+    config = _bounded(model.part_config("scheduler"))
+    return DiffusionDecoder(
+        scheduler=DIFFUSERS_NAMES.get(str(config.get("_class_name")), "ddim"),
+        scheduler_config=config,
+        steps=kind.steps(steps),
+        latent_shape=kind.latent(model, latent),
+        conditions=kind.conditions(model, latent),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +204,13 @@ def _request(wanted: Plan, name: ComponentName) -> EngineRequest:
     latent = wanted.loop.latent_shape
     if name.endswith("encoder") or name.startswith("text_encoder"):
         return _on_device(wanted, Structure(name, latent), _encoders_precision(wanted))
-    if name == "decoder":
+    if name == "diffusion_decoder":
+        structure = Structure(name, latent)
+    elif name == "decoder":
         if wanted.loop.decode_frames:
             latent = (latent[0], *latent[2:])
+        elif wanted.loop.diffusion_decoder is not None:
+            latent = wanted.loop.diffusion_decoder.latent_shape
         structure = Structure(name, latent, decoder=wanted.decoder)
     else:
         if name == SMALL:

@@ -241,6 +241,13 @@ class Judge:
 
     # -- candidates ------------------------------------------------------------------------------
 
+    def objection(self, script: str) -> str:
+        """Why a script of the user's own need not be run, as sentences; empty where it may; draws nothing."""
+        examined = examine(script)
+        if examined.problem or examined.recipe is None:
+            return examined.problem
+        return self._recipes.misfit(examined.recipe)
+
     def judge(self, candidate: Candidate, on_stage: OnStage) -> Verdict:
         """Take a candidate through the stages until one fails it.
 

@@ -13,13 +13,16 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engines.backends.lowered import HALVES, program_of
 from engines.capture.capture import Arrays, Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest, locked, new_folder
 from engines.plan import Precision
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 MODEL: Final = "model.onnx"
 LARGEST: Final = 2**31 - 2**20
@@ -57,7 +60,7 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
 
     chosen: dict[str, Any] = {} if opset is None else {"opset_version": opset}
     program = torch.onnx.export(
-        program_of(capture, precision),
+        _without_idle_squeezes(program_of(capture, precision)),
         dynamo=True,
         optimize=False,
         verbose=False,
@@ -68,6 +71,28 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
     if program is None:
         raise BuildError("torch.onnx.export returned nothing")
     program.save(str(path))
+
+
+def _without_idle_squeezes(program: ExportedProgram) -> ExportedProgram:
+    """torch leaves a dimension that is not 1 where it is told to squeeze it; ONNX refuses the graph.
+
+    PixArt's last layer does so.
+    """
+    import torch
+
+    idle = []
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.squeeze.dim:
+            given, at = node.args
+            size = given.meta["val"].shape[at]
+            if isinstance(size, int) and size != 1 and all(user.op != "output" for user in node.users):
+                idle.append(node)
+    for node in idle:
+        node.replace_all_uses_with(node.args[0])
+        program.graph.erase_node(node)
+    if idle:
+        program.graph_module.recompile()
+    return program
 
 
 def files(model: Path) -> tuple[Path, ...]:

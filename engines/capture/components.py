@@ -88,6 +88,10 @@ def module(model: Model, structure: Structure) -> nn.Module:
         return Adapted(
             model.part(part), lambda network, given: decoder.run(network, given["latent"]), names
         ).eval()
+    if name == "diffusion_decoder":
+        second = model.diffusion_decoder_kind
+        assert second is not None  # it has an interface
+        return Adapted(model.part(name), second.run, names).eval()
     if name == "upscaler":
         return Adapted(model.part(name), upscaler.run, names).eval()
     if name == "picture_encoder":
@@ -134,8 +138,8 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
                 _drop_unfused(attention)
     if wanted.merge_ratio > 0 and (not kind.cacheable or merge_tokens(network, wanted.merge_ratio) == 0):
         raise CaptureError(
-            f"The {kind.title} of {model.name} has no self-attention at its highest resolution that"
-            " tokens can be merged around; leave token-merging out."
+            f"The {kind.title} of {model.name} has no self-attention that tokens can be merged around;"
+            " leave token-merging out."
         )
     if wanted.fused_norm and fuse_norms(network) == 0:
         raise CaptureError(

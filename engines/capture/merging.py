@@ -110,11 +110,18 @@ class MergedAttention:
 
 
 def merge_tokens(unet: Any, ratio: float) -> int:
-    """Patch the self-attention of the highest resolution (as the reference does); returns how many."""
-    last = len(unet.up_blocks) - 1
-    prefixes = ("down_blocks.0.", f"up_blocks.{last}.")
+    """Patch the self-attention of the highest resolution that has any; returns how many.
+
+    That is the first level in the reference, and the second of SDXL, whose first has no attention.
+    """
+    levels = len(unet.up_blocks)
     processors = dict(unet.attn_processors)
-    chosen = [name for name in processors if name.startswith(prefixes) and ".attn1." in name]
+    chosen: list[str] = []
+    for level in range(levels):
+        prefixes = (f"down_blocks.{level}.", f"up_blocks.{levels - 1 - level}.")
+        chosen = [name for name in processors if name.startswith(prefixes) and ".attn1." in name]
+        if chosen:
+            break
     for name in chosen:
         processors[name] = MergedAttention(processors[name], ratio)
     if chosen:

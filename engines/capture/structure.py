@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -10,12 +10,13 @@ from engines.errors import CaptureError
 from engines.plan import DenoiserStructure
 
 if TYPE_CHECKING:
+    from engines.hostloop.settings import Condition
     from engines.models.model import Model
 
 ComponentName = str
 """`text_encoder`, `text_encoder_2`..., `image_encoder`, `picture_encoder`, `denoiser`, `denoiser_small`,
-`denoiser_full`, `denoiser_shallow`, `denoiser_first`, `denoiser_rest`, `denoiser_last`, `decoder`,
-`upscaler`"""
+`denoiser_full`, `denoiser_shallow`, `denoiser_first`, `denoiser_rest`, `denoiser_last`,
+`diffusion_decoder`, `decoder`, `upscaler`"""
 Dtype = Literal["float32", "int64"]
 
 
@@ -46,7 +47,7 @@ class Structure:
 
     component: ComponentName
     latent: tuple[int, ...]
-    """(C, h, w), of video (C, F, h, w)"""
+    """(C, h, w), of video (C, F, h, w); of a diffusion decoder the denoiser's, which it is told"""
     denoiser: DenoiserStructure = PLAIN
     decoder: Literal["vae", "tiny"] = "vae"
 
@@ -85,6 +86,8 @@ def interface(model: Model, structure: Structure) -> tuple[Specs, Specs]:
         return _picture_encoder(model, name, latent)
     if name == "decoder":
         return _decoder(model, latent)
+    if name == "diffusion_decoder":
+        return _diffusion_decoder(model, latent)
     return _denoiser(model, structure)
 
 
@@ -122,15 +125,25 @@ def _decoder(model: Model, latent: tuple[int, ...]) -> tuple[Specs, Specs]:
     return (TensorSpec("latent", latent),), (TensorSpec("image", shape),)
 
 
+def _diffusion_decoder(model: Model, latent: tuple[int, ...]) -> tuple[Specs, Specs]:
+    kind = model.diffusion_decoder_kind
+    if kind is None:
+        raise CaptureError(f"The model {model.name} has no diffusion decoder.")
+    own = kind.latent(model, latent)
+    return (_asked(own, kind.conditions(model, latent)), (TensorSpec("prediction", own),))
+
+
+def _asked(latent: tuple[int, ...], conditions: Sequence[Condition]) -> Specs:
+    told = tuple(TensorSpec(one.name, one.shape, one.dtype, one.values) for one in conditions)
+    return (TensorSpec("sample", latent), TensorSpec("timestep", ()), *told)
+
+
 def _denoiser(model: Model, structure: Structure) -> tuple[Specs, Specs]:
     latent, kind = structure.latent, model.denoiser_kind
-    conditions = tuple(
-        TensorSpec(one.name, one.shape, one.dtype, one.values) for one in kind.conditions(model, latent)
-    )
-    inputs = (TensorSpec("sample", latent), TensorSpec("timestep", ()), *conditions)
+    inputs = _asked(latent, kind.conditions(model, latent))
     prediction = TensorSpec("prediction", latent)
     if structure.component in ("denoiser", "denoiser_small"):
-        if any(side % model.alignment for side in latent[-2:]):
+        if not kind.fits(model, latent):
             raise CaptureError(
                 f"The {kind.title} of {model.name} draws latents whose sides are multiples of"
                 f" {model.alignment}, not {latent[-2]} x {latent[-1]}; leave progressive-resolution out."

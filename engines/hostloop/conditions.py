@@ -97,8 +97,11 @@ class Prompts:
             mask[index, : len(row)] = 1
         return ids, mask
 
-    def conditions(self, prompts: Sequence[str], seeds: Sequence[int], guided: bool) -> Arrays:
-        """By name (2, B, ...): without the prompt and with it; (1, B, ...) where no step is guided."""
+    def conditions(self, prompts: Sequence[str], seeds: Sequence[int], guided: bool) -> tuple[Arrays, Arrays]:
+        """By name (2, B, ...): without the prompt and with it; (1, B, ...) where no step is guided.
+
+        And what they were made of, by `component.output` (B, ...), with the prompt.
+        """
         settings, count = self.settings, len(prompts)
         texts = [pictures.split(prompt)[1] for prompt in prompts] if settings.picture else list(prompts)
         zeros = settings.zero_negative and not settings.negative_prompt
@@ -110,7 +113,7 @@ class Prompts:
             with_prompt |= self._pictures(prompts, seeds)
         result: Arrays = {}
         for condition in conditions_of(settings):
-            row = self._composed(condition, with_prompt, count)
+            row = self.composed(condition, with_prompt, count)
             if not guided:
                 result[condition.name] = row[np.newaxis]
                 continue
@@ -119,12 +122,12 @@ class Prompts:
             elif condition.unguided == "zeros" or zeros:
                 other = np.zeros_like(row)
             else:
-                other = self._composed(condition, without, count)
+                other = self.composed(condition, without, count)
             result[condition.name] = np.stack([other, row])
-        return result
+        return result, with_prompt
 
-    def _composed(self, condition: Condition, found: Mapping[str, NDArray[Any]], count: int) -> NDArray[Any]:
-        """(B, *shape)"""
+    def composed(self, condition: Condition, found: Mapping[str, NDArray[Any]], count: int) -> NDArray[Any]:
+        """(B, *shape): one condition of what is `found`, by `component.output`."""
         dtype = np.dtype(condition.dtype)
         if condition.values:
             row = np.array(condition.values, dtype=dtype).reshape(condition.shape)

@@ -2,6 +2,7 @@
 
     tokenize -> text encoders -> noise -> (denoiser, guidance, scheduler) x steps -> decoder -> uint8
 
+A model may have a diffusion decoder before its decoder: a second denoiser, told the first one's latent.
 With `strength` below 1 it starts from latents that another pass has made, noised again, and takes the
 last steps only.
 A component is a function from named arrays to named arrays, batch first.
@@ -71,7 +72,8 @@ def needed(settings: LoopSettings) -> list[str]:
         return ["upscaler"]
     found = [encoder.component for encoder in encoders_of(settings)]
     found += list(settings.picture.encoders) if settings.picture else []
-    return [*found, *parts(settings), "decoder"]
+    found += parts(settings)
+    return [*found, *(["diffusion_decoder"] if settings.diffusion_decoder else []), "decoder"]
 
 
 class Loop:
@@ -79,7 +81,7 @@ class Loop:
 
     `tokenizer` is the one of `text_encoder`, or all by the name of their folder.
     `steps` is how often the denoiser is asked for each picture: the settings'
-    steps, with the scheduler pndm one more.
+    steps, with the scheduler pndm one more; a diffusion decoder's come on top.
 
     Raises:
         LoopError: a component that the settings need is missing, or settings that make no sense.
@@ -128,8 +130,9 @@ class Loop:
     ) -> Result:
         """One picture (or video) for each prompt and its seed.
 
-        `on_step` is called after every step; to cancel, raise `Cancelled` in it.  `start`: a latent for
-        each prompt, (N, C, h, w), as the decoder takes it, from which the settings' `strength` starts.
+        `on_step` is called after every step of the denoiser; to cancel, raise `Cancelled` in it.  `start`: a
+        latent for each prompt, (N, C, h, w), as the denoiser leaves it, from which the settings' `strength`
+        starts.
 
         Raises:
             LoopError: no prompt, not one seed for each prompt, or no fitting latents to start from.
@@ -151,11 +154,14 @@ class Loop:
             asked, drawn_by = [prompts[i] for i in images], [seeds[i] for i in images]
             begun = time.perf_counter()
             if self.steps:
-                conditions = self._prompts.conditions(asked, drawn_by, guided=self.guided_steps > 0)
+                guided = self.guided_steps > 0
+                conditions, found = self._prompts.conditions(asked, drawn_by, guided=guided)
                 encoded = time.perf_counter()
                 latent = self._denoise(
                     conditions, drawn_by, images, on_step, None if start is None else start[list(images)]
                 )
+                if self.settings.diffusion_decoder is not None:
+                    latent = self._denoise_again(found | {"denoiser.latent": latent}, drawn_by)
                 denoised = time.perf_counter()
                 pixels, finite = self._decode(latent)
             else:
@@ -171,7 +177,15 @@ class Loop:
         )
 
     def decode(self, latent: Floats) -> Pixels:
-        """Pictures, uint8 (B, H, W, 3), of latents (B, C, h, w): for previews."""
+        """Pictures, uint8 (B, H, W, 3), of latents (B, C, h, w): for previews.
+
+        Raises:
+            LoopError: a diffusion decoder comes before the decoder, and would have to be told the prompts.
+        """
+        if self.settings.diffusion_decoder is not None:
+            raise LoopError(
+                "This model's latents become pictures in steps of their own; there is no preview."
+            )
         return self._decode(latent)[0]
 
     def tokenize(self, texts: Sequence[str]) -> NDArray[np.int64]:
@@ -239,6 +253,26 @@ class Loop:
             if on_step is not None:
                 seen = enlarge(sample) if step + 1 < small else sample
                 on_step(StepDone(step - first, taken, images, seen))
+        return sample
+
+    def _denoise_again(self, found: Arrays, seeds: list[int]) -> Floats:
+        """The diffusion decoder's steps, told what the first denoiser drew."""
+        second = self.settings.diffusion_decoder
+        assert second is not None
+        told = {one.name: self._prompts.composed(one, found, len(seeds)) for one in second.conditions}
+        scheduler = schedulers.make(second.scheduler, second.scheduler_config, second.steps)
+        shape = second.latent_shape
+        sample = np.stack([noise.latent_noise(seed, shape, 1) for seed in seeds])
+        if scheduler.start_scale != 1:
+            sample = sample * scheduler.start_scale
+        for step, timestep in enumerate(scheduler.timesteps):
+            time = np.full(len(sample), timestep, dtype=np.float32)
+            given: Arrays = {"sample": scheduler.scale(sample, step), "timestep": time, **told}
+            prediction = self._call("diffusion_decoder", given)["prediction"]
+            fresh = None
+            if scheduler.wants_noise(step):
+                fresh = np.stack([noise.step_noise(seed, step, shape, 1) for seed in seeds])
+            sample = scheduler.advance(prediction, step, sample, fresh)
         return sample
 
     def _predict(

@@ -12,6 +12,7 @@ the same configuration:
     pndm      Liu et al., arXiv 2202.09778, linear multistep as Stable Diffusion 1 ships it (skip_prk_steps)
     euler_a   Euler ancestral, as SDXL-Turbo ships it (adds noise)
     ddpm      Ho et al., arXiv 2006.11239 (adds noise)
+    ddpm-cosine  the same in continuous time on a cosine schedule, as Stable Cascade ships it (adds noise)
     flow-euler  Euler along the straight path of flow matching, as SD 3 and FLUX ship it
 """
 
@@ -28,7 +29,7 @@ from .errors import LoopError
 from .flow import FlowEuler
 from .scheduler import Latent, Scheduler
 from .solvers import DPMSolverPlusPlus2M, UniPC
-from .stochastic import DDPM, EulerAncestral
+from .stochastic import DDPM, CosineDDPM, EulerAncestral
 
 
 class DDIM(Scheduler):
@@ -227,6 +228,7 @@ SCHEDULERS: Mapping[str, type[Scheduler]] = {
     "pndm": PNDM,
     "euler_a": EulerAncestral,
     "ddpm": DDPM,
+    "ddpm-cosine": CosineDDPM,
     "flow-euler": FlowEuler,
 }
 DIFFUSERS_NAMES: Mapping[str, str] = {
@@ -238,6 +240,7 @@ DIFFUSERS_NAMES: Mapping[str, str] = {
     "PNDMScheduler": "pndm",
     "EulerAncestralDiscreteScheduler": "euler_a",
     "DDPMScheduler": "ddpm",
+    "DDPMWuerstchenScheduler": "ddpm-cosine",
     "FlowMatchEulerDiscreteScheduler": "flow-euler",
 }
 """Which of our schedulers a model's saved `_class_name` means."""

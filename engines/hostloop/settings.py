@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 Clean = Literal["none", "lower", "spaces"]
@@ -66,6 +66,22 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class DiffusionDecoder:
+    """A second denoiser, from noise to what the decoder takes; it is told the first one's latent.
+
+    Every one of its steps is one unguided pass.
+    """
+
+    scheduler: str
+    scheduler_config: Mapping[str, Any]
+    steps: int
+    latent_shape: tuple[int, ...]
+    """(C, h, w)"""
+    conditions: tuple[Condition, ...]
+    """Parts as the denoiser's, and `denoiser.latent`: what the denoiser drew."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopSettings:
     """One recipe's host loop.
 
@@ -113,6 +129,16 @@ class LoopSettings:
     """Relative change of what the first block adds above which the rest runs again (0: no such cache)."""
     small_until: float = 0.0
     """Share of the steps that are taken at half the size (0: none)."""
+    diffusion_decoder: DiffusionDecoder | None = None
+    """Between the denoiser and the decoder, where a model has one."""
+
+    def with_steps(self, steps: int) -> LoopSettings:
+        """As many steps of the denoiser, and a diffusion decoder's in the proportion that they had."""
+        second = self.diffusion_decoder
+        if second is not None and self.steps:
+            share = max(1, round(second.steps * steps / self.steps))
+            second = replace(second, steps=share)
+        return replace(self, steps=steps, diffusion_decoder=second)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; what came with later versions is left out where it says nothing."""
@@ -128,25 +154,33 @@ class LoopSettings:
         given = dict(data)
         given["latent_shape"] = tuple(data["latent_shape"])
         given["encoders"] = tuple(Encoder(**one) for one in data.get("encoders", ()))
-        given["conditions"] = tuple(
-            Condition(
-                **{
-                    **one,
-                    "shape": tuple(one["shape"]),
-                    "parts": tuple(tuple(group) for group in one.get("parts", ())),
-                    "values": tuple(one.get("values", ())),
-                }
-            )
-            for one in data.get("conditions", ())
-        )
+        given["conditions"] = _conditions(data)
         if data.get("picture") is not None:
             picture = dict(data["picture"])
             lists = {name: tuple(value) for name, value in picture.items() if isinstance(value, list)}
             given["picture"] = Picture(**{**picture, **lists})
+        if data.get("diffusion_decoder") is not None:
+            second = dict(data["diffusion_decoder"])
+            second |= {"latent_shape": tuple(second["latent_shape"]), "conditions": _conditions(second)}
+            given["diffusion_decoder"] = DiffusionDecoder(**second)
         return cls(**given)
 
 
 _FIRST_LATER = [field.name for field in fields(LoopSettings)].index("encoders")
+
+
+def _conditions(data: Mapping[str, Any]) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(
+            **{
+                **one,
+                "shape": tuple(one["shape"]),
+                "parts": tuple(tuple(group) for group in one.get("parts", ())),
+                "values": tuple(one.get("values", ())),
+            }
+        )
+        for one in data.get("conditions", ())
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -100,3 +100,41 @@ class DDPM(Scheduler):
         if self.config["variance_type"] == "fixed_small":
             variance *= (1.0 - after) / (1.0 - left)
         return mean + math.sqrt(max(variance, 1e-20)) * _needed(noise, "ddpm")
+
+
+class CosineDDPM(Scheduler):
+    """DDPM on the cosine schedule in continuous time (Pernias et al., Würstchen, arXiv 2306.00637).
+
+    Timesteps are thousandths of the way; the denoiser's own is the share of it, 1 to 0.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {"scaler": 1.0, "s": 0.008}
+    predictions: ClassVar[tuple[str, ...]] = ("epsilon",)
+
+    def __init__(self, config: Mapping[str, Any], steps: int) -> None:
+        super().__init__(config, steps)
+        if steps < 1:
+            raise LoopError(f"{steps} steps cannot be taken on this schedule; take one or more.")
+        ways = np.linspace(1.0, 0.0, steps + 1)
+        self.timesteps = (ways[:-1] * 1000.0).astype(np.float32)
+        scaler, offset = float(self.config["scaler"]), float(self.config["s"])
+        bent = 1.0 - (1.0 - ways) ** scaler if scaler > 1 else ways**scaler
+        angle = (bent + offset) / (1.0 + offset) * math.pi / 2
+        first = math.cos(offset / (1.0 + offset) * math.pi / 2) ** 2
+        self._left = np.clip(np.cos(angle) ** 2 / first, 0.0001, 0.9999)
+
+    def mixture(self, step: int) -> tuple[float, float]:
+        return math.sqrt(float(self._left[step])), math.sqrt(1.0 - float(self._left[step]))
+
+    def wants_noise(self, step: int) -> bool:
+        return step < self.steps - 1
+
+    def advance(self, prediction: Latent, step: int, sample: Latent, noise: Latent | None = None) -> Latent:
+        left, after = float(self._left[step]), float(self._left[step + 1])
+        alpha = left / after
+        share = (1.0 - alpha) / math.sqrt(alpha * (1.0 - left))
+        moved: Latent = math.sqrt(after / left) * sample - share * prediction
+        if not self.wants_noise(step):
+            return moved
+        spread = math.sqrt((1.0 - alpha) * (1.0 - after) / (1.0 - left))
+        return moved + spread * _needed(noise, "ddpm-cosine")

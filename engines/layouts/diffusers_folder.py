@@ -58,6 +58,9 @@ noise of `generate.py`."""
 
     def spoken(self, plan: Plan, model: Model) -> Spoken:
         refused = draws_pictures(model, "A diffusers folder")
+        if model.diffusion_decoder_kind is not None:
+            reason = f"{model.name} joins two pipelines with a scheduler each, which this version writes no"
+            refused = (*refused, f"{reason} diffusers folder for; export the package as it is.")
         if refused:
             return Spoken(plan, refused=refused)
         graph, loop = plan.denoiser, plan.loop

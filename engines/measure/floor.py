@@ -36,6 +36,8 @@ def rows(loop: LoopSettings) -> dict[str, int]:
     found = {encoder.component: 2 if guided else 1 for encoder in encoders_of(loop)}
     found |= dict.fromkeys(loop.picture.encoders if loop.picture else (), 1)
     found["decoder"] = loop.latent_shape[1] if loop.decode_frames else 1
+    if loop.diffusion_decoder is not None:
+        found["diffusion_decoder"] = loop.diffusion_decoder.steps
     return found | _denoiser_rows(loop, by_step)
 
 
@@ -78,20 +80,26 @@ def flops(capture: Capture) -> float:
 
 
 def _count(capture: Capture) -> float:
+    """On the meta device; with real numbers where a network looks at them, as text encoders do at a mask."""
     import copy
 
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = copy.deepcopy(capture.module).to("meta")
-    inputs = [
-        torch.empty((1, *spec.shape), dtype=getattr(torch, spec.dtype), device="meta")
-        for spec in capture.inputs
-    ]
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(*inputs)
-    return float(counter.get_total_flops())
+    def counted(network: torch.nn.Module, device: str) -> float:
+        inputs = [
+            torch.ones((1, *spec.shape), dtype=getattr(torch, spec.dtype), device=device)
+            for spec in capture.inputs
+        ]
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            network(*inputs)
+        return float(counter.get_total_flops())
+
+    try:
+        return counted(copy.deepcopy(capture.module).to("meta"), "meta")
+    except RuntimeError:
+        return counted(capture.module, "cpu")
 
 
 def work(plan: Plan) -> dict[str, float]:

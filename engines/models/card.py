@@ -94,6 +94,12 @@ def _notes(model: Model, scheduler: str) -> tuple[str, ...]:
         notes.append(
             f"The saved scheduler {scheduler} is not known to the host loop; DDIM with its settings is used."
         )
+    second = model.diffusion_decoder_kind
+    if second is not None:
+        notes.append(
+            f"Draws with two denoisers: where the prior takes {model.steps} steps, the {second.title} takes"
+            f" {second.steps(model.steps)}, unguided. The first half's texts serve both."
+        )
     if model.frames:
         notes.append(f"Draws videos of {model.frames} frames.")
     if model.task in ("image-to-video", "upscaling"):

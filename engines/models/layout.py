@@ -22,7 +22,11 @@ SILENT: Final = (
     "scheduler", "low_res_scheduler", "feature_extractor", "safety_checker", "watermarker", "image_processor",
 )  # fmt: skip
 """Parts of a pipeline that are no component: settings, or not run."""
-DENOISERS: Final = ("transformer", "unet")
+DENOISERS: Final = ("transformer", "unet", "prior")
+JOINED: Final = "prior_"
+"""What the prior's parts begin with in a pipeline that joins it and the pipeline that is told it."""
+SECOND: Final[Mapping[str, str]] = {"decoder": "diffusion_decoder", "vqgan": "vae"}
+"""What is run of such a pipeline's second half, and its name here; the first half's texts serve both."""
 ENLARGED_SIDE: Final = 128
 """Pixels of the pictures that a network which enlarges them is given, where the user names no size."""
 VIDEO_UNET: Final = "UNetMotionModel"
@@ -54,7 +58,8 @@ class Layout:
     family: str
     parts: Mapping[str, Part]
     """By folder: text encoders, the denoiser (`unet` or `transformer`), `vae`, and what else there is:
-    `image_encoder`, `motion_adapter`, `tiny_vae`.  Or one alone, `upscaler`."""
+    `image_encoder`, `motion_adapter`, `tiny_vae`.  Or one alone, `upscaler`.  Of a pipeline that joins two:
+    `text_encoder`, `prior`, `diffusion_decoder` and `vae`, whatever their folders are called."""
     scheduler: Mapping[str, Any]
     student: Path | None
     """The few-step student's LoRA."""
@@ -66,6 +71,8 @@ class Layout:
     """The denoiser's folder."""
     denoiser_class: str = "UNet2DConditionModel"
     """Its class, with what other parts make of it."""
+    prefix: str = ""
+    """What the folders of its tokenizer and its scheduler begin with."""
 
     @property
     def text_parts(self) -> tuple[str, ...]:
@@ -78,8 +85,8 @@ class Layout:
 
     def tokenizer_of(self, text_part: str) -> str:
         """The folder of a text encoder's tokenizer."""
-        name = text_part.replace("text_encoder", "tokenizer")
-        return name if (self.folder / name).is_dir() else "tokenizer"
+        name = self.prefix + text_part.replace("text_encoder", "tokenizer")
+        return name if (self.folder / name).is_dir() else f"{self.prefix}tokenizer"
 
     def files(self) -> list[Path]:
         """All files that decide what the model draws, sorted."""
@@ -91,7 +98,8 @@ class Layout:
         others = [
             name for name in ("feature_extractor", "low_res_scheduler") if (self.folder / name).is_dir()
         ]
-        for name in ("scheduler", *self.tokenizers, *others):
+        schedulers = dict.fromkeys((f"{self.prefix}scheduler", "scheduler"))
+        for name in (*schedulers, *self.tokenizers, *others):
             found += [
                 path for path in (self.folder / name).iterdir() if path.suffix in {".json", ".txt", ".model"}
             ]
@@ -132,18 +140,24 @@ def examine(folder: Path) -> Layout:
         raise ModelError(
             f"{folder / INDEX} names no pipeline class (_class_name); copy or download the model again."
         )
-    parts = {name: _part(folder, name, kind) for name, kind in _components(folder, index).items()}
+    prefix = JOINED if f"{JOINED}prior" in index else ""
+    parts = {
+        name: _part(folder, name, kind, at) for name, (at, kind) in _components(folder, index, prefix).items()
+    }
     denoiser = next(name for name in DENOISERS if name in parts)
     moving = "motion_adapter" in parts and parts[denoiser].kind == "UNet2DConditionModel"
     if not moving:
         parts.pop("motion_adapter", None)  # its weights are in the video U-Net already
     if (folder / "tiny_vae").is_dir():
-        parts["tiny_vae"] = _part(folder, "tiny_vae", "AutoencoderTiny")
-    scheduler = read_json_file(folder / "scheduler" / "scheduler_config.json")
+        parts["tiny_vae"] = _part(folder, "tiny_vae", "AutoencoderTiny", "tiny_vae")
+    schedulers = [
+        read_json_file(folder / name / "scheduler_config.json")
+        for name in dict.fromkeys((f"{prefix}scheduler", "scheduler"))
+    ]
     facts = read_json_file(folder / "pareto.json") if (folder / "pareto.json").is_file() else {}
     found = Layout(
-        folder, str(pipeline), family_of(str(pipeline)), parts, scheduler, _student(folder), facts, index,
-        denoiser, VIDEO_UNET if moving else parts[denoiser].kind,
+        folder, str(pipeline), family_of(str(pipeline)), parts, schedulers[0], _student(folder), facts, index,
+        denoiser, VIDEO_UNET if moving else parts[denoiser].kind, prefix,
     )  # fmt: skip
     for name in found.tokenizers:
         if not (folder / name).is_dir():
@@ -164,12 +178,13 @@ def enlarging(path: Path, architecture: str, scale: int) -> Layout:
 
 def family_of(pipeline: str) -> str:
     """A pipeline's class as words: `StableDiffusionXLPipeline` is `stable-diffusion-xl`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", pipeline.removesuffix("Pipeline"))
+    name = pipeline.removesuffix("Pipeline").removesuffix("Combined")
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
     return words.lower()
 
 
-def _components(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
-    """Name to class of the parts that are components of known kinds.
+def _components(folder: Path, index: Mapping[str, Any], prefix: str) -> dict[str, tuple[str, str]]:
+    """Name to folder and class of the parts that are components of known kinds.
 
     Raises:
         ModelError: what is missing, or which part is of a kind that nothing here knows.
@@ -179,7 +194,13 @@ def _components(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
         for name, entry in index.items()
         if isinstance(entry, list) and len(entry) == 2 and entry[1] is not None
     }
-    found = {name: kind for name, kind in named.items() if name not in SILENT and "tokenizer" not in name}
+    folders = _run(named, prefix)
+    found = {name: named[at] for name, at in folders.items()}
+    if not prefix and (set(SECOND) <= set(named) or _ends_early(set(named))):
+        raise ModelError(
+            f"{folder} holds one half of a model: a {index.get('_class_name')} goes with another pipeline;"
+            " name both, as PIPELINE + PRIOR."
+        )
     if not any(name in found for name in DENOISERS):
         raise ModelError(
             f"The pipeline {index.get('_class_name')} of {folder} has no denoiser that this version knows"
@@ -196,7 +217,21 @@ def _components(folder: Path, index: Mapping[str, Any]) -> dict[str, str]:
                 f"The part {name} of {folder} is a {kind}, which this version cannot capture;"
                 f" it knows {', '.join(_kinds(name)) or 'no such part'}."
             )
-    return {name: found[name] for name in sorted(found, key=_order)}
+    return {name: (folders[name], found[name]) for name in sorted(found, key=_order)}
+
+
+def _run(named: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Name to folder of the parts that are run."""
+    if not prefix:
+        return {name: name for name in named if name not in SILENT and "tokenizer" not in name}
+    names = {name.removeprefix(prefix): name for name in named if name.startswith(prefix)}
+    first = {name: names[name] for name in ("text_encoder", "prior") if name in names}
+    return first | {ours: theirs for theirs, ours in SECOND.items() if theirs in named}
+
+
+def _ends_early(names: set[str]) -> bool:
+    """A prior, and nothing that goes on from what it draws."""
+    return "prior" in names and not names & {"vae", "unet", "decoder"}
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -216,6 +251,8 @@ def _kinds(name: str) -> tuple[str, ...]:
         return tuple(one for kind in kinds.DENOISERS for one in kind.classes)
     if name == "vae":
         return tuple(one for kind in decoders.KINDS for one in kind.classes)
+    if name == "diffusion_decoder":
+        return tuple(one for kind in kinds.DIFFUSION_DECODERS for one in kind.classes)
     return {"image_encoder": picture.VISION, "motion_adapter": ("MotionAdapter",)}.get(name, ())
 
 
@@ -241,8 +278,8 @@ def _unsafe(path: Path) -> UnsafeWeights:
     )
 
 
-def _part(folder: Path, name: str, kind: str) -> Part:
-    place = folder / name
+def _part(folder: Path, name: str, kind: str, at: str) -> Part:
+    place = folder / at
     config = read_json_file(place / "config.json")
     if not isinstance(config, dict):
         raise ModelError(f"{place / 'config.json'} holds no settings; copy or download the model again.")

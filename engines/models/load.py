@@ -22,7 +22,8 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
     `source` is `tiny-scenes`, a diffusers folder, a `.safetensors` file (a
     checkpoint of Stable Diffusion 1 or SDXL, or a network that enlarges
     pictures) or a hub id such as `owner/name`, which is downloaded; and
-    `MODEL + LORA.safetensors` for a model with a LoRA merged into it.
+    `MODEL + LORA.safetensors` for a model with a LoRA merged into it, or
+    `MODEL + PRIOR`, two folders or hub ids, where a model is shipped in two halves.
 
     Raises:
         UnsafeWeights: a pickle checkpoint.
@@ -41,6 +42,11 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
         from engines.models.lora import merged_folder
 
         base, _, lora = name.rpartition(WITH)
+        if _is_model(lora):
+            from engines.models.joined import joined_folder
+
+            halves = [_folder(one, on_progress) for one in (base, lora)]
+            return Model(name, examine(joined_folder(*halves)))
         return Model(name, examine(merged_folder(open_model(base, on_progress), Path(lora).expanduser())))
     try:
         if path.is_dir():
@@ -54,6 +60,18 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
     raise ModelError(
         f"There is no model {name}; give a model folder, a .safetensors file, a hub id or {BUNDLED}."
     )
+
+
+def _is_model(name: str) -> bool:
+    """A folder, or what can be a hub id: no file."""
+    path = Path(name).expanduser()
+    known = (*PICKLES, ".safetensors")
+    return path.is_dir() or bool(HUB_ID.fullmatch(name) and path.suffix not in known)
+
+
+def _folder(name: str, on_progress: OnProgress | None) -> Path:
+    path = Path(name).expanduser()
+    return path.resolve() if path.is_dir() else download(name, on_progress)
 
 
 def _of_file(name: str, path: Path) -> Model:

@@ -120,10 +120,11 @@ def _write_merged(model: Model, path: Path, folder: Path) -> None:
         module = model.part(name)
         if merge_weights(module, _for_part(weights, name, module, path), path, prefix=f"{name}."):
             changed[name] = model.layout.parts[name]
-            (folder / name).mkdir()
+            place = folder / changed[name].folder.name
+            place.mkdir()
             stem = "model" if "encoder" in name else "diffusion_pytorch_model"
             state = {key: value.contiguous() for key, value in module.state_dict().items()}
-            save_file(state, str(folder / name / f"{stem}.safetensors"))
+            save_file(state, str(place / f"{stem}.safetensors"))
     if not changed:
         raise ModelError(f"The LoRA {path} holds no weights for {' or '.join(parts)}; use one made for it.")
     replaced = {weight for part in changed.values() for weight in part.weights}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from engines.errors import ModelError
 from engines.hostloop.settings import Encoder
 from engines.models import defaults
-from engines.models.kinds import decoder_kind, denoiser_kind, text_kind
-from engines.models.kinds.base import DecoderKind, DenoiserKind, TextKind, TextUse
+from engines.models.kinds import decoder_kind, denoiser_kind, diffusion_decoder_kind, text_kind
+from engines.models.kinds.base import DecoderKind, DenoiserKind, DiffusionDecoderKind, TextKind, TextUse
 from engines.models.layout import Layout, Part, read_json_file
 from engines.paths import cache_folder, digest, read_json, write_json
 
@@ -111,6 +111,12 @@ class Model:
         assert found is not None  # the layout was examined
         return found
 
+    @cached_property
+    def diffusion_decoder_kind(self) -> DiffusionDecoderKind | None:
+        """`None` where the decoder takes what the denoiser leaves."""
+        part = self.layout.parts.get("diffusion_decoder")
+        return None if part is None else diffusion_decoder_kind(part.kind)
+
     @property
     def text_parts(self) -> tuple[str, ...]:
         """The folders of its text encoders."""
@@ -166,7 +172,7 @@ class Model:
 
     @property
     def scale(self) -> int:
-        """Pixels for each latent position, along one side."""
+        """Pixels for each position of the decoder's latent, along one side."""
         if self.enlarges:
             return int(self.layout.facts["scale"])
         return self.decoder_kind.scale(self.layout.parts["vae"].config)
@@ -178,6 +184,7 @@ class Model:
 
     @property
     def latent_size(self) -> int:
+        """Native side of the decoder's latent."""
         if self.enlarges:
             return int(self.layout.facts["side"])
         return self.denoiser_kind.latent_side(self)
@@ -217,7 +224,9 @@ class Model:
         return self.denoiser_kind.latent(self, size // self.scale, count)
 
     def decoder_latent(self, latent: tuple[int, ...]) -> tuple[int, ...]:
-        """What the decoder is given at once: all of it, or one frame."""
+        """What the decoder is given at once: all of it, one frame, or what a diffusion decoder makes."""
+        if self.diffusion_decoder_kind is not None:
+            return self.diffusion_decoder_kind.latent(self, latent)
         if len(latent) == 4 and not self.decoder_kind.video:
             return (latent[0], *latent[2:])
         return latent

@@ -13,8 +13,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,17 @@ from numpy.typing import NDArray
 from engines.errors import ModelError
 from engines.hostloop import noise, pictures
 from engines.models.model import Model
+from engines.models.weights import APART
 from engines.workload import Workload
 
 if TYPE_CHECKING:
     import torch
 
+    from engines.models.kinds import DiffusionDecoderKind
+
 Pixels = NDArray[np.uint8]
+STEPS: Final = 1_000_000
+"""More than any pipeline takes: it is asked for noise step by step."""
 
 
 class Reference:
@@ -57,6 +63,8 @@ class Reference:
             part = slice(first, first + self.batch)
             drawn.append(self._draw(list(prompts[part]), list(seeds[part]), spent))
         calls = {"upscaler": len(drawn)} if self.pipe is None else {"denoiser": self.steps * len(drawn)}
+        if self._second is not None:
+            calls["diffusion_decoder"] = self._second.steps(self.steps) * len(drawn)
         self.last = SimpleNamespace(seconds=spent, calls=calls)
         return np.concatenate(drawn)
 
@@ -71,7 +79,7 @@ class Reference:
                 found = self._enlarge(prompts)
                 spent["decode"] += time.perf_counter() - start
                 return _pixels(found)
-            with self._timed(spent), _studio_noise(self.pipe, seeds, self.latent):
+            with self._timed(spent), _studio_noise(self._halves, seeds, self._drawn):
                 output = self.pipe(**self._arguments(prompts, seeds))
         others = sum(spent[name] - before[name] for name in ("encode", "decode"))
         spent["denoise"] += time.perf_counter() - start - others
@@ -110,8 +118,32 @@ class Reference:
             wanted["prompt"] = [pictures.split(prompt)[1] for prompt in prompts]
             side = self.size // 4 if self.model.task == "upscaling" else self.size
             wanted["image"] = [_image(pictures.read(prompt, (side, side))) for prompt in prompts]
+        if self._second is not None:
+            wanted |= {
+                "prior_num_inference_steps": self.steps,
+                "prior_guidance_scale": self.guidance,
+                "num_inference_steps": self._second.steps(self.steps),
+            }
         accepted = inspect.signature(pipe.__call__).parameters
         return {name: value for name, value in wanted.items() if name in accepted}
+
+    @property
+    def _second(self) -> DiffusionDecoderKind | None:
+        return None if self.model.enlarges else self.model.diffusion_decoder_kind
+
+    @property
+    def _halves(self) -> tuple[Any, ...]:
+        """The pipeline, or the two that it joins."""
+        pipe: Any = self.pipe
+        return (pipe,) if self._second is None else (pipe.prior_pipe, pipe.decoder_pipe)
+
+    @property
+    def _drawn(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Steps of each half and the shape of what it denoises."""
+        if self._second is None:
+            return ((STEPS, self.latent),)
+        steps = self._second.steps(self.steps)
+        return ((self.steps, self.latent), (steps, self._second.latent(self.model, self.latent)))
 
     @property
     def _starts_from_picture(self) -> bool:
@@ -135,9 +167,9 @@ class Reference:
     @contextmanager
     def _timed(self, spent: dict[str, float]) -> Iterator[None]:
         """Add up what encoding and decoding take."""
-        pipe: Any = self.pipe
-        owners = [(pipe, name, "encode") for name in ("encode_prompt", "_encode_image", "_encode_vae_image")]
-        owners.append((pipe.vae, "decode", "decode"))
+        first, last = self._halves[0], self._halves[-1]
+        owners = [(first, name, "encode") for name in ("encode_prompt", "_encode_image", "_encode_vae_image")]
+        owners.append((last.vae if self._second is None else last.vqgan, "decode", "decode"))
         kept = []
         for owner, name, stage in owners:
             method = getattr(owner, name, None)
@@ -178,6 +210,21 @@ def check(model: Model) -> None:
         )
 
 
+def _make_known(model: Model) -> None:
+    """WORKAROUND: diffusers 0.42 does not find the classes that it keeps with its deprecated pipelines."""
+    import diffusers
+
+    for part in model.layout.parts.values():
+        if part.kind not in APART:
+            continue
+        library, module = model.layout.index[part.folder.name][0], import_module(APART[part.kind])
+        place, name, value = (diffusers.pipelines, library, module)
+        if library == "diffusers":
+            place, name, value = (diffusers, part.kind, getattr(module, part.kind))
+        if not hasattr(place, name):
+            setattr(place, name, value)
+
+
 def _opened(model: Model, device: str) -> Any:
     import diffusers
     import torch
@@ -193,6 +240,7 @@ def _opened(model: Model, device: str) -> Any:
         )
         if left_out and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and part != "self":
             options.setdefault(part, None)
+    _make_known(model)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -208,22 +256,32 @@ def _opened(model: Model, device: str) -> Any:
 
 
 @contextmanager
-def _studio_noise(pipe: Any, seeds: list[int], latent: tuple[int, ...]) -> Iterator[None]:
-    """Noise by seed in place of the scheduler's and the pipeline's own."""
+def _studio_noise(
+    halves: tuple[Any, ...], seeds: list[int], drawn: tuple[tuple[int, tuple[int, ...]], ...]
+) -> Iterator[None]:
+    """Noise by seed in place of the schedulers' and the pipelines' own."""
     import torch
 
-    steps = iter(range(1_000_000))
+    # one scheduler's module serves both halves, which draw one after the other
+    every = ((stage, step, shape) for stage, (steps, shape) in enumerate(drawn) for step in range(steps))
 
     def of_step(_shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
-        step = next(steps)
-        fresh = np.stack([noise.step_noise(seed, step, latent) for seed in seeds])
+        stage, step, shape = next(every)
+        fresh = np.stack([noise.step_noise(seed, step, shape, stage) for seed in seeds])
         return torch.from_numpy(fresh).to(named.get("device") or "cpu")
 
     def of_picture(shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
         fresh = np.stack([noise.picture_noise(seed, tuple(shape[1:])) for seed in seeds])
         return torch.from_numpy(fresh).to(named.get("device") or "cpu")
 
-    places = [(type(pipe.scheduler).__module__, of_step), (type(pipe).__module__, of_picture)]
+    def of_second(shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
+        fresh = np.stack([noise.latent_noise(seed, tuple(shape[1:]), 1) for seed in seeds])
+        return torch.from_numpy(fresh).to(named.get("device") or "cpu")
+
+    places: list[tuple[str, Callable[..., torch.Tensor]]] = [
+        (type(halves[0].scheduler).__module__, of_step),
+        (type(halves[-1]).__module__, of_picture if len(halves) == 1 else of_second),
+    ]
     kept = []
     for module_name, own in places:
         module = sys.modules[module_name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.errors import ModelError
@@ -13,6 +14,8 @@ from engines.models.layout import Part
 if TYPE_CHECKING:
     import torch
 
+APART: Final = {"PaellaVQModel": "diffusers.pipelines.stable_cascade.pipeline_stable_cascade"}
+"""Classes that diffusers does not name at its top, and a module that has them."""
 LARGE: Final = 2**30
 """Bytes of weights above which a module is built around the file's own memory: no second copy is made."""
 
@@ -31,10 +34,17 @@ def load(part: Part) -> torch.nn.Module:
         from engines.models.upscaler import network
 
         return network(part.weights[0])
+    kind = diffusers_class(part.kind)
+    return _ready(part, lambda: kind.from_config(dict(part.config)), None)
+
+
+def diffusers_class(name: str) -> Any:
+    """A model's class by its name; one that diffusers keeps with its pipeline among them."""
     import diffusers
 
-    kind: Any = getattr(diffusers, part.kind)
-    return _ready(part, lambda: kind.from_config(dict(part.config)), None)
+    if name in APART:
+        return getattr(import_module(APART[name]), name)
+    return getattr(diffusers, name)
 
 
 def moving(unet: Part, adapter: Part) -> torch.nn.Module:

@@ -113,7 +113,7 @@ class Package:
 
         settings = LoopSettings.from_json(self.facts["host_loop"])
         if steps is not None:
-            settings = replace(settings, steps=steps)
+            settings = settings.with_steps(steps)
         if guidance is not None:
             settings = replace(settings, guidance=guidance)
         if batch is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from engines.plan import Plan
-from engines.techniques.base import Parameter, Technique, register
+from engines.techniques.base import Card, Parameter, Target, Technique, register
 
 
 @register
@@ -30,6 +30,14 @@ class AttentionGate(Technique):
 
     def label(self) -> str:
         return f"gate {self.after:.0%}"
+
+    def applies(self, card: Card, target: Target) -> str | None:
+        if card.task == "upscaling":
+            return (
+                "Some of the upscaler's attention layers see the prompt where others see the picture; they"
+                " cannot be told apart, so leave the gate out."
+            )
+        return super().applies(card, target)
 
     def apply(self, plan: Plan) -> Plan:
         until = min(plan.loop.guidance_until, self.after)

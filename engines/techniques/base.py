@@ -36,6 +36,8 @@ class Card(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def task(self) -> str: ...
+    @property
     def size(self) -> int: ...
     @property
     def steps(self) -> int: ...
@@ -175,7 +177,7 @@ def precision_objection(precision: Precision, plan: Plan) -> str | None:
 
 def kind_of(card: Card) -> str:
     """The class of a model's denoiser; empty where nothing is denoised."""
-    parts = [card.component(name) for name in ("transformer", "unet")]
+    parts = [card.component(name) for name in ("transformer", "unet", "prior")]
     return next((part.kind for part in parts if part is not None), "")
 
 

@@ -99,6 +99,7 @@ class _AnyCard:
     denoiser: str = "UNet2DConditionModel"
     name: str = "any model"
     source: str = "any model"
+    task: str = "text-to-image"
     size: int = 512
     steps: int = 50
     guidance: float = 7.5

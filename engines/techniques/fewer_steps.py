@@ -35,7 +35,7 @@ class FewerSteps(Technique):
         return f"{self.steps} steps"
 
     def apply(self, plan: Plan) -> Plan:
-        return replace(plan, loop=replace(plan.loop, steps=self.steps))
+        return replace(plan, loop=plan.loop.with_steps(self.steps))
 
     def applies(self, card: Card, target: Target) -> str | None:
         if self.steps >= card.steps:

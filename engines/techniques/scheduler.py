@@ -63,6 +63,11 @@ class Scheduler(Technique):
                 f"The model is solved along the straight path of flow matching and {TITLES[self.solver]} here"
                 " solves diffusion's; keep its own scheduler."
             )
+        if saved is not None and DIFFUSERS_NAMES.get(saved.kind) == "ddpm-cosine":
+            return (
+                f"The model's noise schedule is continuous and {TITLES[self.solver]} here follows one of"
+                " single timesteps; keep its own scheduler."
+            )
         if saved is not None and DIFFUSERS_NAMES.get(saved.kind) == self.solver:
             return f"The model uses {TITLES[self.solver]} already; choose another scheduler."
         return super().applies(card, target)

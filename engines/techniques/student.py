@@ -35,5 +35,7 @@ class Student(Technique):
         return replace(
             plan,
             denoiser=replace(plan.denoiser, student=True),
-            loop=replace(plan.loop, scheduler="ddim", steps=self.steps, guidance=1.0, guidance_until=1.0),
+            loop=replace(
+                plan.loop.with_steps(self.steps), scheduler="ddim", guidance=1.0, guidance_until=1.0
+            ),
         )

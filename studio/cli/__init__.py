@@ -15,7 +15,10 @@ from studio.cli.cascade_arguments import add_cascade
 from studio.cli.package_arguments import add_package
 from studio.layouts import LAYOUTS
 
-MODEL = "a model folder, a .safetensors file, a hub id, or tiny-scenes"
+MODEL = (
+    "a model folder, a .safetensors file, a hub id, or tiny-scenes; also 'MODEL + LORA.safetensors' and "
+    "'MODEL + PRIOR'"
+)
 RUN = "a run's name, the beginning of it, its folder, or `last`"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +35,10 @@ class Sample:
     heavy_seconds: float
     hard: bool | None = None
     """Several objects in the caption, where the prompts come from the scene grammar."""
+
+
+Likeness = Literal["lpips", "haarpsi"]
+"""To the heavy picture: 1 - LPIPS, or HaarPSI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Cascade:
     """In the order in which the epochs came; none in files of earlier versions."""
     models: tuple[str, ...] = ()
     """Digests of light's and heavy's model; none in files of earlier versions."""
+    likeness: Likeness | None = None
+    """By what, where quality is likeness; not said in files of earlier versions."""
 
     @property
     def pairs(self) -> Pairs:

@@ -198,7 +198,8 @@ def candidate_facts(
 
 def output(model: Model, plan: Plan) -> Output:
     """What the package gives: pictures, or videos of so many frames."""
-    latent = plan.loop.latent_shape
+    second = plan.loop.diffusion_decoder
+    latent = plan.loop.latent_shape if second is None else second.latent_shape
     frames = None
     if len(latent) == 4:
         frames = model.decoder_kind.frames(model.layout.parts["vae"].config, latent[1])

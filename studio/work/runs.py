@@ -141,11 +141,11 @@ def evaluate(
     """Command `evaluate`: judge a script of the user's own; a run with one candidate.
 
     Raises:
-        ScriptError: the file cannot be read.
+        ScriptError: the file cannot be read, does not parse, or does what no script may; no run is begun.
         EngineError, AgentError, RunError, JournalError: as `start`.
     """
+    from agent.evaluate.static import examine
     from engines.errors import ScriptError
-    from studio.work.session import Session, prepare
 
     ask_first(without_walls=without_walls)
     path = Path(script).expanduser()
@@ -153,6 +153,10 @@ def evaluate(
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ScriptError(f"The script {path} cannot be read ({error}); give a UTF-8 Python file.") from error
+    if problem := examine(text).problem:
+        raise ScriptError(problem)
+    from studio.work.session import Session, prepare
+
     ready = prepare(model, target, workload or {}, None, seed, job.home / MEMORY)
     with _new_run(job, Path(out) if out else None, ready.card.name) as run:
         run.record(

@@ -238,6 +238,9 @@ class Session:
             judge.tell = lambda done, total, doing: recorder.progress(done, total, doing, None)
             control.on_abort = judge.abort
             try:
+                if problem := judge.objection(script):  # before the baseline is drawn: that takes its time
+                    self._run.end("failed", f"The script failed: {problem}", None)
+                    return self._run.result()
                 first = judge.baseline()
                 if first.state != "passed":
                     from agent.errors import BaselineError

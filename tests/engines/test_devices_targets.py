@@ -56,6 +56,14 @@ def test_a_present_driver_makes_cuda_ready(monkeypatch: pytest.MonkeyPatch) -> N
     assert "install its CUDA build" in drivers.torch_on("cuda")
 
 
+def test_without_a_driver_cuda_is_not_ready_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "there is no NVIDIA driver (nvidia-smi was not found)"
+    monkeypatch.setattr(drivers, "nvidia", lambda: reason)
+    found = {target.id: target for target in devices.targets()}["cuda"]
+    assert found.state != "ready"
+    assert reason in found.reason
+
+
 def test_two_wheels_of_one_module_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     from engines.backends import backend
 

@@ -179,6 +179,34 @@ def test_schedulers_that_add_noise_equal_diffusers(
     compare(name, BASE | {"prediction_type": prediction, "timestep_spacing": spacing}, steps)
 
 
+@pytest.mark.parametrize("scaler", [1.0, 1.4, 0.7])
+@pytest.mark.parametrize("steps", [1, 2, 10, 20])
+def test_the_continuous_schedule_of_stable_cascade_equals_diffusers(steps: int, scaler: float) -> None:
+    from diffusers import DDPMWuerstchenScheduler
+
+    theirs = DDPMWuerstchenScheduler(scaler=scaler)
+    theirs.set_timesteps(steps)
+    ours = make("ddpm-cosine", {"scaler": scaler}, steps)
+    # the last of theirs is where the way ends; ours are thousandths of it
+    np.testing.assert_allclose(ours.timesteps / 1000, theirs.timesteps[:-1].numpy(), atol=1e-6)
+    mine = np.stack([step_noise(seed, 99, SHAPE[1:]) for seed in range(SHAPE[0])])
+    other = torch.from_numpy(mine.copy())
+    for step, way in enumerate(theirs.timesteps[:-1]):
+        fresh = np.stack([step_noise(seed, step, SHAPE[1:]) for seed in range(SHAPE[0])])
+        answer = denoiser(mine, float(way) * 1000)
+        theirs_answer = torch.from_numpy(denoiser(other.numpy(), float(way) * 1000))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "diffusers.schedulers.scheduling_ddpm_wuerstchen.randn_tensor",
+                lambda *_, fresh=fresh, **__: torch.from_numpy(fresh),
+            )
+            other = theirs.step(theirs_answer, way.expand(SHAPE[0]), other, return_dict=False)[0]
+        mine = ours.advance(answer, step, mine, fresh if ours.wants_noise(step) else None)
+        assert mine.dtype == np.float32
+        scale = max(1.0, float(np.abs(other.numpy()).max()))
+        np.testing.assert_allclose(mine / scale, other.numpy() / scale, atol=1e-4, err_msg=f"step {step}")
+
+
 FLOW: dict[str, Any] = {"num_train_timesteps": 1000, "prediction_type": "flow_prediction"}
 
 

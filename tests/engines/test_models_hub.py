@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.engines.small_model import write_small_model
@@ -36,6 +38,8 @@ class Hub(BaseHTTPRequestHandler):
 
     folder: Path
     asked: list[str]
+    breaks: dict[str, int]
+    """Bytes after which the connection breaks, once for each file that is named."""
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_given: Any) -> None:
@@ -90,6 +94,12 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.asked.append(f"{name} {start}")
+            if name in self.breaks:
+                self.wfile.write(content[start : self.breaks.pop(name)])
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
             self.wfile.write(content[start:])
 
 
@@ -98,7 +108,7 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, type[Hub]]]:
     folder = write_small_model(tmp_path / "model")
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"never fetched")
     (folder / "small.safetensors").write_bytes(b"never fetched")
-    handler = type("Handler", (Hub,), {"folder": folder, "asked": []})
+    handler = type("Handler", (Hub,), {"folder": folder, "asked": [], "breaks": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -140,3 +150,20 @@ def test_a_hub_model_is_fetched_once_with_progress_and_opens_offline_afterwards(
     assert handler.asked == []
     said = client(endpoint, tmp_path / "other", HF_HUB_OFFLINE="1")
     assert "cannot be reached (HF_HUB_OFFLINE is set)" in said
+
+
+@pytest.mark.slow
+def test_a_download_that_breaks_off_goes_on_where_it_was(hub: tuple[str, type[Hub]], tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    endpoint, handler = hub
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    # the client writes to the disk in pieces of ten million bytes
+    padding = {"padding": np.zeros(3_500_000, np.float32)}
+    save_file(load_file(handler.folder / weights) | padding, handler.folder / weights)
+    handler.breaks[weights] = 12_000_000
+    said = client(endpoint, tmp_path / "home")
+    assert said.startswith("OPENED"), said
+    starts = [int(line.split()[1]) for line in handler.asked if line.startswith(weights)]
+    assert starts[0] == 0
+    assert 0 < starts[-1] <= 12_000_000, "it was fetched from its beginning again"

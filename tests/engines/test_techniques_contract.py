@@ -202,8 +202,14 @@ class TechniqueContract:
                 case "denoiser":
                     found = [self.kind().applies(card(without=["unet"]), self.device)]
                 case "kind":
-                    others = ({"unet": "UNet3DConditionModel"}, {"transformer": "WanTransformer3DModel"})
-                    found = [self.kind().applies(card(parts=parts), self.device) for parts in others]
+                    known = value.split("|")
+                    others = ("UNet3DConditionModel", "WanTransformer3DModel", "SanaTransformer2DModel")
+                    parts = [
+                        {"unet" if "UNet" in one else "transformer": one}
+                        for one in others
+                        if one not in known
+                    ]
+                    found = [self.kind().applies(card(parts=one), self.device) for one in parts]
                 case "denoises":
                     found = [self.kind().applies(card(parts={"upscaler": "ESRGAN"}), self.device)]
                 case "prompts":

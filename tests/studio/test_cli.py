@@ -26,6 +26,7 @@ from studio.record.state import RunState
 from studio.work import session
 from tests.studio import scripted_worker
 
+FUNCTIONS = "def load(*_): ...\ndef generate(*_): ...\n"
 SCRIPTED = str(Path(__file__).with_name("scripted_command.py"))
 
 
@@ -129,6 +130,9 @@ def test_bad_input_gives_one_sentence_each(tmp_path: Path, capfd: pytest.Capture
     (unlisted / "model_index.json").unlink()
     (unlisted / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxCapacitorPipeline"}))
     script = tmp_path / "absent.py"
+    broken, forbidden = tmp_path / "broken.py", tmp_path / "forbidden.py"
+    broken.write_text("def load(:\n")
+    forbidden.write_text(f"import os\n{FUNCTIONS}")
     for line, words in (
         (["inspect", str(tmp_path / "nowhere")], "There is no model"),
         (["inspect", str(pickle)], "pickle"),
@@ -138,6 +142,9 @@ def test_bad_input_gives_one_sentence_each(tmp_path: Path, capfd: pytest.Capture
         (["optimize", str(half)], str(half)),
         (["optimize", str(unlisted)], "diffusers has no FluxCapacitorPipeline"),
         (["evaluate", "tiny-scenes", "--script", str(script)], "cannot be read"),
+        (["evaluate", "tiny-scenes", "--script", str(broken)], "does not parse"),
+        # the script is read first: a model that is not there is not looked for
+        (["evaluate", str(tmp_path / "nowhere"), "--script", str(forbidden)], "imports os"),
         (["resume", "nothing"], "There is no run nothing"),
         (["compare", "last", "a", "b"], "There is no run"),
         (["export", "nothing", "c001", "--out", str(tmp_path)], "There is no run nothing"),
@@ -260,7 +267,7 @@ def test_optimize_refuses_a_folder_that_holds_a_run_and_keeps_it(tmp_path: Path)
 
 def test_evaluate_judges_a_script_of_the_users_own(tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
-    script.write_text("def load(*_): ...\ndef generate(*_): ...\n")
+    script.write_text(FUNCTIONS)
     done = run("evaluate", "x", "--script", str(script), "--json", home=tmp_path, program=SCRIPTED)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])["data"]["result"]

@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch")
 
 SCRIPT = """
 from engines.pipeline import build, plan
-from engines.techniques import FusedQKV
+from engines.techniques import GuidanceCutoff
 
-RECIPE = (FusedQKV(),)
+RECIPE = (GuidanceCutoff(until=0.5),)
 
 
 def load(model, device, workload):

@@ -418,6 +418,7 @@ def test_without_adherence_quality_is_lpips_where_its_weights_are_and_haarpsi_el
     plain = measured(model, asked, albums)
     np.testing.assert_allclose(plain.light, images.haarpsi(first, first[::-1].copy()))
     assert plain.notes[1] == place.missing("lpips")
+    assert plain.likeness == "haarpsi"
     sizes = []
 
     def distance(some: np.ndarray, others: np.ndarray) -> NDArray[np.float64]:
@@ -429,6 +430,7 @@ def test_without_adherence_quality_is_lpips_where_its_weights_are_and_haarpsi_el
     monkeypatch.setattr(images, "lpips", distance)
     found = measured(model, asked, albums)
     assert "1 - LPIPS" in found.notes[0]
+    assert found.likeness == "lpips"
     assert sizes == [16, 16, 8]  # a few at a time: large pictures would not fit together
     assert found.light[0] == pytest.approx(1 - distance(first[:1], first[-1:])[0])
 

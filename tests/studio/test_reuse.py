@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from studio.plan.cascade import Cascade, Sample
 from studio.plan.deferral import curve
 from studio.work.cascade.attention import open_maps
 from studio.work.cascade.encode import encoded
-from studio.work.cascade.reuse import measure
+from studio.work.cascade.reuse import judge_as_trained, measure
 from tests.studio.recorded_run import add, begin
 from tests.studio.ui.window_recording import cascade_result
 
@@ -41,8 +42,6 @@ def train(run: Path, light: str, heavy: str) -> None:
         Sample(prompt, at, at / 20, at < 10, 0.5, 0.9, "", "", 0.01, 0.1) for at, prompt in enumerate(prompts)
     )
     drawn = Cascade.from_json(cascade_result(run, light, heavy)["cascade"])
-    from dataclasses import replace
-
     found = replace(drawn, samples=samples, folder=f"cascade/{light}-{heavy}")
     found = replace(found, curve=curve(found.pairs))
     place = run / found.folder
@@ -60,6 +59,44 @@ def test_what_cannot_be_started_in_the_middle_is_refused(run: Path) -> None:
         measure(run, "c001", "c003", count=3)
     with pytest.raises(CascadeError, match="only 2 prompts"):
         measure(run, "c001", "c003", share=0.1)
+
+
+def test_options_are_judged_by_what_the_pair_was_trained_with(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines.measure import images
+    from engines.metrics_pack import place
+
+    train(run, "c001", "c002")
+    cascade = replace(
+        Cascade.from_json(json.loads((run / "cascade/c001-c002/cascade.json").read_text())), metric="likeness"
+    )
+    rng = np.random.default_rng(0)
+    heavy, other = (rng.integers(0, 256, (2, 32, 32, 3), np.uint8) for _ in range(2))
+    monkeypatch.setattr(images, "lpips", lambda some, _others: np.full(len(some), 0.25))
+    model: Any = SimpleNamespace(path=tmp_path)
+
+    haarpsi = float(images.haarpsi(other, heavy)[0])
+
+    def judged(cascade: Cascade) -> tuple[str | None, str]:
+        judge, by, how = judge_as_trained(model, cascade, ("x", "y"), heavy)
+        assert judge(other)[0] == pytest.approx(0.75 if by == "lpips" else haarpsi)
+        return by, how
+
+    monkeypatch.setattr(place, "find", lambda _name: tmp_path)
+    perceptual = replace(cascade, likeness="lpips")
+    assert judged(perceptual)[0] == "lpips"
+    assert "(1 - LPIPS), as when the pair was trained" in judged(perceptual)[1]
+    assert judged(replace(cascade, likeness="haarpsi"))[0] == "haarpsi"
+    # files of earlier versions say it in a note only
+    old = replace(cascade, likeness=None)
+    assert judged(old)[0] == "haarpsi"
+    assert judged(replace(old, notes=("the heavy picture (1 - LPIPS), which",)))[0] == "lpips"
+    monkeypatch.setattr(place, "find", lambda _name: None)
+    by, how = judged(perceptual)
+    assert by == "haarpsi"
+    assert "the pair was trained with 1 - LPIPS" in how
+    assert Cascade.from_json(json.loads(json.dumps(perceptual.to_json()))).likeness == "lpips"
 
 
 @pytest.mark.slow

@@ -164,18 +164,22 @@ def test_a_finished_run_is_continued_only_with_more_to_do(small: tuple[Path, Run
         resume(Job(home), run="small", generations=2)
 
 
-def test_a_script_of_the_users_own_is_judged_and_a_bad_one_is_told_why(home: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.py"
-    bad.write_text("def load(:\n")
+def test_a_script_whose_recipe_does_not_fit_is_refused_before_anything_is_drawn(
+    home: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "unfit.py"
+    script.write_text(GIVEN.replace("FewerSteps(steps=4)", "FewerSteps(steps=49)"))
     told: list[Event] = []
-    result = evaluate(
-        Job(home, emit=told.append), model="tiny-scenes", script=str(bad), workload={"steps": 2}
-    )
+    result = evaluate(Job(home, emit=told.append), model="tiny-scenes", script=str(script))
     assert result["reason"] == "failed"
-    assert "parse" in next(item.data["text"] for item in told if item.type == "run.finished")
+    assert "not fewer" in next(item.data["text"] for item in told if item.type == "run.finished")
+    assert not any(item.type.startswith("candidate") for item in told)
+
+
+def test_a_script_of_the_users_own_is_judged(home: Path, tmp_path: Path) -> None:
+    told: list[Event] = []
     good = tmp_path / "good.py"
     good.write_text(GIVEN)
-    told.clear()
     result = evaluate(
         Job(home, emit=told.append), model="tiny-scenes", script=str(good), workload={"steps": 6}
     )

@@ -40,7 +40,8 @@ class TextUse:
     length: int | None = None
     """Tokens; the encoder's own number where not given."""
     layer: int = -1
-    """Which hidden state the embeddings are: the last, normalised (-1), or the one before it (-2)."""
+    """Which hidden state the embeddings are: the last, normalised (-1), the one before it (-2), or the one
+    after so many layers, not normalised."""
     embeddings: bool = True
     pooled: bool = False
     masked: bool = False
@@ -101,10 +102,14 @@ class DenoiserKind(ABC):
         return int(self.config(model).get("patch_size") or 1)
 
     def latent(self, model: Model, side: int, frames: int) -> Latent:
-        """The shape that is denoised for a latent side and a number of latent frames."""
+        """The shape that is denoised for a side of the decoder's latent and a number of latent frames."""
         if self.frames:
             return (self.channels(model), frames, side, side)
         return (self.channels(model), side, side)
+
+    def fits(self, model: Model, latent: Latent) -> bool:
+        """Whether it can draw latents of this shape."""
+        return not any(side % self.alignment(model) for side in latent[-2:])
 
     @abstractmethod
     def texts(self, model: Model) -> tuple[TextUse, ...]:
@@ -142,6 +147,29 @@ class DenoiserKind(ABC):
     @abstractmethod
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         """The prediction, (B, *latent), from `sample`, `timestep` (B,), the conditions and the constants."""
+
+
+class DiffusionDecoderKind(ABC):
+    """One kind of diffusion decoder: a denoiser between another one's latent and the decoder."""
+
+    classes: ClassVar[tuple[str, ...]]
+    title: ClassVar[str]
+
+    @abstractmethod
+    def steps(self, steps: int) -> int:
+        """Of its own, where the denoiser takes `steps`."""
+
+    @abstractmethod
+    def latent(self, model: Model, latent: Latent) -> Latent:
+        """The shape that it denoises, where the denoiser's is `latent`."""
+
+    @abstractmethod
+    def conditions(self, model: Model, latent: Latent) -> tuple[Condition, ...]:
+        """Its inputs beside `sample` and `timestep`; `latent` is the denoiser's shape."""
+
+    @abstractmethod
+    def run(self, network: Any, given: Tensors) -> torch.Tensor:
+        """The prediction, of the shape of `sample`."""
 
 
 class TextKind(ABC):

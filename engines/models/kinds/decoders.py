@@ -47,6 +47,20 @@ class Deep(DecoderKind):
         return found
 
 
+class Paella(DecoderKind):
+    """The vector-quantised decoder of Würstchen and Stable Cascade (Rampas et al., arXiv 2211.07292)."""
+
+    classes = ("PaellaVQModel",)
+
+    def scale(self, config: Config) -> int:
+        return int(config.get("up_down_scale_factor", 2)) << (int(config.get("levels", 2)) - 1)
+
+    def run(self, network: Any, latent: torch.Tensor) -> torch.Tensor:
+        # latents are not quantised on the way, as in the pipelines; what comes out is in [0, 1]
+        found: torch.Tensor = network.decode(latent * network.config.scale_factor, return_dict=False)[0]
+        return found * 2.0 - 1.0
+
+
 class Temporal(DecoderKind):
     """The decoder of Stable Video Diffusion (Blattmann et al., arXiv 2311.15127): frames see each other."""
 
@@ -132,4 +146,4 @@ def _channels(latent: torch.Tensor, values: Any) -> torch.Tensor:
     return numbers.view(1, -1, *(1,) * (latent.ndim - 2))
 
 
-KINDS: tuple[DecoderKind, ...] = (Kl(), Deep(), Temporal(), Ltx(), Wan())
+KINDS: tuple[DecoderKind, ...] = (Kl(), Deep(), Paella(), Temporal(), Ltx(), Wan())

@@ -27,7 +27,10 @@ class Clip(TextKind):
 
     def run(self, network: Any, given: Tensors, use: TextUse) -> tuple[torch.Tensor, ...]:
         inner = use.layer != -1
-        found = network(input_ids=given["input_ids"], output_hidden_states=inner, return_dict=True)
+        found = network(
+            input_ids=given["input_ids"], attention_mask=given.get("attention_mask"),
+            output_hidden_states=inner, return_dict=True,
+        )  # fmt: skip
         outputs: tuple[torch.Tensor, ...] = ()
         if use.embeddings:
             outputs += (found.hidden_states[use.layer] if inner else found.last_hidden_state,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.errors import CascadeError
+from studio.plan.cascade import Likeness
 from studio.work.cascade.models import READER
 from studio.work.cascade.pictures import Album
 from studio.work.cascade.prompts import Asked
@@ -25,6 +27,8 @@ SPARED: Final = 4
 """How many times as long heavy must take for light pictures to be cheap."""
 _TOGETHER: Final = 16
 """Pictures compared in one pass of a network."""
+CALLED: Final[Mapping[Likeness, str]] = {"lpips": "1 - LPIPS", "haarpsi": "HaarPSI"}
+"""What likeness is measured by, as people know it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,18 @@ class Quality:
     light: Floats
     heavy: Floats
     notes: tuple[str, ...] = ()
+    likeness: Likeness | None = None
+    """By what, where the metric is likeness."""
+
+
+def alike(by: Likeness, pictures: NDArray[np.uint8], heavy: NDArray[np.uint8]) -> Floats:
+    """How like the heavy ones pictures (N, H, W, 3) are, (N,); 1 for the same."""
+    from engines.measure.images import haarpsi, lpips
+
+    if by == "haarpsi":
+        return haarpsi(pictures, heavy)
+    pieces = [slice(at, at + _TOGETHER) for at in range(0, len(pictures), _TOGETHER)]
+    return 1 - np.concatenate([lpips(pictures[piece], heavy[piece]) for piece in pieces])
 
 
 def measured(model: Model, asked: Asked, albums: tuple[Album, Album], *, readable: bool = True) -> Quality:
@@ -55,26 +71,19 @@ def measured(model: Model, asked: Asked, albums: tuple[Album, Album], *, readabl
         light, heavy = (reader.adherence(album.images, asked.prompts) for album in albums)
         if np.isfinite(light).all():
             return Quality("adherence", light, heavy)
-    from engines.measure.images import haarpsi, lpips
     from engines.metrics_pack import place
 
-    perceptual = place.find("lpips") is not None
-    first, second = (album.images for album in albums)
-    if perceptual:
-        pieces = [slice(at, at + _TOGETHER) for at in range(0, len(first), _TOGETHER)]
-        light = 1 - np.concatenate([lpips(first[piece], second[piece]) for piece in pieces])
-    else:
-        light = haarpsi(first, second)
+    by: Likeness = "haarpsi" if place.find("lpips") is None else "lpips"
+    light = alike(by, *(album.images for album in albums))
     if not np.isfinite(light).all():
         raise CascadeError("The pictures are too small to be compared; choose another pair.")
     why = "for these prompts" if readable else "of both models' pictures"
     note = (
         f"Adherence cannot be read {why}: quality is the likeness to the heavy picture "
-        f"({'1 - LPIPS' if perceptual else 'HaarPSI'}), which measures difference and not worth."
+        f"({CALLED[by]}), which measures difference and not worth."
     )
-    return Quality(
-        "likeness", light, np.ones_like(light), (note,) if perceptual else (note, place.missing("lpips"))
-    )
+    notes = (note,) if by == "lpips" else (note, place.missing("lpips"))
+    return Quality("likeness", light, np.ones_like(light), notes, by)
 
 
 def labels(

@@ -122,6 +122,7 @@ class Learned:
             guarantees=promised,
             training=self.history,
             models=pair.models,
+            likeness=self.task.quality.likeness,
         )
 
     def _samples(self) -> tuple[Sample, ...]:

@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.package.runner import read_picture
 from studio.errors import CascadeError
-from studio.plan.cascade import Cascade
+from studio.plan.cascade import Cascade, Likeness, Sample
 from studio.plan.deferral import Interval
 from studio.plan.reuse import Arm, Kind, Reuse
 from studio.plan.worth import deferred, interval
 from studio.record.sides import pair_of
 from studio.work.cascade.bench import Bench, Way
 from studio.work.cascade.files import NETWORK, trained, write
+from studio.work.cascade.labels import CALLED, alike
+from studio.work.cascade.models import READER
 from studio.work.job import Job
 
 if TYPE_CHECKING:
@@ -117,12 +120,15 @@ def measure(
         doing = f"Deferred prompts: {sample.prompt[:60]}"
         on_progress(done * len(arms), total, doing)
         bench.draw(arms, sample.prompt, sample.seed, done)
-    notes = [bench.handed]
     asked = [(sample.prompt, sample.seed) for sample in samples]
     images = {arm.key: bench.images(arm, asked) for arm in arms}
-    judge = _judge(bench.model, cascade, [prompt for prompt, _ in asked], images["heavy"])
+    judge, by, how = judge_as_trained(bench.model, cascade, [prompt for prompt, _ in asked], images["heavy"])
+    notes = [bench.handed, how]
     made = _arms(bench, arms, asked, images, judge)
-    made.append(_handed_back(samples, images, judge))
+    handed = np.array([sample.light_quality for sample in samples])
+    if by != trained_by(cascade):
+        handed = judge(np.stack([read_picture(run_folder / sample.light_image) for sample in samples]))
+    made.append(_handed_back(samples, handed, images, judge))
     if attention:
         from studio.work.cascade.attention import attention_arms
 
@@ -159,16 +165,34 @@ def _chosen(cascade: Cascade, share: float, count: int) -> list[int]:
 Judge = Callable[[Pixels], NDArray[np.float64]]
 
 
-def _judge(model: Model, cascade: Cascade, prompts: Sequence[str], heavy: Pixels) -> Judge:
-    """Quality (N,) of pictures of these prompts, by the cascade's metric."""
-    if cascade.metric == "adherence":
+def trained_by(cascade: Cascade) -> Likeness | None:
+    """What the pair's quality was measured by, `None` for adherence; once only a note said it."""
+    if cascade.metric == "adherence" or cascade.likeness is not None:
+        return cascade.likeness
+    return "lpips" if any(f"({CALLED['lpips']})" in note for note in cascade.notes) else "haarpsi"
+
+
+def judge_as_trained(
+    model: Model, cascade: Cascade, prompts: Sequence[str], heavy: Pixels
+) -> tuple[Judge, Likeness | None, str]:
+    """Quality (N,) of pictures of these prompts, as the pair was trained; by what, and how to say so."""
+    by = trained_by(cascade)
+    if by is None:
         from engines.scenes.reader import load_reader
 
-        reader = load_reader(model.path / "reader.safetensors")
-        return lambda images: reader.adherence(images, prompts)
-    from engines.measure.images import haarpsi
+        reader = load_reader(model.path / READER)
+        return lambda images: reader.adherence(images, prompts), None, "Quality is adherence."
+    from engines.metrics_pack import place
 
-    return lambda images: haarpsi(images, heavy)
+    how = f"Quality is the likeness to the heavy picture ({CALLED[by]}), as when the pair was trained."
+    if by == "lpips" and place.find("lpips") is None:
+        by = "haarpsi"
+        how = (
+            f"Quality is the likeness to the heavy picture by {CALLED[by]}: the pair was trained with "
+            f"{CALLED['lpips']}, and its numbers do not compare with these. {place.missing('lpips')}"
+        )
+    used = by
+    return lambda images: alike(used, images, heavy), used, how
 
 
 def compared(
@@ -221,8 +245,9 @@ def _arms(
     ]
 
 
-def _handed_back(samples: Sequence[Any], images: Mapping[str, Pixels], judge: Judge) -> Arm:
-    quality = np.array([sample.light_quality for sample in samples])
+def _handed_back(
+    samples: Sequence[Sample], quality: NDArray[np.float64], images: Mapping[str, Pixels], judge: Judge
+) -> Arm:
     return Arm(
         "light",
         "the light picture handed back",

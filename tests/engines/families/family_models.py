@@ -14,6 +14,7 @@ from typing import Any, Final
 import diffusers
 import torch
 import transformers
+from diffusers.pipelines.stable_cascade.pipeline_stable_cascade import PaellaVQModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from engines.paths import bundled_model
@@ -452,12 +453,49 @@ def stable_video_diffusion() -> Any:
     )
 
 
+def _cascade_unet(**changes: Any) -> Any:
+    return _settled(
+        diffusers.StableCascadeUNet(
+            **{
+                "timestep_ratio_embedding_dim": 16, "conditioning_dim": 16, "block_out_channels": (16, 16),
+                "num_attention_heads": (2, 2), "down_num_layers_per_block": (1, 1),
+                "up_num_layers_per_block": (1, 1), "down_blocks_repeat_mappers": (1, 1),
+                "up_blocks_repeat_mappers": (1, 1), "clip_text_pooled_in_channels": 16, "clip_seq": 2,
+                "dropout": (0.0, 0.0), **changes,
+            }
+        )
+    )  # fmt: skip
+
+
+def stable_cascade() -> Any:
+    prior = _cascade_unet(
+        in_channels=8, out_channels=8, clip_text_in_channels=16, clip_image_in_channels=12,
+        switch_level=(False,),
+    )  # fmt: skip
+    second = _cascade_unet(
+        in_channels=4, out_channels=4, patch_size=2, effnet_in_channels=8, pixel_mapper_in_channels=3,
+        num_attention_heads=(-1, 2), timestep_conditioning_type=("sca",), up_blocks_repeat_mappers=(2, 1),
+        block_types_per_layer=(
+            ("SDCascadeResBlock", "SDCascadeTimestepBlock"),
+            ("SDCascadeResBlock", "SDCascadeTimestepBlock", "SDCascadeAttnBlock"),
+        ),
+    )  # fmt: skip
+    decoder = PaellaVQModel(bottleneck_blocks=1, embed_dim=16, num_vq_embeddings=16, scale_factor=0.3764)
+    # the second half's own texts are not run: others must not change the picture
+    return diffusers.StableCascadeCombinedPipeline(
+        tokenizer=clip_tokenizer(), text_encoder=clip(projected=True), decoder=second,
+        scheduler=diffusers.DDPMWuerstchenScheduler(), vqgan=_settled(decoder), prior_prior=prior,
+        prior_text_encoder=clip(projected=True), prior_tokenizer=clip_tokenizer(),
+        prior_scheduler=diffusers.DDPMWuerstchenScheduler(),
+    )  # fmt: skip
+
+
 MAKERS: dict[str, Callable[[], Any]] = {
     "sd15": sd15, "sd21": sd21, "sdxl": sdxl, "sdxl-turbo": sdxl_turbo, "sdxl-lightning": sdxl_lightning,
     "pixart-alpha": pixart_alpha, "pixart-sigma": pixart_sigma, "sd3": sd3, "sd3-without-t5": sd3_without_t5,
     "flux-dev": flux_dev, "flux-schnell": flux_schnell, "hunyuan-dit": hunyuan_dit, "sana": sana,
     "modelscope": modelscope, "animatediff": animatediff, "ltx": ltx, "wan": wan, "upscaler": upscaler,
-    "stable-video-diffusion": stable_video_diffusion,
+    "stable-video-diffusion": stable_video_diffusion, "stable-cascade": stable_cascade,
 }  # fmt: skip
 
 GUIDED: Final = Workload(steps=3, guidance=4.0, batch=2)
@@ -472,6 +510,7 @@ WORKLOADS: Final = {
     "animatediff": Workload(steps=2, guidance=4.0, frames=3, batch=1),
     "ltx": Workload(steps=2, guidance=4.0, size=32, frames=9, batch=1),
     "wan": Workload(steps=2, guidance=4.0, size=32, frames=5, batch=1),
+    "stable-cascade": Workload(steps=3, guidance=4.0, size=128, batch=2),
     "stable-video-diffusion": Workload(steps=2, guidance=3.0, frames=3, batch=1),
 }
 

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from engines.backends.base import Artifact
+from engines.capture.capture import Capture
+from engines.errors import TechniqueError
+from engines.measure import floor
 from engines.models.card import describe
 from engines.models.model import Model
 from engines.package.evidence import Evidence, Golden
@@ -26,7 +29,7 @@ from engines.package.runner import Package
 from engines.package.verify import verify
 from engines.package.wheels import needed
 from engines.package.write import GOLDEN, Contents, write
-from engines.pipeline import Pipeline, build, plan, prepare
+from engines.pipeline import Pipeline, build, engines, plan, prepare
 from engines.plan import Backend, Plan
 from engines.techniques import (
     AttentionGate,
@@ -37,10 +40,12 @@ from engines.techniques import (
     Pruning,
     SequentialGuidance,
     ThresholdCache,
+    technique,
     to_step,
 )
 from engines.techniques import Technique as Change
-from engines.techniques.compatibility import check
+from engines.techniques.base import Parameter, Value
+from engines.techniques.compatibility import check, search_space
 from studio.work.package_contents import engine_files, output, target_of, tokenizers
 from tests.engines.families.family_models import MAKERS, workload_of
 
@@ -48,7 +53,19 @@ PROMPT, SEED = "the small red house", 11
 QUICK = ("sdxl",)
 """Walked in every run of the tests; the others are marked slow."""
 CHANGES: tuple[Change, ...] = (FewerSteps(4), PromptCache(), SequentialGuidance())
-FAMILIES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MAKERS]
+
+
+def every(names: tuple[str, ...]) -> list[Any]:
+    """Every family; those that are not named are marked slow."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in MAKERS]
+
+
+def most(parameter: Parameter) -> Value:
+    """As much as can be asked for: a small share of a tiny network is nothing."""
+    if parameter.kind == "float" and parameter.high is not None:
+        return parameter.high
+    numbers = [one for one in parameter.choices if isinstance(one, float)]
+    return max(numbers, default=parameter.default)
 
 
 def recipe_for(model: Model, name: str, backend: Backend) -> tuple[Change, ...]:
@@ -113,6 +130,7 @@ def walk(model: Model, name: str, backend: Backend, place: Path, more: tuple[Cha
     assert [one.capture.component for one in artifacts][-1] == "decoder"
     assert {one.backend for one in artifacts} == {backend}, [one.fallbacks for one in artifacts]
     assert all(one.metadata["parity"]["psnr"] > 60 for one in artifacts)
+    assert all(floor.work(plan(model, "cpu", workload)).values())
     pipeline: Pipeline = build(made)
     picture = pipeline.generate([PROMPT], [SEED]).images[0]
     assert near(picture, wanted[0]) > 0.98
@@ -123,11 +141,30 @@ def walk(model: Model, name: str, backend: Backend, place: Path, more: tuple[Cha
     assert found["fallbacks"] == []
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", every(QUICK))
 def test_a_family_walks_the_whole_path_on_openvino(
     family: Callable[[str], Model], tmp_path: Path, name: str
 ) -> None:
     walk(family(name), name, "openvino", tmp_path / "package")
+
+
+@pytest.mark.parametrize("name", every(("stable-cascade", "sana")))
+def test_what_a_family_is_offered_can_be_made_of_it(family: Callable[[str], Model], name: str) -> None:
+    """A technique that finds nothing to change in a denoiser would cost a candidate each time it is tried."""
+    model = family(name)
+    workload = workload_of(name).model_copy(update={"steps": 8})
+    card = replace(describe(model), steps=8, guidance=workload.guidance or describe(model).guidance)
+    for axis in search_space(card):
+        value = technique(axis.name)(**{one.name: most(one) for one in axis.parameters})
+        if check([value], card):
+            continue  # not by itself, or not at its default
+        try:
+            made = plan(model, "cpu", workload, [value])
+        except TechniqueError:
+            continue  # not at this size
+        for request in engines(made):
+            if request.structure.component.startswith("denoiser"):
+                assert Capture(model, request.structure).module is not None
 
 
 @pytest.mark.slow

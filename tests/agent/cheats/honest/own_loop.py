@@ -15,7 +15,7 @@ def load(model, device, workload):
 def generate(pipeline, prompts, seeds):
     loop, settings = pipeline.loop, pipeline.plan.loop
     solver = schedulers.make(settings.scheduler, settings.scheduler_config, settings.steps)
-    given = loop._prompts.conditions(list(prompts), list(seeds), guided=True)["embeddings"]
+    given = loop._prompts.conditions(list(prompts), list(seeds), guided=True)[0]["embeddings"]
     given = given.reshape(-1, *given.shape[2:])
     sample = np.stack([latent_noise(seed, settings.latent_shape) for seed in seeds])
     for step, timestep in enumerate(solver.timesteps):
