@@ -101,7 +101,7 @@ class Setup:
         pins = locks.pins(self._bundle.lock.read_text(encoding="utf-8"))
         sums = self._wheels()
         self._check_space(mine)
-        environment.remember(self._home, folder)
+        environment.remember(self._home, folder, order.wheelhouse)
         lists = folder / "downloads"
         lists.mkdir(exist_ok=True)
         mine.parent.mkdir(exist_ok=True)
