@@ -168,7 +168,9 @@ def remove(home: Path, *, everything: bool = False) -> list[Path]:
         for path in sorted(home.iterdir()) if home.is_dir() else ():
             if path.name in kept or path.name == folder.name:
                 continue
-            if path.is_file() and path.suffix in {".json", ".ini", ".lock"}:
+            # `memory.sqlite` with its log: what the agent knows of past runs, and they are still there.
+            settings = path.suffix in {".json", ".ini", ".lock"} or path.name.startswith("memory.sqlite")
+            if path.is_file() and settings:
                 removed += _removed(path)
         removed += _removed(home / "logs")
         # A cache that the user put elsewhere may hold more than ours.

@@ -52,8 +52,8 @@ def test_a_package_draws_signed_and_unsigned_under_every_python(
     assert verify(package, Trust(key=public)).signature
 
     said(base, "-m", "venv", "env", room=tmp_path)
-    run = [tmp_path / "env" / "bin" / "python", "-W", "error", package / "run.py"]
-    pip = [run[0], "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run: list[str | Path] = [tmp_path / "env" / "bin" / "python", "-W", "error", package / "run.py"]
+    pip: list[str | Path] = [run[0], "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     made = subprocess.run(
         [*pip, "-r", package / "requirements.txt"], capture_output=True, text=True, check=False
     )

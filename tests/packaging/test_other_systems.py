@@ -18,7 +18,7 @@ from studio.setup.bundle import Contents
 from tests.packaging.tiny_bundle import ROOT, find_uv
 
 PACKAGING = ROOT / "packaging"
-SYSTEMS = {
+SYSTEMS: dict[str, dict[str, str]] = {
     "x86_64-unknown-linux-gnu": {},
     "x86_64-pc-windows-msvc": {},
     "aarch64-apple-darwin": {"MACOSX_DEPLOYMENT_TARGET": "14.0"},
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 def build(system: str, out: Path) -> Path:
     """The one installer of a system; skips where no wheels can be had."""
-    command = [PACKAGING / "build", system, "--out", out]
+    command: list[str | Path] = [PACKAGING / "build", system, "--out", out]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode and "pip" in made.stderr:
         pytest.skip(f"No wheels can be had here: {made.stderr.strip().splitlines()[-1]}")
@@ -110,7 +110,7 @@ def test_every_package_of_the_lock_has_a_wheel_on_every_system(
     wheels = ["--only-binary", ":all:", "--no-deps", "--python-platform", system, "--python-version", python]
     for more in (["--require-hashes", "-r", str(rest)], lock.torch_by_version(pins)):
         asked = subprocess.run(
-            [find_uv(), "pip", "install", "--dry-run", "--target", tmp_path / "x", *wheels, *more],
+            [str(find_uv()), "pip", "install", "--dry-run", "--target", str(tmp_path / "x"), *wheels, *more],
             env={**os.environ, **SYSTEMS[system]},
             capture_output=True, text=True, check=False,
         )  # fmt: skip

@@ -173,6 +173,7 @@ def test_removing_leaves_the_runs_and_what_is_not_ours(parts: Parts, monkeypatch
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("the user's")
     (parts.home / "settings.json").write_text("{}")
+    (parts.home / "memory.sqlite").write_bytes(b"what the agent learnt")
     (parts.home / "logs").mkdir()
     (parts.home / "logs" / "commands.log").write_text("what was done")
     environment.remove(parts.home, everything=True)
