@@ -68,7 +68,9 @@ def chosen_folder(home: Path) -> Path:
 
 def remember(home: Path, folder: Path, wheelhouse: Path | None = None) -> None:
     """Raises `OSError` where the home folder cannot be written."""
-    found = {"folder": str(folder)} | ({} if wheelhouse is None else {"wheelhouse": str(wheelhouse)})
+    found = {"folder": str(folder)}
+    if wheelhouse is not None:
+        found["wheelhouse"] = str(wheelhouse.absolute())
     write_atomically(home / LOCATION, json.dumps(found) + "\n")
 
 

@@ -25,7 +25,6 @@ from tests.packaging.tiny_bundle import ROOT
 
 OLD, NEW = "0.1.0", "0.1.1"
 ENTRY = "usr/share/applications/pareto-studio.desktop"
-PROGRAM = "/opt/pareto-studio/window/pareto-studio"
 ENGINES = "/srv/Моё 机器 über Ω"
 NEEDED = 22e9
 """Bytes: wheelhouse, base, and the engines of a machine twice while they are updated."""
