@@ -55,6 +55,12 @@ KINDS: Final = (
         ("metrics",),
     ),
     Kind(
+        "wheels",
+        "Wheels for proofs",
+        "They are fetched again for the proof of the next package.",
+        ("wheels",),
+    ),
+    Kind(
         "machine",
         "What was measured here",
         "This machine is measured again, and models are hashed again: seconds.",

@@ -91,7 +91,7 @@ def _describe(source: Source, app: Path) -> None:
         CFBundlePackageType="APPL",
         CFBundleShortVersionString=source.version,
         CFBundleVersion=source.version,
-        LSMinimumSystemVersion="13.0",
+        LSMinimumSystemVersion="14.0",  # of mlx; the window itself would open on 13
         NSHighResolutionCapable=True,
         CFBundleDocumentTypes=[
             {

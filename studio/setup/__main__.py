@@ -173,7 +173,8 @@ def _serve(home: Path, bundle: Bundle) -> int:
 
 def _make_now(home: Path, bundle: Bundle, given: argparse.Namespace) -> int:
     folder = given.folder or environment.chosen_folder(home)
-    order = Order(folder.expanduser().absolute(), given.wheelhouse, given.fresh, given.proxy, given.torch)
+    wheelhouse = given.wheelhouse and given.wheelhouse.expanduser().absolute()
+    order = Order(folder.expanduser().absolute(), wheelhouse, given.fresh, given.proxy, given.torch)
     last = [""]
 
     def progress(done: int, total: int, doing: str) -> None:

@@ -1,6 +1,7 @@
 """Where the engines' environment lives, what state it is in, and how it is removed.
 
-`HOME/backend.json` names the chosen folder.  In it, everything is ours:
+`HOME/backend.json` names the chosen folder, and the wheelhouse where one was
+used.  In the folder everything is ours:
 
     FOLDER/environments/ID/    one environment per shipped version; its stamp is written last
     FOLDER/downloads/          uv's cache: what was fetched stays there until everything is in place
@@ -16,7 +17,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -61,16 +62,40 @@ def default_folder(home: Path) -> Path:
 
 def chosen_folder(home: Path) -> Path:
     """The folder chosen before, or the default one."""
-    try:
-        found = json.loads((home / LOCATION).read_text(encoding="utf-8"))["folder"]
-        return Path(found) if isinstance(found, str) and found else default_folder(home)
-    except (OSError, ValueError, KeyError, TypeError):
-        return default_folder(home)
+    found = _location(home).get("folder")
+    return Path(found) if isinstance(found, str) and found else default_folder(home)
 
 
-def remember(home: Path, folder: Path) -> None:
+def remember(home: Path, folder: Path, wheelhouse: Path | None = None) -> None:
     """Raises `OSError` where the home folder cannot be written."""
-    write_atomically(home / LOCATION, json.dumps({"folder": str(folder)}) + "\n")
+    found = {"folder": str(folder)}
+    if wheelhouse is not None:
+        found["wheelhouse"] = str(wheelhouse.absolute())
+    write_atomically(home / LOCATION, json.dumps(found) + "\n")
+
+
+def surroundings(home: Path, bundle: Bundle) -> dict[str, str]:
+    """Variables for what runs in the engines' environment: with the program's uv a package proves itself.
+
+    A uv of the user's own comes first, with its cache.  The wheelhouse of the
+    first run gives the wheels where there is no network.
+    """
+    found = {"PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(bundle.folder)])}
+    if shutil.which("uv") is None:
+        found["UV_CACHE_DIR"] = os.environ.get("UV_CACHE_DIR", str(cache() / "wheels"))
+    wheelhouse = _location(home).get("wheelhouse")
+    if isinstance(wheelhouse, str) and Path(wheelhouse).is_dir():
+        # As an address: uv splits what it is given at commas.
+        found["UV_FIND_LINKS"] = os.environ.get("UV_FIND_LINKS", Path(wheelhouse).as_uri())
+    return found
+
+
+def _location(home: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((home / LOCATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def place(folder: Path, bundle: Bundle) -> Path:
@@ -145,7 +170,9 @@ def remove(home: Path, *, everything: bool = False) -> list[Path]:
         for path in sorted(home.iterdir()) if home.is_dir() else ():
             if path.name in kept or path.name == folder.name:
                 continue
-            if path.is_file() and path.suffix in {".json", ".ini", ".lock"}:
+            # `memory.sqlite` with its log: what the agent knows of past runs, and they are still there.
+            settings = path.suffix in {".json", ".ini", ".lock"} or path.name.startswith("memory.sqlite")
+            if path.is_file() and settings:
                 removed += _removed(path)
         removed += _removed(home / "logs")
         # A cache that the user put elsewhere may hold more than ours.

@@ -33,6 +33,8 @@ PAUSE: Final = 3.0
 """Seconds before the second try; twice as many before the third."""
 FROM_WHEELS: Final = 2.4
 """Bytes that an environment takes per byte of its wheels; measured, and rounded up."""
+SILENT: Final = "import sys; sys.modules['openvino_telemetry'] = None"
+"""As in `engines/__init__.py`: what is imported reports to nobody."""
 CHECK_LIMIT: Final = 600.0
 """Seconds for the import check; a cold disk reads gigabytes."""
 
@@ -101,7 +103,7 @@ class Setup:
         pins = locks.pins(self._bundle.lock.read_text(encoding="utf-8"))
         sums = self._wheels()
         self._check_space(mine)
-        environment.remember(self._home, folder)
+        environment.remember(self._home, folder, order.wheelhouse)
         lists = folder / "downloads"
         lists.mkdir(exist_ok=True)
         mine.parent.mkdir(exist_ok=True)
@@ -215,7 +217,7 @@ class Setup:
         try:
             for number, module in enumerate(contents.imports):
                 self._at(920 + 60 * number // len(contents.imports), 995, f"Checking that {module} imports")
-                self._child.run(python, "-I", "-c", f"import {module}", timeout=CHECK_LIMIT)
+                self._child.run(python, "-I", "-c", f"{SILENT}; import {module}", timeout=CHECK_LIMIT)
             self._at(980, 995, "Greeting the worker")
             said = self._child.run(
                 python, "-P", "-m", "studio.work.worker", "--home", self._order.folder / "downloads",

@@ -183,7 +183,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def environment(folder: Path, *, proxy: str = "") -> dict[str, str]:
-    """The environment for uv: everything it keeps stays in `folder`; a user's own mirrors stay in force."""
+    """For uv and the import check: uv keeps everything in `folder`; a user's own mirrors stay in force."""
     made = {
         name: value
         for name, value in os.environ.items()
@@ -195,6 +195,7 @@ def environment(folder: Path, *, proxy: str = "") -> dict[str, str]:
         UV_HTTP_TIMEOUT=made.get("UV_HTTP_TIMEOUT", "60"),
         NO_COLOR="1",
         PYTHONIOENCODING="utf-8",
+        ORT_DISABLE_TELEMETRY="1",
     )
     if proxy:
         made.update(HTTPS_PROXY=proxy, HTTP_PROXY=proxy, https_proxy=proxy, http_proxy=proxy)

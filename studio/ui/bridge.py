@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +78,7 @@ class Worker(QObject):
     def __init__(self, home: Path, program: list[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._command = program or [sys.executable, "-m", "studio.work.worker"]
+        self._surroundings: Mapping[str, str] = {}
         self._home = home
         self._process: QProcess | None = None
         self._jobs: dict[int, Job] = {}
@@ -99,9 +101,9 @@ class Worker(QObject):
     def alive(self) -> bool:
         return self._process is not None
 
-    def use(self, program: list[str]) -> None:
-        """The program that the next start runs."""
-        self._command = program
+    def use(self, program: list[str], surroundings: Mapping[str, str]) -> None:
+        """The program that the next start runs, with variables of its environment."""
+        self._command, self._surroundings = program, surroundings
 
     def start(self) -> None:
         """Start the process; `ready` follows, or `lost`."""
@@ -111,6 +113,8 @@ class Worker(QObject):
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONUNBUFFERED", "1")
         environment.insert("PYTHONIOENCODING", "utf-8")
+        for name, value in self._surroundings.items():
+            environment.insert(name, value)
         process.setProcessEnvironment(environment)
         process.setProgram(self._command[0])
         process.setArguments([*self._command[1:], "--home", str(self._home)])

@@ -87,7 +87,8 @@ def _by_command(bundle: Bundle, given: list[str]) -> int:
     found = environment.state(default_home(), bundle)
     if found.python is None:
         raise SetupError(f"{found.text} Open Pareto Studio, or run: pareto-studio setup --make")
-    return subprocess.run([found.python, "-P", "-m", "studio", *given], check=False).returncode
+    around = {**os.environ, **environment.surroundings(default_home(), bundle)}
+    return subprocess.run([found.python, "-P", "-m", "studio", *given], check=False, env=around).returncode
 
 
 def _say(text: str) -> int:
@@ -197,7 +198,8 @@ class Opened:
             self.window.close()
 
     def _begin(self) -> None:
-        self.worker.use(worker_program(self._python))
+        around = environment.surroundings(self._home, self._bundle)
+        self.worker.use(worker_program(self._python), around)
         if self._begun:
             self.worker.restart()
         else:

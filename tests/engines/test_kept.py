@@ -38,6 +38,7 @@ def test_each_kind_is_counted_and_a_file_with_two_names_once(cache: Path) -> Non
         "captures": 300,
         "models": 0,
         "metrics": 70,
+        "wheels": 0,
         "machine": 0,
         "other": 9,
     }
@@ -64,7 +65,9 @@ def test_every_folder_of_the_cache_in_use_has_a_kind() -> None:
     """A new cache folder must say what losing it costs."""
     known = {name for kind in kept.KINDS for name in kind.folders}
     used = set()
-    for path in (Path(kept.__file__).parent).rglob("*.py"):
-        for part in path.read_text(encoding="utf-8").split('cache_folder("')[1:]:
-            used.add(part.split('"')[0])
+    engines = Path(kept.__file__).parent
+    for folder, call in ((engines, 'cache_folder("'), (engines.parent / "studio", 'cache() / "')):
+        for path in folder.rglob("*.py"):
+            for part in path.read_text(encoding="utf-8").split(call)[1:]:
+                used.add(part.split('"')[0])
     assert used - {""} == known - {"inductor"} | ({"inductor"} & used)

@@ -63,6 +63,17 @@ def test_openvino_does_not_report_to_its_makers_that_a_package_uses_it(small: Pa
     assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
 
 
+def test_drawing_leaves_nothing_behind_and_gives_the_machine_no_id(small: Path, tmp_path: Path) -> None:
+    """ONNX Runtime makes one, for its reports, unless it is told not to."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name.startswith("LD_")}
+    around = {**kept, "PATH": os.defpath, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    command = [sys.executable, "-I", "-B", str(small / "run.py"), "--prompt", "a red house", "--out", "x.png"]
+    subprocess.run(command, capture_output=True, check=True, cwd=tmp_path, env=around, timeout=120)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
 def test_the_program_uses_the_code_that_travels_with_it(small: Path, tmp_path: Path) -> None:
     copy = tmp_path / "tiny"
     shutil.copytree(small, copy)

@@ -21,9 +21,6 @@ from studio.ui.first_run import FirstRun
 from tests.packaging.tiny_bundle import ROOT, Parts
 
 LIMIT = 60_000
-pytestmark = pytest.mark.slow
-"""Not by default: in one process with other tests of the window Qt aborts some time after these; each
-passes by itself.  To be understood before the dialog is called done."""
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -115,6 +116,36 @@ def test_the_run_says_what_is_wrong_and_leaves_what_was_there(
     if int(b"9" * (end - start)) * 1024 > shutil.disk_usage(tmp_path).free:
         assert "MiB free; free some space or choose another folder" in install(huge, tmp_path / "far").stderr
     assert install(run, prefix, "--check").stdout == "The file is whole.\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_fills_while_a_run_unpacks_keeps_the_version_before(
+    builder: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    """Another program takes the space after it was looked at: here the file says too little."""
+    base, prefix = tmp_path / "out", tmp_path / "prefix"
+    source = builder["source"].Source(ROOT, "1.0", 1_790_000_000, "")
+    big = program(tmp_path / "program", "extra")
+    (big / "window" / "big").write_bytes(random.Random(1).randbytes(24 << 20))
+    base.mkdir()
+    run = builder["linux"].run(source, big, tmp_path / "tree", base)
+    prefix.mkdir()
+    small = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(prefix)]
+    if subprocess.run(small, check=False, capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount")
+    try:
+        assert install(run, prefix).returncode == 0
+        before = files(prefix)
+        assert "MiB free; free some space" in install(run, prefix).stderr
+        content = run.read_bytes()
+        start = content.index(b"\nkib=") + 5
+        digits = content.index(b"\n", start) - start
+        run.write_bytes(content[:start] + b"1".rjust(digits, b"0") + content[start + digits :])
+        assert "what was installed before is as it was" in install(run, prefix).stderr
+        assert files(prefix) == before
+    finally:
+        subprocess.run(["umount", str(prefix)], check=True)
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is Debian's")

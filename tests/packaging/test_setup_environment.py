@@ -12,6 +12,7 @@ from studio.errors import Cancelled, SetupError
 from studio.record.lock import RunLock
 from studio.setup import environment
 from studio.setup.uv import UvFailed
+from studio.work.proof import make_environment
 from tests.packaging.tiny_bundle import Parts, digest, wheel
 
 
@@ -172,11 +173,32 @@ def test_removing_leaves_the_runs_and_what_is_not_ours(parts: Parts, monkeypatch
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("the user's")
     (parts.home / "settings.json").write_text("{}")
+    (parts.home / "memory.sqlite").write_bytes(b"what the agent learnt")
     (parts.home / "logs").mkdir()
     (parts.home / "logs" / "commands.log").write_text("what was done")
     environment.remove(parts.home, everything=True)
     left = sorted(path for base in (parts.home, parts.folder) for path in base.rglob("*") if path.is_file())
     assert left == sorted(kept)
+
+
+def test_a_package_proves_itself_with_the_programs_uv_and_the_wheelhouse(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("UV_CACHE_DIR", "UV_FIND_LINKS", "PARETO_STUDIO_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", os.defpath)  # with no uv of the user's
+    bundle = parts.bundle()
+    parts.setup(bundle).run()
+    for name, value in environment.surroundings(parts.home, bundle).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    wanted = parts.base / "requirements.txt"
+    wanted.write_text("helper==1.2\n")
+    room = parts.base / "room"
+    room.mkdir()
+    made = make_environment(wanted, room, lambda _: None)
+    assert made.fresh, made.note
+    assert (parts.base / "user-cache" / "wheels").is_dir()
 
 
 def test_a_folder_without_our_mark_is_never_removed(parts: Parts) -> None:

@@ -1,0 +1,303 @@
+"""The Linux installers on clean machines: installed, opened, set up, used, upgraded, removed as a user does.
+
+    PARETO_CLEAN_ROOT=FOLDER pytest -m slow tests/packaging/test_clean_root.py
+
+keeps machines, installers and wheelhouse in FOLDER, and goes on with what is there: chapter by chapter with
+`-k`.  Without it everything is made anew, some 20 GB, and goes at the end.  Only apt has a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.package.runner import read_picture
+from tests.packaging.clean_root import STICK, SUITES, Machine, build, make_base, missing
+from tests.packaging.tiny_bundle import ROOT
+
+OLD, NEW = "0.1.0", "0.1.1"
+ENTRY = "usr/share/applications/pareto-studio.desktop"
+ENGINES = "/srv/Моё 机器 über Ω"
+NEEDED = 22e9
+"""Bytes: wheelhouse, base, and the engines of a machine twice while they are updated."""
+DATA = ".local/share/pareto-studio"
+SMALL = {"generations": 1, "population": 2, "workload": {"steps": 8}}
+"""A job of minutes: the certification of what wins takes most of it."""
+PROMPT = "a red house on the left, grass, day, clear, ink drawing"
+TO_REACH = 3000
+"""Seconds of patience with a step in the window; only one that hangs takes as long."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
+
+
+@dataclass
+class Trial:
+    """The folder of all machines."""
+
+    folder: Path
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def wheelhouse(self) -> Path:
+        return self.folder / "wheelhouse"
+
+    def machine(self, name: str) -> Machine:
+        return Machine(self.folder / "base", self.folder / name, self.wheelhouse)
+
+    def installer(self, version: str, kind: str) -> Path:
+        return next(build(self.folder / "installers" / version, version).glob(f"*.{kind}"))
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    kept = os.environ.get("PARETO_CLEAN_ROOT")
+    found = Trial(Path(kept).absolute() if kept else tmp_path_factory.mktemp("clean"))
+    if not kept and shutil.disk_usage(found.folder).free < NEEDED:
+        pytest.skip(f"{NEEDED / 1e9:.0f} GB are needed in {found.folder}.")
+    if not (found.wheelhouse / "SHA256SUMS").exists():
+        made = subprocess.run(
+            [ROOT / "packaging" / "wheelhouse", found.wheelhouse], capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            pytest.skip(f"No wheels can be had here: {made.stderr.strip().splitlines()[-1]}")
+    tag = next(found.wheelhouse.glob("torch-*.whl")).name.split("-")[2]
+    if tag not in SUITES:
+        pytest.skip(f"No release of Debian has the Python of {tag}.")
+    if not (found.folder / "base").exists() and (reason := make_base(found.folder / "base", SUITES[tag])):
+        pytest.skip(reason)
+    yield found
+    if not kept:
+        shutil.rmtree(found.folder)
+
+
+@pytest.fixture(autouse=True)
+def _in_order(trial: Trial, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A chapter after one that failed would fail for nothing of its own."""
+    if trial.failed:
+        pytest.skip(f"{trial.failed[0]} failed.")
+    before = request.session.testsfailed
+    yield
+    if request.session.testsfailed > before:
+        trial.failed.append(request.node.name)
+
+
+def draws(machine: Machine, user: str, command: list[str], where: str) -> None:
+    """A package makes two different pictures there."""
+    pictures = []
+    for seed in (3, 4):
+        out = f"{where}/{seed}.png"
+        machine.said(*command, "--prompt", PROMPT, "--seed", str(seed), "--out", out, user=user)
+        pictures.append(read_picture(machine.path(out)).astype(float))
+    assert all(picture.std() > 5 for picture in pictures)
+    assert np.abs(pictures[0] - pictures[1]).mean() > 1
+
+
+def package_in(machine: Machine, folder: str) -> str:
+    """The one package below a folder of a machine."""
+    (found,) = (one for one in machine.files(folder) if one.endswith("/manifest.json"))
+    return found.removesuffix("/manifest.json")
+
+
+def proved_afresh(machine: Machine, package: str) -> None:
+    """Export proved it in an environment made of its own requirements, though there is no network."""
+    facts = json.loads(machine.path(f"{package}/manifest.json").read_text())["additional_metadata"]
+    assert facts["verified_on"][0]["fresh_environment"], facts["verified_on"]
+
+
+# -- the .deb --------------------------------------------------------------------------------------
+
+
+def test_apt_installs_the_deb_and_its_entry_opens_the_window(trial: Trial) -> None:
+    desk = trial.machine("desk")
+    desk.add_user("zoya")
+    (trial.folder / "before.txt").write_text("\n".join(sorted(desk.files("/"))))
+    there = desk.put(trial.installer(OLD, "deb"), "/root")
+    desk.said("apt-get", "install", "--yes", there, network=True)
+    desk.said("desktop-file-validate", f"/{ENTRY}")
+    assert "pareto-studio.desktop" in desk.said("gio", "mime", "application/vnd.pareto-studio.package+zip")
+    said = desk.sit_down(
+        "zoya", ["open", f"/{ENTRY}"], ["see", "push button", "Set up"], ["see", "label", ".*GB free"]
+    )
+    assert "GB needed" in said
+
+
+def test_the_first_run_in_the_window_needs_a_wheelhouse_and_no_network(trial: Trial) -> None:
+    desk = trial.machine("desk")
+    desk.said("install", "--directory", "--owner=zoya", ENGINES)
+    desk.sit_down(
+        "zoya",
+        ["open", f"/{ENTRY}"],
+        ["fill", "Folder for the engines", f"{ENGINES}/engines"],
+        ["press", "radio button", "Install from a folder, without a network"],
+        ["fill", "Folder to install from", STICK],
+        ["press", "push button", "Set up"],
+        ["see", "push button", "Make it fast on this machine", TO_REACH],
+        ["close"],
+    )
+    assert desk.said("pareto-studio", "setup", "--state", user="zoya").startswith("ready")
+    assert "OpenVINO" in desk.said("pareto-studio", "doctor", user="zoya")
+
+
+def test_one_press_in_the_window_evolves_certifies_exports_and_proves(trial: Trial) -> None:
+    desk = trial.machine("desk")
+    home = desk.home("zoya")
+    settings = desk.path(f"{home}/{DATA}/settings.json")
+    found = json.loads(settings.read_text()) if settings.exists() else {}
+    settings.write_text(json.dumps(found | SMALL))
+    desk.sit_down(
+        "zoya",
+        ["open", f"/{ENTRY}"],
+        ["press", "push button", "Make it fast on this machine"],
+        ["see", "label", r".*\nid sha256:[0-9a-f]{64}", TO_REACH],
+        ["close"],
+    )
+    package = package_in(desk, f"{home}/{DATA}/runs")
+    proved_afresh(desk, package)
+    assert desk.said("pareto-studio", "verify", package, user="zoya")
+
+
+def test_the_package_draws_on_another_machine_in_an_environment_of_what_it_says_it_needs(
+    trial: Trial,
+) -> None:
+    desk, other = trial.machine("desk"), trial.machine("other")
+    archive = next(
+        one
+        for one in desk.files(f"{desk.home('zoya')}/.local/share/pareto-studio/runs")
+        if one.endswith(".zip")
+    )
+    other.said("apt-get", "install", "--yes", "--no-install-recommends", "python3-venv", network=True)
+    other.add_user("ivo")
+    home = other.home("ivo")
+    there = other.put(desk.path(archive), "/srv")
+    other.said("python3", "-m", "zipfile", "-e", there, "/srv/package")
+    package = package_in(other, "/srv/package")
+    python = f"{home}/env/bin/python"
+    other.said("python3", "-m", "venv", f"{home}/env", user="ivo")
+    wheels = ["--no-index", "--find-links", STICK, "-r", f"{package}/requirements.txt"]
+    other.said(python, "-m", "pip", "install", "--quiet", *wheels, user="ivo")
+    assert "torch" not in other.said(python, "-m", "pip", "list", user="ivo")
+    # Neither file nor folder of it can be written by this user.
+    assert other.said(python, f"{package}/run.py", "--self-test", user="ivo")
+    draws(other, "ivo", [python, f"{package}/run.py"], home)
+
+
+def test_an_upgrade_names_the_old_engines_updates_them_and_keeps_the_runs(trial: Trial) -> None:
+    desk = trial.machine("desk")
+    runs = f"{desk.home('zoya')}/{DATA}/runs"
+    before = desk.files(runs)
+    desk.said("apt-get", "install", "--yes", desk.put(trial.installer(NEW, "deb"), "/root"))
+    said = desk.sit_down(
+        "zoya",
+        ["open", f"/{ENTRY}"],
+        ["see", "push button", "Update"],
+        ["see", "label", ".*of version.*"],
+        ["press", "radio button", "Install from a folder, without a network"],
+        ["fill", "Folder to install from", STICK],
+        ["press", "push button", "Update"],
+        ["gone", "label", "Update the engines", TO_REACH],
+        ["see", "push button", "Run: run of .*"],
+        ["close"],
+    )
+    assert f"of version {OLD}" in said
+    assert f"this window is {NEW}" in said
+    assert desk.said("pareto-studio", "setup", "--state", user="zoya").startswith("ready")
+    assert {one for one in before if not one.endswith(("-wal", "-shm"))} <= desk.files(runs)
+    assert desk.said("pareto-studio", "verify", package_in(desk, runs), user="zoya")
+    assert "tiny-scenes" in desk.said("pareto-studio", "runs", user="zoya").lower()
+
+
+def test_removing_the_deb_removes_every_users_engines_and_leaves_their_runs(trial: Trial) -> None:
+    desk = trial.machine("desk")
+    desk.add_user("boris")
+    stopped = desk.run(
+        "timeout", "--signal=INT", "20", "pareto-studio", "setup", "--make", "--from", STICK, user="boris"
+    )
+    assert "the same command goes on where it was" in stopped.stderr
+    assert desk.files(f"{desk.home('boris')}/{DATA}/backend")
+    runs = f"{desk.home('zoya')}/{DATA}/runs"
+    kept = desk.files(runs)
+    desk.said("apt-get", "remove", "--yes", "pareto-studio")
+    before = set((trial.folder / "before.txt").read_text().splitlines())
+    assert foreign(desk.files("/") - before - {f"/root/{trial.installer(OLD, 'deb').name}"}) == kept
+    assert not desk.files(ENGINES)
+    shutil.rmtree(desk.folder)  # the next machine needs the room
+
+
+def foreign(files: set[str]) -> set[str]:
+    """Without what the system writes down itself, and what any program with a window leaves in a home."""
+    system = ("/var/lib/dpkg/", "/var/lib/apt/", "/var/log/", "/var/cache/", "/proc/", "/sys/", "/dev/")
+    desktop = ("/.cache/fontconfig/", "/.cache/at-spi/", "/.cache/mesa_shader_cache", "/dconf/")
+    home = ("/.bash_logout", "/.bashrc", "/.profile")
+    return {
+        one
+        for one in files
+        if (one.startswith(("/home/", ENGINES)) or "pareto" in one)
+        and not one.startswith((*system, "/root/", "/srv/pareto", "/tmp/"))
+        and not any(word in one for word in desktop)
+        and not one.endswith(home)
+    }
+
+
+# -- the .run --------------------------------------------------------------------------------------
+
+LOCAL = ".local/share/applications/pareto-studio.desktop"
+
+
+def test_the_run_needs_no_root_and_its_entry_opens_the_window(trial: Trial) -> None:
+    lap = trial.machine("lap")
+    libraries = depends(trial.installer(OLD, "deb"))
+    lap.said("apt-get", "install", "--yes", "--no-install-recommends", *libraries, network=True)
+    lap.add_user("mira")
+    home = lap.home("mira")
+    (trial.folder / "before-run.txt").write_text("\n".join(sorted(lap.files("/home"))))
+    there = lap.put(trial.installer(OLD, "run"), "/srv")
+    assert "Open Pareto Studio from the applications menu" in lap.said("sh", there, user="mira")
+    lap.sit_down("mira", ["open", f"{home}/{LOCAL}"], ["see", "push button", "Set up"], ["close"])
+
+
+def test_the_run_is_set_up_by_command_and_its_package_draws_on_another_machine(trial: Trial) -> None:
+    lap, other = trial.machine("lap"), trial.machine("other")
+    home = lap.home("mira")
+    program = f"{home}/.local/bin/pareto-studio"
+    assert "Ready" in lap.said(program, "setup", "--make", "--from", STICK, user="mira")
+    size = ["--generations", "1", "--population", "2", "--steps", "8", "--no-certify"]
+    run = f"{home}/{DATA}/runs/mine"
+    lap.said(program, "optimize", "tiny-scenes", *size, "--out", run, user="mira")
+    lap.said(program, "export", run, "winner", "--out", f"{home}/house", user="mira")
+    proved_afresh(lap, f"{home}/house")
+    archive = other.put(lap.path(f"{home}/house.zip"), "/srv")
+    other.said("python3", "-m", "zipfile", "-e", archive, "/srv/second")
+    package = package_in(other, "/srv/second")
+    draws(other, "ivo", [f"{other.home('ivo')}/env/bin/python", f"{package}/run.py"], other.home("ivo"))
+
+
+def test_a_second_run_keeps_runs_and_packages_and_uninstall_leaves_them(trial: Trial) -> None:
+    lap = trial.machine("lap")
+    home = lap.home("mira")
+    program = f"{home}/.local/bin/pareto-studio"
+    kept = lap.files(f"{home}/{DATA}/runs") | lap.files(f"{home}/house") | {f"{home}/house.zip"}
+    lap.said("sh", lap.put(trial.installer(NEW, "run"), "/srv"), user="mira")
+    found = lap.run(program, "setup", "--state", user="mira")
+    assert found.returncode == 1
+    assert f"of version {OLD}" in found.stdout
+    assert f"this window is {NEW}" in found.stdout
+    assert kept <= lap.files(home)
+    assert "runs stay in" in lap.said(f"{home}/.local/lib/pareto-studio/uninstall", user="mira")
+    before = set((trial.folder / "before-run.txt").read_text().splitlines())
+    assert foreign(lap.files("/home") - before) == kept
+
+
+def depends(deb: Path) -> list[str]:
+    """The libraries that a `.deb` needs, of two names the first that this Debian has."""
+    said = subprocess.run(
+        ["dpkg-deb", "--field", deb, "Depends"], capture_output=True, text=True, check=True
+    ).stdout
+    return [one.split("|")[0].split("(")[0].strip() for one in said.split(",")]
