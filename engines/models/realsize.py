@@ -2,6 +2,7 @@
 
     python -m engines.models.realsize sd15 --engines openvino,onnxruntime
     python -m engines.models.realsize sdxl --components denoiser --folder /somewhere/with/space
+    python -m engines.models.realsize sd15 --folder /somewhere/with/space --make
 
 The weights are random (kept in fp16, as such models are shipped): time and
 memory do not depend on them.  Each component and engine has a process of its
@@ -149,12 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--engines", default="openvino,onnxruntime", help="separated by commas")
     parser.add_argument("--components", default="", help="separated by commas; all if not given")
     parser.add_argument("--folder", type=Path, help="where model and engines are kept; if not given, nowhere")
+    parser.add_argument("--make", action="store_true", help="write the model into --folder, and no more")
     parser.add_argument("--one", nargs=3, metavar=("FOLDER", "COMPONENT", "STEP"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     try:
         if given.one:
             folder, component, step = given.one
             print(json.dumps(run(Path(folder), component, step) | {"peak": round(_peak(), 2)}))
+            return 0
+        if given.make and given.folder:
+            print(make(given.model, given.folder / given.model))
             return 0
         place = given.folder or Path(tempfile.mkdtemp(prefix="realsize-"))
         try:

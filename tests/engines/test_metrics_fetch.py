@@ -76,7 +76,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
         (folder / name).write_bytes(WEIGHTS)
     for name in ("config.json", "preprocessor_config.json", "pytorch_model.bin"):
         (folder / name).write_text("{}")
-    handler = type("Handler", (Shelf,), {"folder": folder, "asked": []})
+    handler = type("Handler", (Shelf,), {"folder": folder, "asked": [], "breaks": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
