@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 # Debian's own, for the system's Python: there is no wheel of them.
@@ -78,7 +79,9 @@ def do(step: str, *given: Any) -> None:
                     raise SystemExit(f"The {role} {name!r} stays. {problems}")
                 time.sleep(1)
         case "press", (role, name):
-            Atspi.Action.do_action(find(role, name, PATIENCE), 0)
+            # A program that is busy, or gone by then, does not answer: what comes next shows what came of it.
+            with suppress(GLib.GError):
+                Atspi.Action.do_action(find(role, name, PATIENCE), 0)
         case "fill", (name, text):
             Atspi.EditableText.set_text_contents(find("text", name, PATIENCE), text)
         case "close", ():
