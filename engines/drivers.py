@@ -70,8 +70,8 @@ def nvidia_cards() -> tuple[Card, ...]:
     return tuple(found)
 
 
-ASKING: Final = 5.0
-"""Seconds for `nvidia-smi`; a driver that wakes its card up takes one or two."""
+ASKING: Final = 1.5
+"""Seconds for `nvidia-smi`: all devices together are looked for in two; without an answer no card is known."""
 
 
 def tensorrt_rtx() -> str:

@@ -11,7 +11,6 @@ from agent.evaluate.bench import Bench
 from agent.sandbox import CandidateFailure
 from engines.errors import EngineError
 from engines.measure import floor
-from engines.measure.rates import measure_peak
 from engines.workload import Workload
 
 if TYPE_CHECKING:
@@ -84,9 +83,6 @@ class Recipes:
         if recipe is None:
             return None
         try:
-            plan = self.plan(recipe)
-            if measure_peak("fp32", plan.device) is None:
-                return None
-            return floor.seconds(plan, lambda precision: measure_peak(precision, plan.device) or 0.0)
+            return floor.least(self.plan(recipe))
         except (CandidateFailure, EngineError):
             return None

@@ -68,12 +68,6 @@ class TorchCompile(Backend):
     def machine(self) -> tuple[str, ...]:
         return (platform.system(), platform.machine(), _processor())
 
-    def settings(self, options: Options) -> tuple[str, ...]:
-        """On a card: which one, and that there is a package."""
-        return (
-            ("package", *(card.name for card in drivers.nvidia_cards())) if options.device == "cuda" else ()
-        )
-
     def calibrates(self, device: str) -> bool:
         return device == "cpu"
 

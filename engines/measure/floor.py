@@ -131,3 +131,12 @@ def seconds(plan: Plan, rate: Rate, done: Mapping[str, float] | None = None) -> 
         precision: Precision = "fp32" if component.startswith("text_encoder") else plan.precision
         total += amount / max(rate("fp32"), rate(precision))
     return total
+
+
+def least(plan: Plan) -> float | None:
+    """`seconds` by the rates of the plan's device; `None` where nothing here measures them."""
+    from engines.measure.rates import measure_peak
+
+    if measure_peak("fp32", plan.device) is None:
+        return None
+    return seconds(plan, lambda precision: measure_peak(precision, plan.device) or 0.0)

@@ -158,7 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder, component, step = given.one
             print(json.dumps(run(Path(folder), component, step) | {"peak": round(_peak(), 2)}))
             return 0
-        if given.make and given.folder:
+        if given.make and given.folder is None:
+            parser.error("--make needs --folder: where the model is to be written")
+        if given.make:
             print(make(given.model, given.folder / given.model))
             return 0
         place = given.folder or Path(tempfile.mkdtemp(prefix="realsize-"))

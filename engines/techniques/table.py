@@ -193,11 +193,9 @@ class Bench:
 
     def _floor(self, pipeline: Pipeline, seconds: float) -> float | None:
         from engines.measure import floor
-        from engines.measure.rates import measure_peak
 
-        if measure_peak("fp32", self.device) is None:
-            return None
-        return floor.seconds(pipeline.plan, lambda one: measure_peak(one, self.device) or 0.0) / seconds
+        found = floor.least(pipeline.plan)
+        return None if found is None else found / seconds
 
     def _error(self, pipeline: Pipeline) -> float | None:
         if "denoiser" not in pipeline.loaded or "denoiser" not in self.baseline.loaded:
