@@ -71,7 +71,7 @@ def nvidia_cards() -> tuple[Card, ...]:
 
 
 ASKING: Final = 1.5
-"""Seconds for `nvidia-smi`: all devices together are looked for in two; without an answer no card is known."""
+"""Seconds for `nvidia-smi`: all devices together are looked for in two; unanswered, no card is known."""
 
 
 def tensorrt_rtx() -> str:
