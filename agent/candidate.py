@@ -108,5 +108,7 @@ class Verdict:
     samples: tuple[Sample, ...] = ()
     seconds: float = 0.0
     """What the evaluation took."""
+    others: float = 0.0
+    """Share of the machine's processors that other programs used while it was timed, 0 to 1."""
     machine: str = ""
     """Where it was measured, if not on the machine of the run."""

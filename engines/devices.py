@@ -6,7 +6,6 @@ drivers without importing or starting them.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from engines import drivers
 from engines.backends import backend
 from engines.backends.serves import SERVES
 from engines.measure import rates
+from engines.package.processors import cores
 
 if TYPE_CHECKING:
     from engines.backends.base import Availability, Backend
@@ -94,13 +94,6 @@ def _described(device: str, engine: str, state: State, reason: str, install: str
         gflops=round(flops["fp32"] / 1e9, 1) if "fp32" in flops else None,
         gbytes=round(known["bandwidth"] / 1e9, 1) if "bandwidth" in known else None,
     )  # fmt: skip
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

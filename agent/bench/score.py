@@ -91,7 +91,7 @@ def judge_task(
 
 
 def rates(scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    """A row per level and one for all: tasks, pass rate, achievement rate, failures by class."""
+    """A row per level and one for all: tasks, pass rate with its 95 % interval, achievement, failures."""
     rows = []
     for level in (*LEVELS, "all"):
         there = [one for one in scored if level in ("all", one.level)]
@@ -105,6 +105,7 @@ def rates(scored: Sequence[Scored]) -> list[dict[str, Any]]:
                 "tasks": len(there),
                 "passed": sum(one.passed for one in there),
                 "pass_rate": sum(one.passed for one in there) / len(there),
+                "interval": _wilson(sum(one.passed for one in there), len(there)),
                 "achievement_rate": sum(aimed) / len(aimed) if aimed else None,
                 "failures": {name: failures[name] for name in FAILURES if failures[name]},
                 "evaluations": sum(one.evaluations for one in there),
@@ -112,6 +113,14 @@ def rates(scored: Sequence[Scored]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _wilson(passed: int, tasks: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate."""
+    from scipy.stats import binomtest
+
+    found = binomtest(passed, tasks).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 PUBLISHED: Final[dict[str, tuple[float, ...]]] = {

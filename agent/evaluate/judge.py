@@ -381,6 +381,7 @@ class Judge:
             robustness=dict(found.robustness),
             floor=least,
             fallbacks=found.fallbacks,
+            others=found.others,
             samples=references.samples(
                 self._asked,
                 names,

@@ -18,6 +18,7 @@ from agent.evaluate.reference import Reference
 from agent.sandbox import Answer, Process
 from engines.measure import bootstrap, images, robustness
 from engines.measure.bootstrap import Interval
+from engines.measure.neighbours import Neighbours
 from engines.measure.quality import Quality
 from engines.measure.timing import Timing
 
@@ -59,6 +60,8 @@ class Measured:
     cpu: tuple[float, ...] = ()
     """CPU seconds for a picture in the candidate's timed calls."""
     baseline_cpu: tuple[float, ...] = ()
+    others: float = 0.0
+    """Share of the processors that other programs used during the timed calls, 0 to 1."""
     told: tuple[Mapping[str, int], int] = ({}, 0)
     """Rows by component that the pipeline told of a call, and that call's pictures."""
 
@@ -103,7 +106,9 @@ def measure(
         if side == "candidate":
             calls.append(Timed(wanted, answer.images))
 
+    watched = Neighbours()
     timing = bench.alternate(process, prompts, compare, keep, least=TURNS, width=WIDTH, seconds=4.0)
+    others = watched.share(bench.workload.batch * sum(map(sum, cpu.values())))
     found = [
         _worse_when_timed(name, values.get(name), timed[name], margin) for name, margin in _MARGINS.items()
     ]
@@ -142,6 +147,7 @@ def measure(
         calls=tuple(calls),
         cpu=tuple(cpu["candidate"]),
         baseline_cpu=tuple(cpu["baseline"]),
+        others=others,
         told=(last.rows, 1),
     )
 

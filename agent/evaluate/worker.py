@@ -65,7 +65,8 @@ class About:
 
 def kind_of_machine(device: str) -> dict[str, str]:
     """What the ratio of two times on a machine depends on."""
-    from engines.devices import cores, processor_name
+    from engines.devices import processor_name
+    from engines.package.processors import cores
 
     found = {"processor": processor_name(), "cores": str(cores()), "system": platform.system()}
     if device == "cuda":

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import BuildError
+from engines.package.processors import restricted
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -45,6 +46,7 @@ def settings_for(device: str, entries: Mapping[str, str]) -> Any:
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    settings.intra_op_num_threads = restricted()
     for name, value in entries.items():
         settings.add_session_config_entry(name, value)
     if device in ("directml", "windowsml"):

@@ -70,7 +70,8 @@ def known(device: str) -> Rates:
 
 
 def _path(device: str) -> Path:
-    from engines.devices import cores, processor_name
+    from engines.devices import processor_name
+    from engines.package.processors import cores
 
     if device == "cpu":
         kind = digest(1, processor_name(), cores(), _version("openvino"))
@@ -133,7 +134,7 @@ _MATRIX: Final = 1024
 
 
 def _cores() -> int:
-    from engines.devices import cores
+    from engines.package.processors import cores
 
     return cores()
 

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import PackageError
+from engines.package.processors import restricted
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
+THREADS: Final = {"openvino": "INFERENCE_NUM_THREADS", "onnxruntime": "intra_op_num_threads"}
+"""Under what name an engine's options say how many threads it may use on a CPU."""
 
 _PLUGINS: Final = {"intel-gpu": "GPU", "intel-npu": "NPU"}
 _PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "directml": "DmlExecutionProvider"}
@@ -95,6 +98,7 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
         raise PackageError(f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]}.")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    settings.intra_op_num_threads = int(options.pop(THREADS["onnxruntime"], 0)) or restricted()
     if device == "directml":  # it takes neither memory patterns nor parallel execution
         settings.enable_mem_pattern = False
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import NoVariant, PackageError
-from engines.package.components import Component, load
+from engines.package.components import THREADS, Component, load
 from engines.package.native import native_files
 
 
@@ -59,8 +59,8 @@ def choose(
         facts = body["variants"][variant]
         engine = dict(facts["executor_info"]["pareto-studio"])
         place = folder / facts["variant_directory"]
-        if threads is not None and engine["engine"] == "openvino":
-            engine["options"] = engine.get("options", {}) | {"INFERENCE_NUM_THREADS": str(threads)}
+        if threads is not None and engine["engine"] in THREADS:
+            engine["options"] = engine.get("options", {}) | {THREADS[engine["engine"]]: str(threads)}
         try:
             if not native:
                 _refuse_native(

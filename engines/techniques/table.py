@@ -19,7 +19,6 @@ import argparse
 import datetime as dt
 import json
 import math
-import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from engines import drivers
 from engines.backends.serves import plain_engine
 from engines.errors import EngineError, TechniqueError
+from engines.package.processors import cores
 from engines.plan import Backend
 from engines.techniques.base import Technique, Value, to_step
 from engines.techniques.compatibility import canonical, check, search_space
@@ -222,8 +222,7 @@ def processor() -> str:
 
 def device_name(device: str) -> str:
     """The processor with its cores, or the card with the processor beside it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    host = f"{processor()}, {cores} cores"
+    host = f"{processor()}, {cores()} cores"
     cards = drivers.nvidia_cards() if device == "cuda" else ()
     return f"{cards[0].name} (beside {host})" if cards else host if device == "cpu" else f"{device}, {host}"
 

@@ -157,12 +157,12 @@ def rates(terminal: Terminal, result: dict[str, Any]) -> None:
         return
     shown = table("Level", ">Tasks", ">Passed", ">Pass rate", ">Achievement", "Failures")
     for row in result["rates"]:
-        achieved = row["achievement_rate"]
+        achieved, (low, high) = row["achievement_rate"], row["interval"]
         shown.add_row(
             row["level"],
             str(row["tasks"]),
             str(row["passed"]),
-            f"{row['pass_rate']:.1%}",
+            f"{row['pass_rate']:.1%} ({100 * low:.0f} to {100 * high:.0f})",
             "" if achieved is None else f"{achieved:.1%}",
             ", ".join(f"{name} {count}" for name, count in row["failures"].items()),
         )

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 VERSION: Final = 1
+BUSY: Final = 0.25
+"""Share of the processors in other programs' hands from which times are worth a warning."""
 
 
 class Data(BaseModel):
@@ -67,7 +69,15 @@ class Verdict(Data):
     fallbacks: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     seconds: float = 0.0
+    others: float = 0.0
     machine: str = ""
+
+    @property
+    def disturbed(self) -> str:
+        """A warning where other programs were measured as well; empty on a quiet machine."""
+        if self.others < BUSY:
+            return ""
+        return f"Other programs used {self.others:.0%} of the processors while it was timed."
 
 
 class Component(Data):

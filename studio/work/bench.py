@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from studio.errors import RunError
 from studio.record.events import LlmChoice
 from studio.record.settings import write_atomically
+from studio.work.bench_report import others, text
 from studio.work.job import Job
 from studio.work.runs import ask_first
 
@@ -115,7 +116,7 @@ def bench(
 
         ended = run(left, solver, world, on_scored, on_task, None if talk is None else talk.spending)
     mine = [one for one in results.scored if one.task in {task.id for task in tasks}]
-    report = {
+    report: dict[str, Any] = {
         "agent": agent,
         "without": list(without),
         "model": ready.card.name,
@@ -134,7 +135,7 @@ def bench(
         "results": [one.to_json() for one in mine],
     }
     write_atomically(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    write_atomically(folder / "report.md", report_text(report))
+    write_atomically(folder / "report.md", text(report, others(report, folder)))
     return {
         "folder": str(folder),
         "report": str(folder / "report.md"),
@@ -289,54 +290,3 @@ def _solver(
     if talk is None or choice is None:
         return BuiltIn(left_out)
     return Language(talk, preset_of(choice), agent == "llm", Surroundings(ready.machine), left_out)
-
-
-def report_text(report: dict[str, Any]) -> str:
-    """The report in Markdown, beside the published table."""
-    from agent.bench.score import FAILURES, PUBLISHED
-
-    machine = report["machine"]
-    who = report["agent"] + "".join(f", without {part}" for part in report["without"])
-    if report["language_model"] is not None:
-        who += f" with {report['language_model']['model']} at {report['language_model']['url']}"
-    lines = [
-        f"# DiffBench: {who}",
-        "",
-        (
-            f"{report['model']} on {report['target']}; {machine.get('processor', 'unknown processor')}, "
-            f"{machine.get('cores', '?')} cores; {report['date']}; seed {report['seed']}; "
-            f"{len(report['results'])} of {report['tasks']} tasks drawn from {report['generated']}; "
-            f"loss: {report['metric']}."
-        ),
-        "",
-        "| Level | Tasks | Passed | Pass rate | Achievement | Evaluations | " + " | ".join(FAILURES) + " |",
-        "|---|---:|---:|---:|---:|---:|" + "---:|" * len(FAILURES),
-    ]
-    for row in report["rates"]:
-        achieved = row["achievement_rate"]
-        cells = [
-            row["level"],
-            str(row["tasks"]),
-            str(row["passed"]),
-            f"{row['pass_rate']:.1%}",
-            "" if achieved is None else f"{achieved:.1%}",
-            str(row["evaluations"]),
-            *(str(row["failures"].get(name, "")) for name in FAILURES),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    if report["ended"]:
-        lines += ["", f"Not finished: {report['ended']}"]
-    lines += [
-        "",
-        "Published pass rates in % (arXiv 2601.03178), for orientation: other tasks, other models, a GPU.",
-        "",
-        "| | L1 | L2 | L3 | L4 | L5 | all |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for name, figures in PUBLISHED.items():
-        lines.append(f"| {name} | {' | '.join(f'{one:.2f}' for one in figures)} |")
-    failed = [one for one in report["results"] if not one["passed"]]
-    if failed:
-        lines += ["", "## Not passed", ""]
-        lines += [f"- {one['task']} ({one['failure']}): {one['text']} {one['reason']}" for one in failed]
-    return "\n".join(lines) + "\n"

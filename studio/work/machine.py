@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
+import time
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.record import library
-from studio.record.events import ModelCard, TargetState
+from studio.record.events import BUSY, ModelCard, TargetState
 from studio.work.job import Job
 
 VERSIONS = ("torch", "diffusers", "transformers", "openvino", "onnxruntime", "nncf", "numpy")
-BUSY = 0.25
-"""Share of the processors in other programs' hands from which times are worth a warning."""
 
 
 def processor() -> str:
@@ -33,10 +31,8 @@ def describe_machine() -> dict[str, Any]:
     """Processor, cores that may be used, memory in bytes, system, versions."""
     import psutil
 
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
+    from engines.package.processors import cores
+
     versions = {}
     for name in VERSIONS:
         try:
@@ -45,7 +41,7 @@ def describe_machine() -> dict[str, Any]:
             continue
     return {
         "processor": processor(),
-        "cores": cores,
+        "cores": cores(),
         "memory": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -55,13 +51,11 @@ def describe_machine() -> dict[str, Any]:
 
 def others(seconds: float = 0.3) -> float:
     """Share of this machine's processors that other programs use, 0 to 1, measured for so long."""
-    import psutil
+    from engines.measure.neighbours import Neighbours
 
-    own = psutil.Process()
-    before = sum(own.cpu_times()[:2])
-    used = psutil.cpu_percent(interval=seconds) / 100
-    mine = (sum(own.cpu_times()[:2]) - before) / seconds / (psutil.cpu_count() or 1)
-    return min(1.0, max(0.0, used - mine))
+    watched = Neighbours()
+    time.sleep(seconds)
+    return watched.share()
 
 
 def busy_sentence() -> str:

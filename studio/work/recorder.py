@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from agent.candidate import Candidate, Stage, Verdict
 from agent.loop import Listener
@@ -13,6 +13,8 @@ from studio.record.events import Data
 from studio.record.settings import write_atomically
 from studio.work.control import Control
 from studio.work.convert import verdict_event
+
+_WIDE: Final = "Its time may be far from a quiet machine's; every candidate that this happens to is marked."
 
 
 class Abandoned(BaseException):
@@ -33,6 +35,7 @@ class Recorder(Listener):
         self._record = record
         self._control = control
         self._reference = reference
+        self._warned = False
         self.walls: Callable[[], str] = str
         """Behind which walls candidates run, as a sentence, once it is known."""
 
@@ -79,7 +82,11 @@ class Recorder(Listener):
     def judged(self, candidate: Candidate, verdict: Verdict) -> None:
         # A verdict that came while the candidate was being given up is not to be believed.
         self.check()
-        self._record(events.CandidateJudged(id=candidate.id, verdict=verdict_event(verdict)))
+        verdict_told = verdict_event(verdict)
+        self._record(events.CandidateJudged(id=candidate.id, verdict=verdict_told))
+        if verdict_told.disturbed and not self._warned:  # the others say it for themselves
+            self._warned = True
+            self.notice("warning", f"{candidate.id}: {verdict_told.disturbed} {_WIDE}")
 
     def front_updated(
         self, generation: int, ids: tuple[str, ...], knee: str | None, hypervolume: float

@@ -206,6 +206,11 @@ def notes(state: RunState) -> list[str]:
         text for one in state.candidates.values() if one.verdict is not None for text in one.verdict.fallbacks
     }
     found.extend(f"Fallback: {text}" for text in sorted(fallbacks))
+    found.extend(
+        f"{one.id}: {one.verdict.disturbed}"
+        for one in state.candidates.values()
+        if one.verdict is not None and one.verdict.disturbed
+    )
     found.extend(dict.fromkeys(notice.text for notice in state.notices if notice.level != "info"))
     found.append(
         "Times are from this machine only. "

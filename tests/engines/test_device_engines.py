@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -26,6 +29,7 @@ from engines.capture.structure import Structure
 from engines.errors import BuildError
 from engines.models.load import open_model
 from engines.models.model import Model
+from engines.package.processors import cores
 from engines.plan import Precision
 from tests.engines.small_model import LATENT, write_small_model
 
@@ -68,6 +72,28 @@ def test_directml_sessions_take_neither_memory_patterns_nor_parallel_execution()
     assert plain.enable_mem_pattern
     assert not dml.enable_mem_pattern
     assert dml.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or cores() < 2, reason="processors to leave out")
+def test_onnx_runtime_uses_the_processors_that_are_left_to_it(model: Model) -> None:
+    # It would count the machine's: two threads on one processor wait for each other.
+    path = converted(decoder(model), "t") / "model.onnx"
+    code = (
+        "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from pathlib import Path; from engines.package.components import load\n"
+        "from engines.backends.providers import open_session\n"
+        "def grown(open_it):\n"
+        "    before = len(os.listdir('/proc/self/task')); kept = open_it()\n"
+        "    return len(os.listdir('/proc/self/task')) - before\n"
+        "path = Path(sys.argv[1]); import onnxruntime\n"
+        "engine = {'engine': 'onnxruntime', 'model_file': path.name}\n"
+        "print(grown(lambda: load(path.parent, engine)))\n"
+        "print(grown(lambda: load(path.parent, engine | {'options': {'intra_op_num_threads': '3'}})))\n"
+        "print(grown(lambda: open_session(path, 'cpu', {})))"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    one = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert one.stdout.split() == ["0", "2", "0"]
 
 
 def test_a_provider_that_is_not_in_this_build_is_an_error_and_no_silent_cpu(model: Model) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import PackageError
+from engines.package.processors import cores
 
 if TYPE_CHECKING:
     from engines.package.runner import Package
@@ -89,7 +89,7 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
         planner = make_planner(package.facts, options.objective)
     settings = settings_of(package, options)
     processes = settings.heavy.workers + (settings.light.workers if cascade else 0)
-    threads = options.threads or max(1, _cores() // processes)
+    threads = options.threads or max(1, cores() // processes)
     more = ["--threads", str(threads), *(["--device", package.device] if package.device else [])]
     more += ["--allow-native"] if package.allow_native else []
     if package.trust is not None:
@@ -115,13 +115,6 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
         say=_say,
     )
     serve(server, as_json=options.json)
-
-
-def _cores() -> int:
-    """Of this machine, those that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def settings_of(package: Package, options: argparse.Namespace) -> Settings:

@@ -180,6 +180,7 @@ class Inspector(QWidget):
         notes = []
         if verdict is not None:
             notes += [f"Fell back: {one}" for one in verdict.fallbacks]
+            notes += [verdict.disturbed] if verdict.disturbed else []
             notes += [f"{name}: {found}" for name, found in verdict.robustness.items() if found != "ok"]
             if verdict.robustness and all(found == "ok" for found in verdict.robustness.values()):
                 notes.append(f"Robust: {', '.join(verdict.robustness)}")

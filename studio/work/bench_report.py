@@ -1,0 +1,111 @@
+"""DiffBench's report in Markdown, beside the published table and beside other agents on the same tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def others(report: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Reports of other agents on the same work: those in the folders beside `folder`, of the same tasks."""
+    mine = _tasks(report)
+    found = []
+    for path in sorted(folder.parent.glob("*/report.json")):
+        if path.parent == folder:
+            continue
+        try:
+            other = json.loads(path.read_text(encoding="utf-8"))
+            if mine and _tasks(other) == mine and other["rates"][0]["interval"]:
+                found.append(other)
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            continue  # of an older version, or half written
+    return found
+
+
+def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
+    """The report; `beside` are reports of other agents on the same tasks."""
+    from agent.bench.score import FAILURES, PUBLISHED
+
+    machine = report["machine"]
+    lines = [
+        f"# DiffBench: {_who(report)}",
+        "",
+        (
+            f"{report['model']} on {report['target']}; {machine.get('processor', 'unknown processor')}, "
+            f"{machine.get('cores', '?')} cores; {report['date']}; seed {report['seed']}; "
+            f"{len(report['results'])} of {report['tasks']} tasks drawn from {report['generated']}; "
+            f"loss: {report['metric']}. In brackets: Wilson's 95 % interval."
+        ),
+        "",
+        "| Level | Tasks | Passed | Pass rate | Achievement | Evaluations | " + " | ".join(FAILURES) + " |",
+        "|---|---:|---:|---:|---:|---:|" + "---:|" * len(FAILURES),
+    ]
+    for row in report["rates"]:
+        achieved = row["achievement_rate"]
+        cells = [
+            row["level"],
+            str(row["tasks"]),
+            str(row["passed"]),
+            _rate(row),
+            "" if achieved is None else f"{achieved:.1%}",
+            str(row["evaluations"]),
+            *(str(row["failures"].get(name, "")) for name in FAILURES),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    if report["ended"]:
+        lines += ["", f"Not finished: {report['ended']}"]
+    if beside:
+        lines += ["", "## The same tasks", "", *_side_by_side([report, *beside])]
+    lines += [
+        "",
+        "Published pass rates in % (arXiv 2601.03178), for orientation: other tasks, other models, a GPU.",
+        "",
+        "| | L1 | L2 | L3 | L4 | L5 | all |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, figures in PUBLISHED.items():
+        lines.append(f"| {name} | {' | '.join(f'{one:.2f}' for one in figures)} |")
+    failed = [one for one in report["results"] if not one["passed"]]
+    if failed:
+        lines += ["", "## Not passed", ""]
+        lines += [f"- {one['task']} ({one['failure']}): {one['text']} {one['reason']}" for one in failed]
+    return "\n".join(lines) + "\n"
+
+
+def _side_by_side(reports: list[dict[str, Any]]) -> list[str]:
+    """Pass rates by level, an agent a row."""
+    levels = [row["level"] for row in reports[0]["rates"]]
+    lines = [
+        f"| | {' | '.join(levels)} | Achievement | Evaluations |",
+        f"|---|{'---:|' * (len(levels) + 2)}",
+    ]
+    for report in reports:
+        rows = {row["level"]: row for row in report["rates"]}
+        total = rows["all"]
+        achieved = total["achievement_rate"]
+        cells = [
+            _who(report),
+            *(_rate(rows[level]) for level in levels),
+            "" if achieved is None else f"{achieved:.1%}",
+            str(total["evaluations"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _rate(row: dict[str, Any]) -> str:
+    low, high = row["interval"]
+    return f"{row['pass_rate']:.1%} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def _who(report: dict[str, Any]) -> str:
+    """`built-in, without knowledge`, `llm with MODEL at URL`."""
+    who = str(report["agent"]) + "".join(f", without {part}" for part in report["without"])
+    if report["language_model"] is not None:
+        who += f" with {report['language_model']['model']} at {report['language_model']['url']}"
+    return who
+
+
+def _tasks(report: dict[str, Any]) -> set[str]:
+    return {str(one["task"]) for one in report["results"]}

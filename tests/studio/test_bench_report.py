@@ -1,0 +1,47 @@
+"""DiffBench's report sets agents beside each other only where they had the same tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agent.bench.score import Scored, rates
+from studio.work.bench_report import others, text
+
+
+def made(passed: str, without: list[str], tasks: str = "abcd") -> dict[str, Any]:
+    """A report on tasks a, b, c, d of L4, of which those in `passed` passed."""
+    scored = [
+        Scored(
+            name, "L4", "easy", f"Task {name}.", name in passed, "" if name in passed else "relative speed",
+            "" if name in passed else "It reached 2.00x of 4.00x.", 1.0 if name in passed else 0.5,
+            2.0, 0.0, 7,
+        )
+        for name in tasks
+    ]  # fmt: skip
+    return {
+        "agent": "built-in", "without": without, "model": "Tiny Scenes", "target": "cpu", "metric": "haarpsi",
+        "language_model": None, "machine": {"processor": "P", "cores": 2}, "date": "2026-11-28", "seed": 0,
+        "generated": 9, "tasks": len(scored), "ended": "", "rates": rates(scored),
+        "results": [one.to_json() for one in scored],
+    }  # fmt: skip
+
+
+def test_agents_on_the_same_tasks_stand_side_by_side(tmp_path: Path) -> None:
+    whole, without = made("abc", []), made("a", ["genetic"])
+    for name, report in (("built-in", whole), ("no-genetic", without), ("fewer", made("a", [], "ab"))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(report))
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "report.json").write_text('{"results": [')
+    beside = others(whole, tmp_path / "built-in")
+    assert [one["without"] for one in beside] == [["genetic"]]
+    said = text(whole, beside).splitlines()
+    assert "| built-in | 75.0% (30 to 95) | 75.0% (30 to 95) | 87.5% | 28 |" in said
+    assert "| built-in, without genetic | 25.0% (5 to 70) | 25.0% (5 to 70) | 62.5% | 28 |" in said
+    assert "- d (relative speed): Task d. It reached 2.00x of 4.00x." in said
+
+
+def test_alone_it_has_no_table_of_others(tmp_path: Path) -> None:
+    assert "The same tasks" not in text(made("ab", []), others(made("ab", []), tmp_path / "x"))
