@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from agent.candidate import Recipe
 from agent.errors import BaselineError, JudgeError
 from agent.evaluate import declared
+from agent.evaluate.memory import builders_memory
 from agent.evaluate.prompts import Asked, Prompts
 from agent.sandbox import Answer, CandidateFailure, Limits, Nursery, Process
 from engines.measure.timing import Timing, alternate
@@ -104,7 +105,7 @@ class Bench:
         Raises:
             CandidateFailure: they cannot be built.
         """
-        limits = Limits(memory=self.limits.memory, load_seconds=_BUILD_SECONDS, file=self.limits.file * 16)
+        limits = Limits(memory=builders_memory(), load_seconds=_BUILD_SECONDS, file=self.limits.file * 16)
         with self.process(_BUILDER.format(recipe=recipe), trusted=True, limits=limits) as builder:
             self.load(builder)
 
