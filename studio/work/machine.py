@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from studio.record import library
@@ -18,25 +16,12 @@ BUSY = 0.25
 """Share of the processors in other programs' hands from which times are worth a warning."""
 
 
-def processor() -> str:
-    """The name that the maker gave it, as far as the system tells."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def describe_machine() -> dict[str, Any]:
     """Processor, cores that may be used, memory in bytes, system, versions."""
     import psutil
 
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
+    from engines.devices import cores, processor_name
+
     versions = {}
     for name in VERSIONS:
         try:
@@ -44,8 +29,8 @@ def describe_machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "processor": processor(),
-        "cores": cores,
+        "processor": processor_name(),
+        "cores": cores(),
         "memory": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
