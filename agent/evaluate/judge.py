@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
 from agent.errors import AgentError, BaselineError, JudgeError
-from agent.evaluate import declared
+from agent.evaluate import allowances, declared
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
 from agent.evaluate.claims import Certificate
 from agent.evaluate.measure import Measured, measure
-from agent.evaluate.memory import candidates_memory
 from agent.evaluate.prompts import Prompts
 from agent.evaluate.recipes import Recipes
 from agent.evaluate.static import differs, examine
@@ -83,9 +82,7 @@ class Judge:
         self.card = describe(self._opened)
         self._prompts = Prompts(workload.prompts)
         self._asked = self._prompts.gate(gate)
-        self.limits = limits or Limits(
-            memory=candidates_memory(self.card.memory), gpu_memory=graphics.limit()
-        )
+        self.limits = limits or allowances.candidates(self.card.memory, graphics.limit())
         self._bench = Bench(
             self.model,
             device,
@@ -93,6 +90,7 @@ class Judge:
             self._baseline_script(),
             self.limits,
             [*_places(self._opened.place), *pictures.files(workload.prompts)],
+            allowances.builders(self.card.memory),
         )
         self._metric = metric
         self._quality: quality.Quality | None = None

@@ -203,13 +203,14 @@ def _counted(method: Callable[..., Any], spent: dict[str, float], stage: str) ->
 
 
 def plain(model: Model, device: str) -> Precision:
-    """What such models are run in on a device: on a GPU U-Nets in fp16, transformers in bf16, in which they
-    were trained and which has their text encoders' range.
+    """What such models are run in on a device: on a GPU U-Nets and enlargers in fp16, transformers in
+    bf16, in which they were trained and which has their text encoders' range.
     """
     if plain_precision(device) == "fp32":
         return "fp32"
-    kind = "UNet" if model.enlarges else model.layout.parts[model.layout.denoiser].kind
-    return "fp16" if kind.startswith("UNet") else "bf16"
+    if model.enlarges or model.layout.parts[model.layout.denoiser].kind.startswith("UNet"):
+        return "fp16"
+    return "bf16"
 
 
 def torch_device(device: str) -> str:

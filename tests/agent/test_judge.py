@@ -14,8 +14,8 @@ from PIL import Image
 
 from agent.candidate import Candidate, Origin, Proposal, Recipe, Step, Verdict
 from agent.errors import JudgeError
+from agent.evaluate.allowances import builders, candidates
 from agent.evaluate.judge import Judge
-from agent.evaluate.memory import builders_memory, candidates_memory
 from agent.sandbox import landlock
 from engines.workload import Workload
 
@@ -82,10 +82,13 @@ def test_a_candidate_for_which_memory_runs_out_is_refused_in_one_sentence(judge:
 
 def test_a_large_model_may_take_what_its_weights_need_and_never_the_whole_machine() -> None:
     small, sdxl, gib = 60_000_000, 14 * 2**30, 2**30
-    assert candidates_memory(small, 24 * gib) == 8192 + 85
-    assert candidates_memory(sdxl, 64 * gib) == (8 + 21) * 1024
-    assert candidates_memory(sdxl, 24 * gib) == int(0.7 * 24 * 1024)
-    assert candidates_memory(sdxl, 24 * gib) < builders_memory(24 * gib) < 24 * 1024
+    assert candidates(small, total=24 * gib).memory == 8192 + 85
+    assert candidates(sdxl, total=64 * gib).memory == (8 + 21) * 1024
+    assert candidates(sdxl, total=24 * gib).memory == int(0.7 * 24 * 1024)
+    assert candidates(sdxl, total=24 * gib).memory < builders(sdxl, 24 * gib).memory < 24 * 1024
+    assert builders(small).load_seconds == 1800
+    assert builders(sdxl).load_seconds == 14 * 1800
+    assert min(builders(sdxl).file, builders(sdxl).disk) > 10 * 1024  # one file holds a denoiser's weights
 
 
 def test_the_baseline_leaves_its_pictures_and_is_not_drawn_twice(judge: Judge) -> None:
