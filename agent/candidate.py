@@ -76,7 +76,8 @@ class Verdict:
     """What the stages found.
 
     Times are seconds per image, whole pipeline, warm; memory is the peak of
-    the candidate's process in MiB; `loss` is the run's quality metric (lower
+    the candidate's process in MiB, `card_memory` what it took on an NVIDIA
+    card that it ran on; `loss` is the run's quality metric (lower
     is better, the baseline is 0).
     """
 
@@ -96,6 +97,7 @@ class Verdict:
     throughput: Mapping[int, float] = field(default_factory=dict)
     """Images per second by batch size."""
     memory: float | None = None
+    card_memory: float | None = None
     loss: Interval | None = None
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     """`psnr` (dB), `ssim`, `haarpsi`, `lpips`, `adherence` (share) and others of

@@ -11,6 +11,7 @@ from agent.candidate import Proposal, Recipe, Step
 from agent.errors import RecipeError
 from agent.planner.context import Context
 from agent.planner.words import engine_name, solver_name
+from engines.backends.serves import TORCH, baseline
 
 _WIDTH: Final = 100
 
@@ -229,8 +230,20 @@ def load(model, device, workload):
 def generate(pipeline, prompts, seeds):
     return pipeline.generate(prompts, seeds)
 """
+_ENGINES_BASELINE: Final = """{docstring}
+
+from engines.pipeline import build, plan
+
+
+def load(model, device, workload):
+    return build(plan(model, device, workload))
+
+
+def generate(pipeline, prompts, seeds):
+    return pipeline.generate(prompts, seeds).images
+"""
 _PLAIN: Final = "stable-diffusion"
-"""The family whose baseline is spelled out; any other runs by its own pipeline (`models.reference`)."""
+"""The family whose baseline on the CPU is spelled out; others run by `models.reference`."""
 
 
 class ScriptWriter:
@@ -263,12 +276,21 @@ class ScriptWriter:
         )
 
     def baseline(self, context: Context) -> str:
-        """The unchanged model through diffusers, torch eager in fp32, with the Studio's noise."""
-        script = _BASELINE if context.card.family == _PLAIN else _ANY_BASELINE
+        """The unchanged model with the Studio's noise: by diffusers, or by a device's plain engine where
+        torch does not run on it.
+        """
+        device = context.device
+        if device not in TORCH:
+            script = _ENGINES_BASELINE
+        elif device == "cpu" and context.card.family == _PLAIN:
+            script = _BASELINE
+        else:
+            script = _ANY_BASELINE
+        how = f"{baseline(device)}, diffusers' own pipeline" if device in TORCH else baseline(device)
         return script.format(
             docstring=_docstring(
                 f"{context.card.name} as its authors ship it",
-                "The baseline that everything is compared with: diffusers' own pipeline, the saved scheduler "
-                "and steps, guidance batched, torch eager in fp32, noise from Philox by seed.",
+                f"The baseline that everything is compared with: {how}, the saved scheduler and steps, "
+                "guidance batched, noise from Philox by seed.",
             )
         )

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import census
+from engines import census, full_memory
 from engines.errors import EngineError, ScriptError
 from engines.workload import Workload
 
@@ -86,6 +86,8 @@ def _guarded(what: str, action: Callable[[], Any]) -> Any:
     except SystemExit as error:
         raise ScriptError(f"The script {what}: it calls sys.exit({error.code!r}); return instead.") from error
     except Exception as error:
+        if full_memory.is_full(error):
+            raise ScriptError(f"The script {what}: {full_memory.explained(error)}") from error
         text = str(error).strip().splitlines()
         first = f": {text[0]}" if text else ""
         raise ScriptError(f"The script {what} ({type(error).__name__}{first}); see the traceback.") from error

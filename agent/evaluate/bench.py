@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from agent.candidate import Recipe
 from agent.errors import BaselineError, JudgeError
-from agent.evaluate import declared
+from agent.evaluate import allowances, declared
 from agent.evaluate.prompts import Asked, Prompts
 from agent.sandbox import Answer, CandidateFailure, Limits, Nursery, Process
 from engines.measure.timing import Timing, alternate
 from engines.workload import Workload
 
 Pixels = NDArray[np.uint8]
-_BUILD_SECONDS: Final = 1800.0
 _BASELINE_SECONDS: Final = 3600.0
 """The baseline may be as slow as it is."""
 
@@ -51,11 +50,19 @@ class Bench:
     """Processes for one model, device and workload; close it."""
 
     def __init__(
-        self, model: str, device: str, workload: Workload, baseline: str, limits: Limits, readable: list[Path]
+        self,
+        model: str,
+        device: str,
+        workload: Workload,
+        baseline: str,
+        limits: Limits,
+        readable: list[Path],
+        building: Limits | None = None,
     ) -> None:
         self.model, self.device, self.workload = model, device, workload
         self._script = baseline
         self.limits = limits
+        self._building = building or allowances.builders()
         self.nursery = Nursery(limits, readable, card=device == "cuda")
         self._baseline: Process | None = None
         self._live: list[Process] = []
@@ -104,8 +111,7 @@ class Bench:
         Raises:
             CandidateFailure: they cannot be built.
         """
-        limits = Limits(memory=self.limits.memory, load_seconds=_BUILD_SECONDS, file=self.limits.file * 16)
-        with self.process(_BUILDER.format(recipe=recipe), trusted=True, limits=limits) as builder:
+        with self.process(_BUILDER.format(recipe=recipe), trusted=True, limits=self._building) as builder:
             self.load(builder)
 
     def carried_out(self, recipe: Recipe, asked: Asked, timed: Asked) -> tuple[Pixels, tuple[float, ...]]:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
 from agent.errors import AgentError, BaselineError, JudgeError
-from agent.evaluate import declared
+from agent.evaluate import allowances, declared
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
@@ -36,6 +36,7 @@ from agent.evaluate.prompts import Prompts
 from agent.evaluate.recipes import Recipes
 from agent.evaluate.static import differs, examine
 from agent.sandbox import CandidateFailure, Limits, Process, graphics
+from engines.backends.serves import TORCH
 from engines.errors import EngineError
 from engines.hostloop import pictures
 from engines.measure import bootstrap, enlargement, images, quality, rates
@@ -81,7 +82,7 @@ class Judge:
         self.card = describe(self._opened)
         self._prompts = Prompts(workload.prompts)
         self._asked = self._prompts.gate(gate)
-        self.limits = limits or Limits(memory=_memory_limit(), gpu_memory=graphics.limit())
+        self.limits = limits or allowances.candidates(self.card.memory, graphics.limit())
         self._bench = Bench(
             self.model,
             device,
@@ -89,6 +90,7 @@ class Judge:
             self._baseline_script(),
             self.limits,
             [*_places(self._opened.place), *pictures.files(workload.prompts)],
+            allowances.builders(self.card.memory),
         )
         self._metric = metric
         self._quality: quality.Quality | None = None
@@ -138,7 +140,7 @@ class Judge:
     def _baseline_script(self) -> str:
         from agent.coder import ScriptWriter
 
-        context: Any = SimpleNamespace(card=self.card)
+        context: Any = SimpleNamespace(card=self.card, device=self.device)
         return ScriptWriter().baseline(context)
 
     # -- baseline --------------------------------------------------------------------------------
@@ -155,6 +157,10 @@ class Judge:
         started = time.monotonic()
         try:
             found = self._find_reference()
+            if self.device not in TORCH:
+                self._recipes.make_ready(
+                    (), lambda: self.tell(0, 0, "building the unchanged model's engines")
+                )
             self.tell(0, 0, "loading the unchanged model")
             process = self._bench.baseline()
             self._warming.join()
@@ -163,8 +169,10 @@ class Judge:
                 found = self._draw_reference()
             size = self.workload.batch
             throughput = {size: 1 / float(np.median(found.seconds)), **found.throughput}
-        except (BaselineError, OSError) as error:
-            cause = error.__cause__
+        except (BaselineError, CandidateFailure, OSError) as error:
+            if self._bench.aborted:
+                raise JudgeError("The evaluation was stopped.") from error
+            cause = error if isinstance(error, CandidateFailure) else error.__cause__
             evidence = cause.evidence if isinstance(cause, CandidateFailure) else ""
             return Verdict(
                 "failed", "gate", _one_sentence(error), evidence, seconds=time.monotonic() - started
@@ -189,6 +197,7 @@ class Judge:
             stages={name: value / size for name, value in found.stages.items()},
             throughput=throughput,
             memory=process.peak,
+            card_memory=self._on_card(process),
             loss=Interval(0.0, 0.0, 0.0),
             metrics=metrics,
             samples=references.samples(self._asked, names, shown, frames=frames, given=self._keep_given()),
@@ -304,8 +313,12 @@ class Judge:
             if not plain and recipe is not None:
                 stage("gate", "comparing it with what it declares")
                 found = self._held_to(candidate, recipe, process, found)
-            memory = process.peak
-        return self._verdict(candidate, found, memory, recipe)
+            memory, on_card = process.peak, self._on_card(process)
+        verdict = self._verdict(candidate, found, recipe)
+        return replace(verdict, memory=memory, card_memory=on_card)
+
+    def _on_card(self, process: Process) -> float | None:
+        return process.card_peak or None if self.device == "cuda" else None
 
     def _held_to(self, candidate: Candidate, recipe: Recipe, process: Process, found: Measured) -> Measured:
         """What was measured, with what the script does beyond its recipe added to its suspicions."""
@@ -361,9 +374,7 @@ class Judge:
                     f"Picture {index + 1} is {what}; the numbers in the pipeline have broken down."
                 )
 
-    def _verdict(
-        self, candidate: Candidate, found: Measured, memory: float, recipe: Recipe | None
-    ) -> Verdict:
+    def _verdict(self, candidate: Candidate, found: Measured, recipe: Recipe | None) -> Verdict:
         self._refuse_blank(found.images, 0)
         names = references.save_pictures(self.folder, candidate.id, found.images)
         least = self._recipes.floor(recipe)
@@ -375,7 +386,6 @@ class Judge:
             speedup=_interval(found.timing.speedup),
             stages=found.stages,
             throughput=found.throughput,
-            memory=memory,
             loss=_interval(found.loss),
             metrics={name: _interval(value) for name, value in found.metrics.items()},
             robustness=dict(found.robustness),
@@ -455,6 +465,8 @@ def _size(images: Pixels) -> str:
 def _one_sentence(error: Exception) -> str:
     if isinstance(error, AgentError | EngineError):
         return str(error)
+    if isinstance(error, CandidateFailure):
+        return f"The unchanged model's engines cannot be built: {error}"
     return f"The run's folder cannot be written ({error}); free some space or choose another folder."
 
 
@@ -462,10 +474,3 @@ def _places(model: Path) -> list[Path]:
     """The model's folder or file, and where the links in it lead (hub snapshots are links)."""
     linked = {path.resolve().parent for path in model.rglob("*") if path.is_symlink()}
     return [model, *sorted(linked)]
-
-
-def _memory_limit() -> int:
-    """MiB for one candidate: 8 GiB, or 70 % of a smaller machine's memory."""
-    import psutil
-
-    return min(8192, int(0.7 * psutil.virtual_memory().total / 2**20))

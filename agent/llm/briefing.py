@@ -124,6 +124,8 @@ def profile(context: Context, surroundings: Surroundings) -> str:
     lines = [f"Baseline: {baseline.latency.value:.4g} s per image" + (f" ({parts})" if parts else "") + "."]
     if baseline.memory is not None:
         lines.append(f"Peak memory of its process: {baseline.memory:.0f} MiB.")
+    if baseline.card_memory is not None:
+        lines.append(f"Peak memory on the card: {baseline.card_memory:.0f} MiB.")
     if baseline.floor is not None:
         lines.append(f"This machine cannot do its work in less than {baseline.floor:.3g} s per image.")
     if surroundings.operators:

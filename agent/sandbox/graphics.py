@@ -6,10 +6,12 @@ Source: NVML API reference, nvmlDeviceGetComputeRunningProcesses_v3 and nvmlProc
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+_LIBRARY: Final = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
 _MOST: Final = 512
 _UNKNOWN: Final = 2**64 - 1
 MIB: Final = 2**20
@@ -32,7 +34,7 @@ class _Memory(ctypes.Structure):
 def _library() -> tuple[Any, tuple[ctypes.c_void_p, ...]] | None:
     """The driver's library and its devices; `None` without either."""
     try:
-        library = ctypes.CDLL("libnvidia-ml.so.1")
+        library = ctypes.CDLL(_LIBRARY)
     except OSError:
         return None
     count = ctypes.c_uint()
@@ -51,17 +53,29 @@ def limit() -> int:
     found = _library()
     if found is None:
         return 0
-    library, devices = found
-    totals = []
+    totals = [memory.total for memory in _memories(*found)]
+    return int(0.9 * min(totals) / MIB) if totals else 0
+
+
+def in_use() -> float:
+    """MiB of device memory that is taken by whomever, all devices together."""
+    found = _library()
+    return 0.0 if found is None else sum(memory.used for memory in _memories(*found)) / MIB
+
+
+def _memories(library: Any, devices: Iterable[ctypes.c_void_p]) -> list[_Memory]:
+    found = []
     for device in devices:
         memory = _Memory()
         if not library.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory)):
-            totals.append(memory.total / MIB)
-    return int(0.9 * min(totals)) if totals else 0
+            found.append(memory)
+    return found
 
 
 def used(pids: Iterable[int]) -> float:
-    """MiB of device memory that these processes hold, all devices together."""
+    """MiB of device memory that these processes hold, all devices together; 0 where the driver does not count
+    by process: in most containers, and for Windows' own display driver.
+    """
     found, wanted = _library(), set(pids)
     if found is None:
         return 0.0

@@ -29,6 +29,8 @@ from agent.sandbox.limits import CONSENT, ISOLATION, RANK, Isolation, Limits, en
 from agent.sandbox.process import CandidateFailure, Process
 
 Method = Literal["fork", "spawn"]
+_Ordered = Callable[[Path, Limits, bool], Order]
+"""What a process is told: its folder, its limits, whether it is trusted."""
 
 
 class Nursery:
@@ -70,7 +72,9 @@ class Nursery:
         self._source: _Forks | _Spawns
         try:
             self._source = (
-                _Forks(self._root, preloaded) if method == "fork" else _Spawns(self._root, self._order)
+                _Forks(self._root, preloaded)
+                if method == "fork"
+                else _Spawns(self._root, self._order, self.limits)
             )
         except OSError as error:
             shutil.rmtree(self._root, ignore_errors=True)
@@ -78,10 +82,10 @@ class Nursery:
                 f"The process that candidates come from cannot be started ({error})."
             ) from error
 
-    def _order(self, folder: Path, trusted: bool = False) -> Order:
+    def _order(self, folder: Path, limits: Limits, trusted: bool) -> Order:
         return Order(
             str(folder),
-            self.limits.to_json(),
+            limits.to_json(),
             self._readable,
             self._writable,
             trusted,
@@ -191,12 +195,12 @@ class _Forks:
                 raise SandboxError(f"The process that candidates come from has ended ({error}).") from error
             return self._read()
 
-    def start(self, order: Callable[[Path, bool], Order], limits: Limits, trusted: bool) -> Process:
+    def start(self, order: _Ordered, limits: Limits, trusted: bool) -> Process:
         folder = Path(tempfile.mkdtemp(dir=self._root))
         requests, answers, errors = os.pipe(), os.pipe(), os.pipe()
         theirs = (requests[0], answers[1], errors[1])
         try:
-            pid = self._ask({"op": "start", "order": order(folder, trusted).to_json()}, theirs)["pid"]
+            pid = self._ask({"op": "start", "order": order(folder, limits, trusted).to_json()}, theirs)["pid"]
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -237,16 +241,16 @@ class _Forks:
 class _Spawns:
     """Processes spawned ahead: there is always one more than is used."""
 
-    def __init__(self, root: Path, order: Callable[[Path, bool], Order]) -> None:
-        self._root = root
-        self._spare = self._spawn(order)
+    def __init__(self, root: Path, order: _Ordered, limits: Limits) -> None:
+        self._root, self._limits = root, limits
+        self._spare = self._spawn(order, limits)
 
     def _spawn(
-        self, order: Callable[[Path, bool], Order], trusted: bool = False
+        self, order: _Ordered, limits: Limits, trusted: bool = False
     ) -> tuple[subprocess.Popen[bytes], Path]:
         folder = Path(tempfile.mkdtemp(dir=self._root))
         command = [sys.executable, "-P", "-m", "agent.sandbox.child"]
-        wanted = order(folder, trusted)
+        wanted = order(folder, limits, trusted)
         if sys.platform == "darwin" and not trusted:
             command = macos.wrapped(command, [*places(), *wanted.readable], [folder, *wanted.writable])
         elif sys.platform == "win32" and not trusted:
@@ -265,9 +269,9 @@ class _Spawns:
         process.stdin.flush()
         return process, folder
 
-    def start(self, order: Callable[[Path, bool], Order], limits: Limits, trusted: bool) -> Process:
+    def start(self, order: _Ordered, limits: Limits, trusted: bool) -> Process:
         # The spare has given up its rights already, so trusted code gets a process of its own.
-        fresh = self._spawn(order, trusted)
+        fresh = self._spawn(order, limits if trusted else self._limits, trusted)
         (process, folder), self._spare = (fresh, self._spare) if trusted else (self._spare, fresh)
         assert process.stdin is not None
         assert process.stdout is not None

@@ -83,6 +83,7 @@ class Process:
         self._user = 0
         self.peak = 0.0
         """Most resident memory seen, MiB, all its processes together."""
+        self._on_card, self._card_before, self._card_grown = 0.0, 0.0, 0.0
         self._requests, self._answers, self._errors = streams
         self._kill, self._code = kill, code
         self._handle: psutil.Process | None = None
@@ -110,6 +111,7 @@ class Process:
 
     def load(self, script: Path, model: str, device: str, workload: Workload) -> float:
         """Load a script; returns the seconds it took, on this side's clock."""
+        self._card_before = graphics.in_use() if self.limits.gpu_memory else 0.0
         started = time.perf_counter()
         self._ask(
             {
@@ -200,6 +202,8 @@ class Process:
         answer, payload, arrived = self._receive(timeout, what)
         # A quick script is done before the first poll; its time has been taken already.
         self.peak = max(self.peak, memory.high_water(self.pid))
+        if self.limits.gpu_memory:
+            self._look_at_card([process.pid for process in self.processes()])
         if answer.get("ticket") != self._ticket:
             self.kill("answered out of turn")
             raise self._failure(
@@ -345,7 +349,7 @@ class Process:
         limits = self.limits
         if len(pids) > limits.processes:
             return f"The script started more than {limits.processes} processes; start none."
-        if limits.gpu_memory and graphics.used(pids) > limits.gpu_memory:
+        if limits.gpu_memory and self._look_at_card(pids) > limits.gpu_memory:
             return f"The script took more than {limits.gpu_memory} MiB on the GPU; make it use less."
         size, count = memory.without_a_name(pids), 0
         for place, folders, files in os.walk(self.folder):
@@ -358,6 +362,22 @@ class Process:
             if count > limits.entries:
                 return f"The script made more than {limits.entries} files; make fewer."
         return ""
+
+    def _look_at_card(self, pids: Sequence[int]) -> float:
+        """MiB that the processes hold on NVIDIA's devices now, by the driver's count; peaks are kept."""
+        held = graphics.used(pids)
+        self._on_card = max(self._on_card, held)
+        self._card_grown = max(self._card_grown, graphics.in_use() - self._card_before)
+        return held
+
+    @property
+    def card_peak(self) -> float:
+        """Most memory of NVIDIA's devices seen, MiB, where limits say that it is watched.
+
+        By process as the driver counts it; where it does not, by how much more of the devices was in use,
+        by whomever, than before the script was loaded.
+        """
+        return self._on_card or self._card_grown
 
     # -- its end ---------------------------------------------------------------------------------
 

@@ -29,10 +29,11 @@ from typing import Any, ClassVar, Final, Literal
 
 from engines.backends import lowered, parity
 from engines.backends.calibration import Calibration
-from engines.backends.guard import Component, first_line, fitting, out_of_memory
+from engines.backends.guard import Component, first_line, fitting
 from engines.backends.serves import TITLES, devices_of
 from engines.capture.capture import Capture
-from engines.errors import BuildError, CaptureError, ModelError
+from engines.errors import BuildError, CaptureError, ModelError, WorkloadError
+from engines.full_memory import explained, is_full, ran_out
 from engines.paths import cache_folder, digest, locked, new_folder, read_json, write_json
 from engines.plan import Backend as BackendName
 from engines.plan import Precision, Units
@@ -204,6 +205,8 @@ class Backend(ABC):
             owner.check_version(artifact)
             component = owner.component_of(artifact)
         except Exception as error:
+            if is_full(error):  # eager in fp32 would need more
+                raise WorkloadError(explained(error, f" on opening {what}")) from error
             if artifact.backend == "torch" and artifact.precision == "fp32":
                 raise
             reason = f"{what} could not be opened: {first_line(error)}."
@@ -368,10 +371,9 @@ class Backend(ABC):
                 # The model's own limits say nothing of this engine: not kept.
                 raise
             except Exception as error:
-                if out_of_memory(error):
-                    raise BuildError(
-                        f"{TITLES.get(options.device, options.device)} has too little memory"
-                    ) from error
+                if is_full(error):
+                    place = TITLES.get(options.device, options.device)
+                    raise BuildError(ran_out(error, place)) from error
                 for path in fresh.iterdir():
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
                 facts = {"failed": first_line(error), "engine": self.name, "files": []}

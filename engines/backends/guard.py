@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engines.capture.capture import Capture
 from engines.capture.structure import TensorSpec
 from engines.errors import WorkloadError
+from engines.full_memory import explained, is_full
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
@@ -36,20 +37,12 @@ def fitting(component: Component, capture: Capture) -> Component:
         try:
             return component(inputs)
         except Exception as error:
-            if out_of_memory(error):
-                raise WorkloadError(
-                    f"The device ran out of memory in the {capture.component} at a batch of"
-                    f" {len(next(iter(inputs.values())))}; use a smaller batch or a lower precision."
-                ) from error
+            if is_full(error):
+                where = f" in the {capture.component} at a batch of {len(next(iter(inputs.values())))}"
+                raise WorkloadError(explained(error, where)) from error
             raise
 
     return checked
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a device's memory is full; each runtime has its own words for it."""
-    kind, text = type(error).__name__, str(error).lower()
-    return kind == "OutOfMemoryError" or "out of memory" in text or "failed to allocate memory" in text
 
 
 def first_line(error: BaseException) -> str:

@@ -45,6 +45,10 @@ TITLES: Final[Mapping[str, str]] = {
 }
 
 
+TORCH: Final[Mapping[str, str]] = {"cpu": "cpu", "cuda": "cuda", "mps": "mps", "mlx": "mps", "coreml": "mps"}
+"""What torch calls a device; one that it does not know is left out."""
+
+
 def plain_engine(device: str) -> Backend:
     """What runs a model on a device where the recipe names no engine."""
     return SERVES.get(device, ("torch",))[0]
@@ -53,6 +57,14 @@ def plain_engine(device: str) -> Backend:
 def plain_precision(device: str) -> Precision:
     """What a model is computed in where the recipe names no precision."""
     return PLAIN.get(device, "fp32")
+
+
+def baseline(device: str) -> str:
+    """What computes the unchanged model that everything is compared with on a device."""
+    if device not in TORCH:
+        return f"{plain_engine(device)} {plain_precision(device)}"
+    where = "" if device in ("cpu", "cuda", "mps") else f" on {TORCH[device]}"
+    return f"torch eager {'fp32' if plain_precision(device) == 'fp32' else 'in a half'}{where}"
 
 
 def devices_of(backend: Backend) -> tuple[str, ...]:

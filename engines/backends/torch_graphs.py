@@ -40,7 +40,7 @@ FLOAT8_SINCE: Final = (8, 9)
 def quantising_objection(precision: Precision) -> str:
     """Why fp8 or int8 is not to be had; empty where it is, and for other precisions."""
     if precision in ("fp8", "int8") and find_spec("torchao") is None:
-        return "torchao is not installed (pip install torchao)"
+        return "torchao is not installed (pip install 'pareto-studio[cuda]')"
     return ""
 
 

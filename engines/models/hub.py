@@ -18,6 +18,7 @@ HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SETTINGS: Final = (".json", ".txt", ".model", ".jinja")
 BYTES_WRITTEN: Final = "huggingface_hub.snapshot_download"
 """The name of the hub's progress bar that counts bytes on the disk."""
+_LOG_IN: Final = "keep your token with `pareto-studio hub-token` or set HF_TOKEN"
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|fp8\w*)[.-]")
 
 
@@ -72,7 +73,7 @@ def explained(name: str, instead: str) -> Iterator[None]:
     """Whatever the hub's client raises as one sentence; `instead` says what else can be done.
 
     Raises:
-        ModelError: no such model, a gated one, or no network.
+        ModelError: no such model, a gated one, a token that is refused, or no network.
     """
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -84,15 +85,18 @@ def explained(name: str, instead: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise ModelError(
-            f"The hub model {name} is gated; accept its licence on the hub and keep your token with"
-            " `pareto-studio hub-token`, then try again."
-        ) from error
+        raise ModelError(_gated(name)) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"There is no model {name} on the hub and no such folder here; check the name."
+            f"There is no model {name} on the hub and no such folder here; check the name; if it"
+            f" is private, {_LOG_IN}."
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, EngineError) as error:
+        if said := _refusal(error):
+            raise ModelError(
+                f"The hub refuses {name} to your token ({said}); make one that may read it in your account's"
+                f" settings on the hub, then {_LOG_IN}."
+            ) from error
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
         raise ModelError(
             f"The hub model {name} is not on this machine and the hub cannot be reached{offline};"
@@ -104,6 +108,31 @@ def explained(name: str, instead: str) -> Iterator[None]:
         raise ModelError(
             f"The hub model {name} cannot be downloaded ({first}); try again or {instead}."
         ) from error
+
+
+def _gated(name: str) -> str:
+    """What to do about a model whose licence must be accepted first."""
+    from huggingface_hub import constants
+
+    page = f"{constants.ENDPOINT}/{name}"
+    if hub_token.find() is None:
+        return f"The hub model {name} is gated: accept its licence on {page}, then {_LOG_IN}, and try again."
+    return (
+        f"The hub model {name} is gated, and the account of your token has no access to it: accept its"
+        f" licence on {page} with that account, or wait for its makers' answer, then try again."
+    )
+
+
+def _refusal(error: BaseException | None) -> str:
+    """Why the hub refused (401 or 403), empty where it did not; its client hides that behind other errors."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    while error is not None:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+            said = (error.server_message or f"status {error.response.status_code}").strip()
+            return said.splitlines()[0][:200].rstrip(".")
+        error = error.__cause__
+    return ""
 
 
 def progress_bar(on_progress: OnProgress, name: str) -> Any:

@@ -1,12 +1,14 @@
 """Stable Diffusion 1.5 and SDXL at their real size: do they go through, in what time and memory?
 
-    python -m engines.models.realsize sd15 --engines openvino,onnxruntime
+    python -m engines.models.realsize sd15 --engines openvino,onnxruntime,openvino:int8
     python -m engines.models.realsize sdxl --components denoiser --folder /somewhere/with/space
     python -m engines.models.realsize sd15 --folder /somewhere/with/space --make
 
 The weights are random (kept in fp16, as such models are shipped): time and
 memory do not depend on them.  Each component and engine has a process of its
-own, whose peak memory the operating system tells.
+own, whose peak memory the operating system tells.  An engine is built in fp32
+unless a precision follows it; int8 is calibrated on the latents of few steps,
+which says nothing of its quality.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 SETTINGS: Final[dict[str, Settings]] = {"sd15": SD15, "sdxl": SDXL}
 SEED: Final = 0
+CALIBRATION_STEPS: Final = 2
 
 
 def make(name: str, folder: Path) -> Path:
@@ -96,10 +100,10 @@ def run(folder: Path, component: str, step: str) -> dict[str, Any]:
     """In this process: capture a component, or build it with an engine; the time, and what came of it."""
     from engines.backends import backend
     from engines.backends.base import Options
+    from engines.backends.calibration import calibration_for
     from engines.capture.capture import Capture
     from engines.models.load import open_model
     from engines.pipeline import engines, plan
-    from engines.plan import Backend
     from engines.workload import Workload
 
     model = open_model(folder)
@@ -111,8 +115,13 @@ def run(folder: Path, component: str, step: str) -> dict[str, Any]:
         _ = capture.program
         facts: dict[str, Any] = {"bytes": capture.path.stat().st_size}
     else:
-        name: Backend = step  # type: ignore[assignment]
-        artifact = backend(name).build(capture, Options("fp32"))
+        name, _, precision = step.partition(":")
+        options = Options(precision or "fp32")  # type: ignore[arg-type]
+        if precision == "int8":
+            usual = calibration_for(model, made.denoiser, made.loop)
+            few = replace(usual, loop=replace(usual.loop, steps=CALIBRATION_STEPS))
+            options = replace(options, calibration=few)
+        artifact = backend(name).build(capture, options)
         parity = artifact.metadata.get("parity", {})
         facts = {
             "bytes": sum(path.stat().st_size for path in artifact.files),
@@ -147,7 +156,11 @@ def _peak() -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m engines.models.realsize", description=__doc__)
     parser.add_argument("model", nargs="?", choices=tuple(SETTINGS), default="sd15")
-    parser.add_argument("--engines", default="openvino,onnxruntime", help="separated by commas")
+    parser.add_argument(
+        "--engines",
+        default="openvino,onnxruntime",
+        help="separated by commas; NAME:PRECISION for other than fp32",
+    )
     parser.add_argument("--components", default="", help="separated by commas; all if not given")
     parser.add_argument("--folder", type=Path, help="where model and engines are kept; if not given, nowhere")
     parser.add_argument("--make", action="store_true", help="write the model into --folder, and no more")

@@ -1,6 +1,7 @@
-"""The model as its authors ship it: diffusers' own pipeline, eager fp32, with the Studio's noise.
+"""The model as its authors ship it: diffusers' own pipeline, eager torch, with the Studio's noise.
 
-What everything is compared with.  Only the noise is ours (Philox by seed, of
+What everything is compared with: in fp32 on the CPU, on a GPU in the half that
+such models are run in.  Only the noise is ours (Philox by seed, of
 the latent, of each step and of a given picture), so that the same seed stands
 for the same picture everywhere.
 """
@@ -11,7 +12,7 @@ import inspect
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import SimpleNamespace
@@ -20,10 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.backends.serves import TORCH, plain_precision
 from engines.errors import ModelError
 from engines.hostloop import noise, pictures
 from engines.models.model import Model
 from engines.models.weights import APART
+from engines.plan import Precision
 from engines.workload import Workload
 
 if TYPE_CHECKING:
@@ -39,12 +42,17 @@ STEPS: Final = 1_000_000
 class Reference:
     """A pipeline with its settings; `last` keeps the seconds of each stage.
 
+    `precision` is by the device, unless it is given.
+
     Raises:
-        ModelError: diffusers has no such pipeline, or cannot load it.
+        ModelError: diffusers has no such pipeline, or cannot load it, or torch does not know the device.
     """
 
-    def __init__(self, model: Model, device: str, workload: Workload) -> None:
-        self.model, self.device = model, device
+    def __init__(
+        self, model: Model, device: str, workload: Workload, precision: Precision | None = None
+    ) -> None:
+        self.model, self.device = model, torch_device(device)
+        self._type = _dtype(precision or plain(model, device))
         self.size = workload.size or model.size
         self.frames = workload.frames or model.frames
         self.latent = model.latent(self.size, self.frames)
@@ -53,7 +61,7 @@ class Reference:
         self.negative_prompt = workload.negative_prompt
         self.batch = max(workload.batch, 1 if model.frames else 4)
         self.last: Any = None
-        self.pipe = None if model.enlarges else _opened(model, device)
+        self.pipe = None if model.enlarges else _opened(model, self.device, self._type)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
         """Pictures uint8 (N, H, W, 3), videos (N, F, H, W, 3)."""
@@ -89,10 +97,10 @@ class Reference:
     def _enlarge(self, prompts: list[str]) -> NDArray[Any]:
         import torch
 
-        network: Any = self.model.part("upscaler").to(self.device)
+        network: Any = self.model.part("upscaler").to(self.device, self._type)
         given = np.stack([pictures.read(prompt, self.latent[1:]) for prompt in prompts])  # type: ignore[arg-type]
-        large = network(torch.from_numpy(given * 0.5 + 0.5).to(self.device)).clamp(0, 1)
-        found: NDArray[Any] = large.permute(0, 2, 3, 1).cpu().numpy()
+        large = network(torch.from_numpy(given * 0.5 + 0.5).to(self.device, self._type)).clamp(0, 1)
+        found: NDArray[Any] = large.permute(0, 2, 3, 1).float().cpu().numpy()
         return found
 
     def _arguments(self, prompts: list[str], seeds: list[int]) -> dict[str, Any]:
@@ -162,7 +170,7 @@ class Reference:
             found = pack(found, pipe.transformer_spatial_patch_size, pipe.transformer_temporal_patch_size)
         elif self.model.task == "image-to-video":
             found = found.transpose(1, 2)
-        return found.to(self.device)
+        return found.to(self.device, self._type)
 
     @contextmanager
     def _timed(self, spent: dict[str, float]) -> Iterator[None]:
@@ -192,6 +200,44 @@ def _counted(method: Callable[..., Any], spent: dict[str, float], stage: str) ->
             spent[stage] += time.perf_counter() - start
 
     return call
+
+
+def plain(model: Model, device: str) -> Precision:
+    """What such models are run in on a device: on a GPU U-Nets and enlargers in fp16, transformers in
+    bf16, in which they were trained and which has their text encoders' range.
+    """
+    if plain_precision(device) == "fp32":
+        return "fp32"
+    if model.enlarges or model.layout.parts[model.layout.denoiser].kind.startswith("UNet"):
+        return "fp16"
+    return "bf16"
+
+
+def torch_device(device: str) -> str:
+    """What torch calls a device.
+
+    Raises:
+        ModelError: torch does not know it, or finds none of its kind here.
+    """
+    import torch
+
+    name = TORCH.get(device, "")
+    if not name:
+        raise ModelError(
+            f"torch does not run on {device}; the model's plain engine there stands in its place."
+        )
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(
+            "torch finds no Apple GPU here (MPS), on which the unchanged model is measured; update macOS or"
+            " choose the device cpu."
+        )
+    return name
+
+
+def _dtype(precision: Precision) -> torch.dtype:
+    import torch
+
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
 
 
 def check(model: Model) -> None:
@@ -225,9 +271,8 @@ def _make_known(model: Model) -> None:
             setattr(place, name, value)
 
 
-def _opened(model: Model, device: str) -> Any:
+def _opened(model: Model, device: str, dtype: torch.dtype) -> Any:
     import diffusers
-    import torch
 
     check(model)
     kind: Any = getattr(diffusers, model.layout.pipeline)
@@ -244,7 +289,7 @@ def _opened(model: Model, device: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pipe = kind.from_pretrained(model.path, dtype=torch.float32, local_files_only=True, **options)
+            pipe = kind.from_pretrained(model.path, dtype=dtype, local_files_only=True, **options)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(
@@ -265,18 +310,18 @@ def _studio_noise(
     # one scheduler's module serves both halves, which draw one after the other
     every = ((stage, step, shape) for stage, (steps, shape) in enumerate(drawn) for step in range(steps))
 
+    def as_asked(fresh: list[NDArray[np.float32]], named: Mapping[str, Any]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(fresh)).to(named.get("device") or "cpu", named.get("dtype"))
+
     def of_step(_shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
         stage, step, shape = next(every)
-        fresh = np.stack([noise.step_noise(seed, step, shape, stage) for seed in seeds])
-        return torch.from_numpy(fresh).to(named.get("device") or "cpu")
+        return as_asked([noise.step_noise(seed, step, shape, stage) for seed in seeds], named)
 
     def of_picture(shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
-        fresh = np.stack([noise.picture_noise(seed, tuple(shape[1:])) for seed in seeds])
-        return torch.from_numpy(fresh).to(named.get("device") or "cpu")
+        return as_asked([noise.picture_noise(seed, tuple(shape[1:])) for seed in seeds], named)
 
     def of_second(shape: Any, *_given: Any, **named: Any) -> torch.Tensor:
-        fresh = np.stack([noise.latent_noise(seed, tuple(shape[1:]), 1) for seed in seeds])
-        return torch.from_numpy(fresh).to(named.get("device") or "cpu")
+        return as_asked([noise.latent_noise(seed, tuple(shape[1:]), 1) for seed in seeds], named)
 
     places: list[tuple[str, Callable[..., torch.Tensor]]] = [
         (type(halves[0].scheduler).__module__, of_step),

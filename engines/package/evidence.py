@@ -76,6 +76,8 @@ class Latency(Part):
     speedup: Interval | None = None
     memory: float | None = None
     """Peak of the process in MiB."""
+    card_memory: float | None = None
+    """Peak on the NVIDIA card that it ran on, in MiB."""
     measured_on: str
     baseline: str
     alternating: bool | None = None

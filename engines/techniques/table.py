@@ -19,7 +19,6 @@ import argparse
 import datetime as dt
 import json
 import math
-import platform
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from engines import drivers
 from engines.backends.serves import plain_engine
+from engines.devices import processor_name
 from engines.errors import EngineError, TechniqueError
 from engines.package.processors import cores
 from engines.plan import Backend
@@ -212,17 +212,9 @@ def _three(found: Interval) -> tuple[float, float, float]:
     return found.value, found.low, found.high
 
 
-def processor() -> str:
-    """The name of the processor, as far as the system tells."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def device_name(device: str) -> str:
     """The processor with its cores, or the card with the processor beside it."""
-    host = f"{processor()}, {cores()} cores"
+    host = f"{processor_name()}, {cores()} cores"
     cards = drivers.nvidia_cards() if device == "cuda" else ()
     return f"{cards[0].name} (beside {host})" if cards else host if device == "cpu" else f"{device}, {host}"
 

@@ -195,7 +195,7 @@ def summary(terminal: Terminal, state: RunState, result: dict[str, Any]) -> None
             f"{verdict.speedup.value:.2f}×" if verdict.speedup else "",
             loss_text(verdict.loss.value, state),
             f"{psnr.value:.1f} dB" if psnr else "",
-            f"{verdict.memory:.0f} MiB" if verdict.memory else "",
+            f"{verdict.held:.0f} MiB" if verdict.held else "",
             ", ".join(words),
         )
     terminal.console.print(shown)

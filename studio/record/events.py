@@ -62,6 +62,7 @@ class Verdict(Data):
     stages: dict[str, float] = {}
     throughput: dict[int, float] = {}
     memory: float | None = None
+    card_memory: float | None = None
     loss: Interval | None = None
     metrics: dict[str, Interval] = {}
     robustness: dict[str, str] = {}
@@ -78,6 +79,11 @@ class Verdict(Data):
         if self.others < BUSY:
             return ""
         return f"Other programs used {self.others:.0%} of the processors while it was timed."
+
+    @property
+    def held(self) -> float | None:
+        """MiB by which candidates are compared: on the card, where it ran on one, else of its process."""
+        return self.memory if self.card_memory is None else self.card_memory
 
 
 class Component(Data):

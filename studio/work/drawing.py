@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from agent.candidate import Candidate
 from agent.coder import title
 from agent.errors import AgentError
+from agent.evaluate import allowances
 from agent.evaluate.bench import Bench
 from agent.sandbox import Answer, CandidateFailure, Limits, Process
+from engines.backends.serves import TORCH
 from engines.hostloop import pictures
 from engines.models.load import open_model
 from engines.workload import Workload
@@ -20,6 +23,8 @@ from studio.record.state import RunState
 from studio.work.convert import read_candidate
 
 BASELINE: Final = "c000"
+_PATIENCE: Final = 80
+"""A request may take so many times what the baseline takes for a picture: sixteen, five times as slow."""
 
 
 class Drawing:
@@ -44,11 +49,20 @@ class Drawing:
             begun.target,
             workload,
             self._candidate(BASELINE).script,
-            Limits(),
+            self._limits(),
             [self.model.place, *pictures.files(workload.prompts)],
+            allowances.builders(begun.model.memory),
         )
         self._stack.callback(self._bench.close)
         self._processes: dict[str, Process] = {}
+
+    def _limits(self) -> Limits:
+        """As while it was judged: by the model's weights and the time that the baseline takes."""
+        assert self._state.started is not None
+        limits = allowances.candidates(self._state.started.model.memory)
+        verdict = self._state.candidate(BASELINE).verdict
+        slow = 0.0 if verdict is None or verdict.latency is None else verdict.latency.value
+        return replace(limits, generate_seconds=max(limits.generate_seconds, _PATIENCE * slow))
 
     def draw(self, name: str, prompts: Sequence[str], seeds: Sequence[int]) -> Answer:
         """Pictures by a candidate's script, and their time.
@@ -90,7 +104,7 @@ class Drawing:
         try:
             self._bench.load(process)
         except CandidateFailure:
-            if not recipe:
+            if not recipe and self._bench.device in TORCH:
                 raise
             # Its engines may have been cleared from the cache since it was judged.
             self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))

@@ -7,7 +7,6 @@ the proof, which the other runtime itself draws where it is installed.
 from __future__ import annotations
 
 import json
-import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from engines.devices import processor_name
 from engines.layouts import Drawn, Layout, Spoken, Subject, layout
 from engines.layouts.readme import readme
 from engines.package import sums
@@ -30,7 +30,6 @@ from studio.record.state import CandidateState, RunState
 from studio.work.export import LEAST_PSNR, Own, export_candidate, own_picture, place_of
 from studio.work.exportable import Check, Examination, examine
 from studio.work.job import Job
-from studio.work.machine import processor
 from studio.work.package_contents import candidate_facts, golden_of, licence_text, package_name
 from studio.work.proof import unproved
 
@@ -315,7 +314,7 @@ def _compared(subject: Subject, own: Own, drawn: Drawn | None) -> Compared | Non
 def _sentences(asked: Question, proof: Compared | None) -> list[str]:
     if proof is None:
         return [f"Not verified: {asked.layout.absent}, so nothing drew with this folder."]
-    where = processor() or platform.machine()
+    where = processor_name()
     alike = "equal" if proof.psnr >= EQUAL else f"alike ({proof.psnr:.1f} dB, at most {proof.max_abs} of 255)"
     what = (
         "the picture of the recipe as far as it is said here"
@@ -333,7 +332,7 @@ def _record(asked: Question, subject: Subject, proof: Compared | None) -> str:
     if proof is not None:
         checked = asdict(proof) | {
             "time": datetime.now(UTC).replace(microsecond=0).isoformat(),
-            "machine": processor() or platform.machine(),
+            "machine": processor_name(),
         }
     found = {
         "schema_version": "1.0",

@@ -6,7 +6,6 @@ import importlib.metadata
 import platform
 import time
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from studio.record import library
@@ -16,21 +15,11 @@ from studio.work.job import Job
 VERSIONS = ("torch", "diffusers", "transformers", "openvino", "onnxruntime", "nncf", "numpy")
 
 
-def processor() -> str:
-    """The name that the maker gave it, as far as the system tells."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def describe_machine() -> dict[str, Any]:
     """Processor, cores that may be used, memory in bytes, system, versions."""
     import psutil
 
+    from engines.devices import processor_name
     from engines.package.processors import cores
 
     versions = {}
@@ -40,7 +29,7 @@ def describe_machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "processor": processor(),
+        "processor": processor_name(),
         "cores": cores(),
         "memory": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.release()}",

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from engines.backends.serves import baseline
+from engines.devices import processor_name
 from engines.errors import PackageError
 from engines.package.evidence import (
     Evidence,
@@ -39,7 +41,6 @@ from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
 from studio.record.state import CandidateState, RunState
-from studio.work.machine import processor
 
 if TYPE_CHECKING:
     from engines.backends.base import Artifact
@@ -77,7 +78,7 @@ def target_of(engine: str, version: str) -> Target:
         engine_version=version,
         system=platform.system(),
         machine=platform.machine(),
-        processor=processor(),
+        processor=processor_name(),
         instruction_sets=_instruction_sets(),
     )
 
@@ -321,8 +322,9 @@ def _evidence(state: RunState, candidate: CandidateState) -> Evidence:
             p90=verdict.latency_p90,
             speedup=_interval(verdict.speedup),
             memory=verdict.memory,
-            measured_on=str(started.machine.get("processor") or processor()),
-            baseline="the model as its authors ship it, torch eager fp32",
+            card_memory=verdict.card_memory,
+            measured_on=str(started.machine.get("processor") or processor_name()),
+            baseline=f"the model as its authors ship it, {baseline(started.target)}",
             alternating=True,
         )
     if verdict is not None:
@@ -380,7 +382,7 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
     assert started is not None
     lines = [f"# {started.model.name}, {candidate.proposal.title}", ""]
     if verdict is not None and verdict.speedup is not None and verdict.latency is not None:
-        on = started.machine.get("processor") or processor()
+        on = started.machine.get("processor") or processor_name()
         ratio = verdict.speedup
         lines += [
             f"{ratio.value:.1f} times as fast ({ratio.low:.1f} to {ratio.high:.1f}) as the model as its",

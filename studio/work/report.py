@@ -270,7 +270,7 @@ def _points(state: RunState, labels: dict[str, str]) -> list[Point]:
                 candidate.proposal.title,
                 (latency.value, latency.low, latency.high),
                 (factor * loss.value, factor * loss.low, factor * loss.high),
-                verdict.memory,
+                verdict.held,
                 kind,
                 labels.get(candidate.id, ""),
             )

@@ -117,6 +117,21 @@ def test_the_baseline_uses_diffusers_and_no_technique(context: Any) -> None:
     assert "latent_noise" in script
 
 
+@pytest.mark.parametrize(
+    ("device", "says", "uses"),
+    [
+        ("cuda", "torch eager in a half, diffusers' own pipeline", "engines.models.reference"),
+        ("mlx", "torch eager in a half on mps", "engines.models.reference"),
+        ("directml", "onnxruntime fp16", "engines.pipeline"),
+        ("intel-gpu", "openvino fp16", "engines.pipeline"),
+    ],
+)
+def test_each_device_has_a_baseline_that_runs_there(context: Any, device: str, says: str, uses: str) -> None:
+    script = ScriptWriter().baseline(replace(context, device=device))
+    assert says in " ".join(script.split())
+    assert f"from {uses} import" in script
+
+
 @pytest.mark.slow
 def test_the_baseline_script_makes_a_picture(context: Any, tmp_path: Path) -> None:
     script, picture = tmp_path / "c000.py", tmp_path / "x.png"

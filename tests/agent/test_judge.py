@@ -14,6 +14,7 @@ from PIL import Image
 
 from agent.candidate import Candidate, Origin, Proposal, Recipe, Step, Verdict
 from agent.errors import JudgeError
+from agent.evaluate.allowances import builders, candidates
 from agent.evaluate.judge import Judge
 from agent.sandbox import landlock
 from engines.workload import Workload
@@ -64,6 +65,30 @@ def verdict(
         assert "\n" not in found.reason
     assert stages[-1] == found.stage
     return found
+
+
+def test_a_candidate_for_which_memory_runs_out_is_refused_in_one_sentence(judge: Judge) -> None:
+    """By torch's own exception, with the words of its allocator on a card."""
+    said = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB of which 1.02"
+        " GiB is free. Including non-PyTorch memory, this process has 6.76 GiB memory in use."
+    )
+    body = f"    import torch\n    raise torch.OutOfMemoryError({said!r})\n"
+    found = verdict(judge, cheat(body), name="c008")
+    assert (found.state, found.stage) == ("failed", "smoke")
+    assert "ran out of memory: 2.00 GiB more were wanted and 1.02 GiB of 7.79 GiB were free" in found.reason
+    assert "OutOfMemoryError" in found.evidence
+
+
+def test_a_large_model_may_take_what_its_weights_need_and_never_the_whole_machine() -> None:
+    small, sdxl, gib = 60_000_000, 14 * 2**30, 2**30
+    assert candidates(small, total=24 * gib).memory == 8192 + 85
+    assert candidates(sdxl, total=64 * gib).memory == (8 + 21) * 1024
+    assert candidates(sdxl, total=24 * gib).memory == int(0.7 * 24 * 1024)
+    assert candidates(sdxl, total=24 * gib).memory < builders(sdxl, 24 * gib).memory < 24 * 1024
+    assert builders(small).load_seconds == 1800
+    assert builders(sdxl).load_seconds == 14 * 1800
+    assert min(builders(sdxl).file, builders(sdxl).disk) > 10 * 1024  # one file holds a denoiser's weights
 
 
 def test_the_baseline_leaves_its_pictures_and_is_not_drawn_twice(judge: Judge) -> None:
@@ -217,3 +242,15 @@ def test_a_stopped_evaluation_blames_nobody(tmp_path: Path) -> None:
         judge.abort()
         with pytest.raises(JudgeError, match="stopped"):
             judge.baseline()
+
+
+@pytest.mark.slow
+def test_a_device_that_torch_does_not_know_is_judged_against_its_plain_engine(tmp_path: Path) -> None:
+    """DirectML, by the CPU provider that stands in for it here."""
+    with Judge("tiny-scenes", "directml", Workload(steps=2), tmp_path, gate=8) as made:
+        first = made.baseline()
+        assert first.state == "passed", first.reason + first.evidence
+        found = verdict(made, HONEST, name="c001")
+        assert found.state == "passed", found.reason + found.evidence
+        assert "in place of a DirectX 12 GPU" in " ".join(found.fallbacks)
+        assert found.card_memory is None

@@ -14,6 +14,14 @@ from engines.models.card import describe
 from engines.models.load import open_model
 from engines.workload import Workload
 
+TOO_MUCH = """
+import torch
+def load(model, device, workload):
+    return torch.empty(2**44, dtype=torch.uint8, device="cuda")
+def generate(pipeline, prompts, seeds):
+    return pipeline
+"""
+
 
 @pytest.mark.gpu
 def test_candidates_are_judged_on_a_card_as_on_the_cpu(tmp_path: Path) -> None:
@@ -28,14 +36,21 @@ def test_candidates_are_judged_on_a_card_as_on_the_cpu(tmp_path: Path) -> None:
     with Judge("tiny-scenes", "cuda", workload, tmp_path, metric="adherence", gate=8) as judge:
         first = judge.baseline()
         assert first.state == "passed", first.reason
+        given = Candidate("c003", 1, Proposal((), "", "given"), TOO_MUCH)
+        refused = judge.judge(given, lambda _stage, _message: None)
         for name, recipe in recipes.items():
             proposal = Proposal(recipe, "", "new")
             script = ScriptWriter().write(proposal, context)
             candidate = Candidate(name, 1, proposal, script)
             found[name] = judge.judge(candidate, lambda _stage, _message: None)
+    assert refused.state == "failed"
+    assert "The device ran out of memory: 16384.00 GiB more were wanted" in refused.reason
+    assert first.card_memory is not None
     for name, verdict in found.items():
         assert verdict.state == "passed", (name, verdict.reason, verdict.evidence)
         assert verdict.fallbacks == ()
+        assert verdict.card_memory is not None
+        assert verdict.card_memory > 100  # a CUDA context alone takes more
         assert verdict.floor is not None
         assert verdict.latency is not None
         assert 0 < verdict.floor < verdict.latency.value

@@ -92,6 +92,19 @@ def test_a_good_script_answers_with_its_pictures_and_says_its_isolation(nursery:
         assert process.peak > 20
 
 
+def test_who_builds_engines_may_write_larger_files_than_a_candidate(nursery: Nursery) -> None:
+    """SD 1.5's denoiser is 3.2 GiB in one file."""
+    source = GOOD.replace("return out", "open('engine.bin', 'wb').write(bytes(12_000_000))\n    return out")
+    with pytest.raises(CandidateFailure, match="File too large"):
+        run(nursery, source)
+    with nursery.start(trusted=True, limits=replace(LIMITS, file=16 * LIMITS.file)) as builder:
+        script = builder.folder / "script.py"
+        script.write_text(source)
+        builder.load(script, "tiny-scenes", "cpu", Workload())
+        builder.generate(["a red ball"], [1])
+        assert (builder.folder / "engine.bin").stat().st_size == 12_000_000
+
+
 BROKEN = (
     ("def load(:", "does not parse"),
     ("x = 1", "no function load"),

@@ -275,7 +275,7 @@ def test_without_torchao_int8_and_fp8_say_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch_graphs, "find_spec", lambda _: None)
     for precision in ("fp8", "int8"):
         reason = backend("compile").objection(precision, "cuda")
-        assert reason == "torchao is not installed (pip install torchao)"
+        assert reason == "torchao is not installed (pip install 'pareto-studio[cuda]')"
 
 
 @pytest.mark.gpu

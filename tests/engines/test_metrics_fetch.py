@@ -76,7 +76,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
         (folder / name).write_bytes(WEIGHTS)
     for name in ("config.json", "preprocessor_config.json", "pytorch_model.bin"):
         (folder / name).write_text("{}")
-    handler = type("Handler", (Shelf,), {"folder": folder, "asked": [], "breaks": {}})
+    handler = type("Handler", (Shelf,), {"folder": folder, "asked": [], "breaks": {}, "refusals": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -180,7 +180,7 @@ def test_a_gated_network_takes_the_token_from_the_system_keyring_and_shows_it_no
         "PYTHONPATH": str(Path.cwd()),
     }
     said = client(endpoint, tmp_path / "home", change, **more)
-    assert "gated; accept its licence" in said
+    assert "gated: accept its licence" in said
     assert "hub-token" in said
     done = subprocess.run(
         [sys.executable, "-m", "studio", "hub-token"],

@@ -20,7 +20,7 @@ from engines.models.layout import examine
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.models.realsize import _module
-from engines.models.reference import Reference
+from engines.models.reference import Reference, plain
 from engines.pipeline import build, plan
 from engines.techniques import Engine
 from engines.techniques.compatibility import search_space
@@ -195,6 +195,8 @@ def test_a_network_that_enlarges_is_a_model_of_its_own(tmp_path: Path, make: obj
         assert pipeline.fallbacks == ()
         assert np.abs(found.images.astype(int) - wanted_one.astype(int)).max() <= 1
         assert found.calls == {"upscaler": 1}
+    half = Reference(model, "cpu", workload, plain(model, "cuda")).generate([str(picture)], [0])
+    assert np.abs(half.astype(int) - wanted_one.astype(int)).max() <= 2
 
 
 def test_of_a_hub_repository_only_what_is_needed_is_fetched() -> None:

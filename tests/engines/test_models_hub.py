@@ -40,6 +40,8 @@ class Hub(BaseHTTPRequestHandler):
     asked: list[str]
     breaks: dict[str, int]
     """Bytes after which the connection breaks, once for each file that is named."""
+    refusals: dict[str, tuple[int, dict[str, str]]]
+    """By token ("" for none): status and headers that its files are refused with."""
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_given: Any) -> None:
@@ -57,6 +59,10 @@ class Hub(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
+    @property
+    def refusal(self) -> tuple[int, dict[str, str]] | None:
+        return self.refusals.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
+
     def do_HEAD(self) -> None:
         self.do_GET()
 
@@ -73,6 +79,13 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(
                 {"id": "somebody/small", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]}
             )
+        elif "/resolve/" in path and self.refusal is not None:
+            status, headers = self.refusal
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif "/resolve/" in path:
             self.file(path.split("/resolve/")[1].partition("/")[2])
         else:
@@ -108,7 +121,7 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, type[Hub]]]:
     folder = write_small_model(tmp_path / "model")
     (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"never fetched")
     (folder / "small.safetensors").write_bytes(b"never fetched")
-    handler = type("Handler", (Hub,), {"folder": folder, "asked": [], "breaks": {}})
+    handler = type("Handler", (Hub,), {"folder": folder, "asked": [], "breaks": {}, "refusals": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -167,3 +180,89 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(hub: tuple[str, type[Hu
     starts = [int(line.split()[1]) for line in handler.asked if line.startswith(weights)]
     assert starts[0] == 0
     assert 0 < starts[-1] <= 12_000_000, "it was fetched from its beginning again"
+
+
+GATED = {
+    "": (
+        401,
+        {
+            "X-Error-Code": "GatedRepo",
+            "X-Error-Message": "Access to model somebody/small is restricted. You must have access to it and"
+            " be authenticated to access it. Please log in.",
+        },
+    ),
+    "hf_stranger": (
+        403,
+        {
+            "X-Error-Code": "GatedRepo",
+            "X-Error-Message": "Access to model somebody/small is restricted and you are not in the"
+            " authorized list.",
+        },
+    ),
+    "hf_narrow": (
+        403,
+        {
+            "X-Error-Message": "Please enable access to public gated repositories in your fine-grained token"
+            " settings to view this repository."
+        },
+    ),
+    "hf_expired": (401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
+}
+"""What the hub answers for the files of a gated model; its list of files is public."""
+
+
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        ("", "is gated: accept its licence on {page}, then keep your token with `pareto-studio hub-token`"),
+        pytest.param(
+            "hf_stranger",
+            "the account of your token has no access to it: accept its licence on {page}",
+            marks=pytest.mark.slow,
+        ),
+        ("hf_narrow", "refuses somebody/small to your token (Please enable access to public gated"),
+        pytest.param(
+            "hf_expired",
+            "refuses somebody/small to your token (Invalid credentials",
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["no token", "no access", "too narrow", "expired"],
+)
+def test_a_gated_model_says_on_which_page_its_licence_is_and_what_becomes_of_the_token(
+    hub: tuple[str, type[Hub]], tmp_path: Path, token: str, says: str
+) -> None:
+    endpoint, handler = hub
+    handler.refusals = GATED
+    nobody = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "HF_TOKEN": token}
+    said = client(endpoint, tmp_path / "home", **nobody)
+    assert says.format(page=f"{endpoint}/somebody/small") in said
+    assert "hf_" not in said
+    assert handler.asked == []
+
+
+@pytest.mark.slow
+def test_a_gated_model_opens_by_command_for_a_token_that_may(
+    hub: tuple[str, type[Hub]], tmp_path: Path
+) -> None:
+    endpoint, handler = hub
+    handler.refusals = GATED
+
+    def inspect(token: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": token,
+            "PARETO_STUDIO_CACHE": str(tmp_path / "cache"), "PARETO_STUDIO_HOME": str(tmp_path / "studio"),
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "studio", "inspect", "somebody/small"]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+
+    refused = inspect("")
+    assert refused.returncode == 1
+    assert "is gated" in " ".join(refused.stderr.split()), refused.stdout
+    assert "Traceback" not in refused.stdout + refused.stderr
+    opened = inspect("hf_member")
+    assert opened.returncode == 0, opened.stderr
+    assert "Weights in fp32" in " ".join(opened.stdout.split())

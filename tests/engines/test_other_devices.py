@@ -12,11 +12,11 @@ import pytest
 
 from engines.backends import backend
 from engines.backends.base import Options
-from engines.backends.guard import out_of_memory
 from engines.backends.serves import SERVES
 from engines.capture.capture import Capture
 from engines.capture.structure import Structure
 from engines.errors import BuildError, WorkloadError
+from engines.full_memory import is_full
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.pipeline import build, plan, prepare
@@ -25,6 +25,12 @@ from engines.workload import Workload
 from tests.engines.small_model import LATENT, write_small_model
 
 SHORT = Workload(steps=2)
+FULL = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB of which 1.02 GiB"
+    " is free. Including non-PyTorch memory, this process has 6.76 GiB memory in use. Of the allocated memory"
+    " 6.10 GiB is allocated by PyTorch, and 420.53 MiB is reserved by PyTorch but unallocated."
+)
+"""What torch's allocator says on a card."""
 
 
 @pytest.fixture(scope="module")
@@ -111,28 +117,61 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_kept(
 def test_a_device_without_memory_is_not_held_against_the_engine(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     engine = backend("openvino")
 
     def full(*_: object) -> None:
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        raise torch.OutOfMemoryError(FULL)
 
     with monkeypatch.context() as patch:
         patch.setattr(type(engine), "component_of", full)
         artifact = engine.build(decoder(model), Options("fp32"))
-    assert "has too little memory" in artifact.fallbacks[0]
+    assert "ran out of memory: 2.00 GiB more were wanted and 1.02 GiB of 7.79 GiB" in artifact.fallbacks[0]
     assert engine.build(decoder(model), Options("fp32")).backend == "openvino"
 
 
-def test_memory_that_runs_out_while_drawing_names_the_component_and_the_batch(model: Model) -> None:
+def test_an_engine_that_finds_no_memory_on_opening_is_not_followed_by_one_that_needs_more(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    engine = backend("openvino")
+    artifact = engine.build(decoder(model), Options("fp32"))
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError(FULL)
+
+    monkeypatch.setattr(type(engine), "component_of", full)
+    with pytest.raises(WorkloadError, match=r"on opening decoder: OpenVINO fp32: 2\.00 GiB more were wanted"):
+        engine.load(artifact)
+
+
+@pytest.mark.parametrize(
+    ("said", "numbers"),
+    [
+        (FULL, ": 2.00 GiB more were wanted and 1.02 GiB of 7.79 GiB were free;"),
+        ("Failed to allocate memory for requested buffer of size 4096", ": 4096 bytes more were wanted;"),
+        ("CUDA error: out of memory", "; use a smaller batch"),
+    ],
+)
+def test_memory_that_runs_out_while_drawing_names_the_component_the_batch_and_what_was_wanted(
+    model: Model, said: str, numbers: str
+) -> None:
+    import torch
+
     from engines.backends.guard import fitting
 
     def full(_: object) -> dict[str, object]:
-        raise MemoryError("Out of memory")
+        raise torch.OutOfMemoryError(said) if said == FULL else RuntimeError(said)
 
-    assert out_of_memory(MemoryError("Out of memory"))
     component = fitting(full, decoder(model))  # type: ignore[arg-type]
-    with pytest.raises(WorkloadError, match="ran out of memory in the decoder at a batch of 2"):
+    with pytest.raises(WorkloadError) as refused:
         component(decoder(model).example(2))
+    text = str(refused.value)
+    assert text.startswith(f"The device ran out of memory in the decoder at a batch of 2{numbers}")
+    assert text.count(".") == 1 + numbers.count(".")
+    assert not is_full(RuntimeError("CUDA error: an illegal memory access was encountered"))
 
 
 def test_files_of_another_version_are_not_opened(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

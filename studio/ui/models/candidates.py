@@ -91,8 +91,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
     ),
     Column(
         "Memory",
-        "Peak of the candidate's process",
-        **_measured(lambda v: v.memory, lambda m: text.size(m * 2**20)),
+        "Peak on the card that it ran on, else of its process",
+        **_measured(lambda v: v.held, lambda m: text.size(m * 2**20)),
     ),
     Column(
         "Recipe", "What was tried", lambda c, _: c.proposal.title, lambda c, _: c.proposal.title, number=False

@@ -234,8 +234,14 @@ class Inspector(QWidget):
                 text.metric(name, one.value),
                 text.span(text.metric(name, one.low), text.metric(name, one.high)),
             )
+        if verdict.card_memory is not None:
+            add("Memory", text.size(verdict.card_memory * 2**20), "peak on the card")
         if verdict.memory is not None:
-            add("Memory", text.size(verdict.memory * 2**20), "peak of the process")
+            add(
+                "Memory" if verdict.card_memory is None else "Host memory",
+                text.size(verdict.memory * 2**20),
+                "peak of the process",
+            )
         if verdict.floor is not None:
             add("Floor", text.seconds(verdict.floor), "least time for this work")
         if verdict.stages:

@@ -81,8 +81,8 @@ class HoverCard(QFrame):
                 shown[1] = text.ratio(verdict.speedup.value)
             if verdict.loss:
                 shown[2] = text.loss(verdict.loss.value, self._run.metric)
-            if verdict.memory is not None:
-                shown[3] = text.size(verdict.memory * 2**20)
+            if verdict.held is not None:
+                shown[3] = text.size(verdict.held * 2**20)
         for label_, value in zip(self._numbers, shown, strict=True):
             label_.setText(value)
         path = self._run.first_picture(name)

@@ -302,7 +302,7 @@ class ParetoPlot(QWidget):
         self._places, self._lane_places = {}, {}
         running: list[tuple[str, CandidateState]] = []
         memories = [
-            c.verdict.memory for c in state.candidates.values() if c.verdict and c.verdict.memory is not None
+            c.verdict.held for c in state.candidates.values() if c.verdict and c.verdict.held is not None
         ]
         least, most = (min(memories), max(memories)) if memories else (0.0, 0.0)
         hollow = self._inks.brush(tokens.ground, 0.0)
@@ -327,9 +327,8 @@ class ParetoPlot(QWidget):
                 continue
             place = (math.log10(max(verdict.latency.value, 1e-6)), verdict.loss.value)
             self._places[name] = place
-            share = (
-                0.0 if most <= least or verdict.memory is None else (verdict.memory - least) / (most - least)
-            )
+            held = verdict.held
+            share = 0.0 if most <= least or held is None else (held - least) / (most - least)
             size = (9 + 9 * math.sqrt(share)) * self._theme.scale**0.5
             look: dict[Standing, tuple[QPen, QBrush, float]] = {
                 "baseline": (self._inks.pen(tokens.ground), self._inks.brush(tokens.warn), max(18.0, size)),

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from engines.errors import ModelError
 from engines.models.model import Model
-from engines.models.reference import Reference
+from engines.models.reference import Reference, plain
 from engines.pipeline import build, plan
 from tests.engines.families.family_models import MAKERS, workload_of
 
@@ -26,3 +27,31 @@ def test_the_host_loop_draws_what_diffusers_draws(family: Callable[[str], Model]
     assert result.broken == ()
     assert wanted.std() > 3, "a picture of one colour proves nothing"
     assert np.abs(result.images.astype(int) - wanted.astype(int)).max() <= 1
+
+
+HALVES = ("sd15", "sd3", "stable-cascade")
+"""Tried in every run of the tests; the others are marked slow."""
+
+
+@pytest.mark.parametrize(
+    "name", [one if one in HALVES else pytest.param(one, marks=pytest.mark.slow) for one in MAKERS]
+)
+def test_the_reference_draws_about_the_same_in_the_half_that_a_gpu_runs_it_in(
+    family: Callable[[str], Model], name: str
+) -> None:
+    """On the CPU: whether every part of a pipeline takes halves does not depend on the device."""
+    model = family(name)
+    workload = workload_of(name)
+    half = plain(model, "cuda")
+    assert half == ("fp16" if model.layout.parts[model.layout.denoiser].kind.startswith("UNet") else "bf16")
+    wanted = Reference(model, "cpu", workload).generate(PROMPTS, SEEDS)
+    found = Reference(model, "cpu", workload, half).generate(PROMPTS, SEEDS)
+    assert found.shape == wanted.shape
+    off = np.abs(found.astype(int) - wanted.astype(int)).mean()
+    # Tiny networks of random weights magnify the three digits that bf16 keeps, discrete codes most of all.
+    assert off < (0.5 if half == "fp16" else wanted.std() / 4)
+
+
+def test_a_device_that_torch_does_not_know_has_no_reference(family: Callable[[str], Model]) -> None:
+    with pytest.raises(ModelError, match="torch does not run on directml"):
+        Reference(family("sd15"), "directml", workload_of("sd15"))

@@ -6,8 +6,10 @@ import pytest
 from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
 
+from studio.record.events import Event
 from studio.record.journal import Journal
-from studio.ui.models.candidates import ID, CandidateTable
+from studio.ui import text
+from studio.ui.models.candidates import COLUMNS, ID, CandidateTable
 from studio.ui.models.pairs import badness, compared_pairs, gate_pairs
 from studio.ui.models.run import Changes, LogLine, RunModel
 from studio.ui.theme import Theme
@@ -75,6 +77,21 @@ def test_rows_are_inserted_once_a_batch_and_never_reset(qtbot: QtBot, recorded_r
     live.feed(recorded[1:])
     assert inserted == [29]
     assert resets == []
+
+
+def test_memory_is_the_cards_where_a_candidate_ran_on_one(recorded_run: Path) -> None:
+    def on_card(event: Event) -> Event:
+        if event.type != "candidate.judged" or event.data["id"] != "c001":
+            return event
+        verdict = event.data["verdict"] | {"memory": 900.0, "card_memory": 3000.0}
+        return event.model_copy(update={"data": event.data | {"verdict": verdict}})
+
+    live = RunModel()
+    table = CandidateTable(live, Theme("dark"))
+    live.feed([on_card(event) for event in Journal.read(recorded_run)])
+    column = [one.title for one in COLUMNS].index("Memory")
+    rows = {table.data(table.index(row, 0), ID): row for row in range(table.rowCount())}
+    assert table.data(table.index(rows["c001"], column)) == text.size(3000 * 2**20)
 
 
 def test_what_changed_is_said_once_a_batch(recorded_run: Path) -> None:
