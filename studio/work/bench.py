@@ -128,6 +128,7 @@ def bench(
         "date": time.strftime("%Y-%m-%d"),
         "seed": seed,
         "sample": sample,
+        "search": search,
         "generated": len(everything),
         "tasks": len(tasks),
         "ended": ended,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_AIMED: Final = (
+    "L4 and L5 ask for a share of the gain that {search} evaluations of the built-in agent found under "
+    "the same bound ({shares}). It looks again for what it found: its own rate says how well it searches "
+    "when it is told what for, not how good it is beside others. A script that was judged before, by "
+    "whichever agent, keeps its verdict. The built-in agent reads a task's structured form and not its "
+    "words: L1 to L3 try its scripts and not its understanding."
+)
 
 
 def others(report: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -26,6 +34,7 @@ def others(report: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
     """The report; `beside` are reports of other agents on the same tasks."""
     from agent.bench.score import FAILURES, PUBLISHED
+    from agent.bench.tasks import DIFFICULTIES
 
     machine = report["machine"]
     lines = [
@@ -53,6 +62,9 @@ def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
             *(str(row["failures"].get(name, "")) for name in FAILURES),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    if any(row["level"] in ("L4", "L5") for row in report["rates"]):
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in DIFFICULTIES)
+        lines += ["", _AIMED.format(search=report["search"], shares=shares)]
     if report["ended"]:
         lines += ["", f"Not finished: {report['ended']}"]
     if beside:

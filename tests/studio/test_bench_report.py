@@ -23,7 +23,7 @@ def made(passed: str, without: list[str], tasks: str = "abcd") -> dict[str, Any]
     return {
         "agent": "built-in", "without": without, "model": "Tiny Scenes", "target": "cpu", "metric": "haarpsi",
         "language_model": None, "machine": {"processor": "P", "cores": 2}, "date": "2026-11-28", "seed": 0,
-        "generated": 9, "tasks": len(scored), "ended": "", "rates": rates(scored),
+        "search": 28, "generated": 9, "tasks": len(scored), "ended": "", "rates": rates(scored),
         "results": [one.to_json() for one in scored],
     }  # fmt: skip
 
@@ -40,6 +40,7 @@ def test_agents_on_the_same_tasks_stand_side_by_side(tmp_path: Path) -> None:
     said = text(whole, beside).splitlines()
     assert "| built-in | 75.0% (30 to 95) | 75.0% (30 to 95) | 87.5% | 28 |" in said
     assert "| built-in, without genetic | 25.0% (5 to 70) | 25.0% (5 to 70) | 62.5% | 28 |" in said
+    assert any("that 28 evaluations" in line and "hard 115%" in line for line in said)
     assert "- d (relative speed): Task d. It reached 2.00x of 4.00x." in said
 
 
