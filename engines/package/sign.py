@@ -30,7 +30,7 @@ _CURVES: Final = "an elliptic curve key (P-256, P-384 or P-521)"
 def sign(
     package: Path, key: Path, certificate: Path | None = None, chain: Sequence[Path] = (), password: str = ""
 ) -> Verified:
-    """Put a signature into a package's folder or `.zip`; an older one is replaced.
+    """Put a signature into a package's folder or archive; an older one is replaced.
 
     Args:
         key: the private key, PEM.

@@ -67,10 +67,12 @@ def test_a_package_is_signed_with_a_new_key_and_verified_with_its_public_half(
     shell: Shell, package: Path, tmp_path: Path
 ) -> None:
     key = tmp_path / "key.pem"
+    archives = [package.with_suffix(suffix) for suffix in (".pareto", ".zip")]
+    shutil.copy(*archives)
     status, said, _ = shell("sign", package, "--new-key", key)
     assert status == 0
     assert "keep it to yourself" in said
-    for place in (package, package.with_suffix(".zip")):  # the .zip beside it is signed with it
+    for place in (package, *archives):  # what lies beside it is signed with it
         found = shell.document("verify", place, "--key", f"{key}.pub")
         assert found["ok"]
         assert found["signature"]["checked"]
@@ -101,7 +103,7 @@ def test_variants_of_another_package_are_added_proved_and_told(
     assert found["verified"], found["text"]
     assert [row["name"] for row in found["variants"]] == ["openvino-cpu-fp32", "onnxruntime-cpu-fp32"]
     assert not (package / sums.SIGNATURE).exists()
-    told = shell.document("verify", package.with_suffix(".zip"))
+    told = shell.document("verify", package.with_suffix(".pareto"))
     assert told["id"] == found["id"]
     assert {row["name"]: row["verified"] for row in told["variants"]} == {
         "openvino-cpu-fp32": True,
@@ -115,12 +117,12 @@ def test_variants_of_another_package_are_added_proved_and_told(
     assert "denoiser openvino-cpu-fp32" in said
     assert shell.document("diff", package, package)["same"]
     assert {path.name for path in package.parent.iterdir()} <= {
-        "tiny", "tiny.zip", "key.pem", "key.pem.pub", "home",
+        "tiny", "tiny.pareto", "key.pem", "key.pem.pub", "home",
     }  # fmt: skip
 
 
 def test_a_variant_needs_a_folder_and_a_run_that_is_there(shell: Shell, package: Path) -> None:
-    archive = package.with_suffix(".zip")
+    archive = package.with_suffix(".pareto")
     assert "unpack the package first" in shell.refused(
         "package", "add-variant", archive, "--engine", "openvino"
     )
