@@ -249,7 +249,8 @@ def test_without_torchao_int8_and_fp8_say_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch_graphs, "find_spec", lambda _: None)
     for precision in ("fp8", "int8"):
         reason = backend("compile").objection(precision, "cuda")
-        assert reason == "torchao is not installed (pip install torchao)"
+        assert reason.startswith("torchao is not installed (")
+        assert reason.endswith(" torchao)")
 
 
 @pytest.mark.gpu
