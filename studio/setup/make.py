@@ -110,7 +110,7 @@ class Setup:
         (mine / environment.STAMP).unlink(missing_ok=True)
 
         self._at(100, 120, "Making a Python environment")
-        self._make_python(mine)
+        self._make_python(mine, wheelhouse.python_of(sums))
         rest = lists / "packages.txt"
         rest.write_text(locks.written(tuple(pin for pin in pins if not pin.torch_family)), encoding="utf-8")
         self._at(120, 400, "Fetching the engines' packages")
@@ -164,7 +164,7 @@ class Setup:
                 "free some space or choose a folder on another disk."
             )
 
-    def _make_python(self, mine: Path) -> None:
+    def _make_python(self, mine: Path, version: str) -> None:
         python = environment.python_of(mine)
         if python.exists():
             try:
@@ -174,7 +174,17 @@ class Setup:
             else:
                 return
         offline = ["--offline", "--no-python-downloads"] if self._order.wheelhouse is not None else []
-        self._uv("venv", "--no-project", "--clear", *offline, "--python", self._bundle.contents.python, mine)
+        wanted = version or self._bundle.contents.python
+        try:
+            self._uv("venv", "--no-project", "--clear", *offline, "--python", wanted, mine)
+        except SetupError as error:
+            cause = error.__cause__
+            if not version or not isinstance(cause, UvFailed) or cause.cause != "python":
+                raise
+            raise SetupError(
+                f"The wheelhouse is for Python {version}, which is not here; install that, or make "
+                "the wheelhouse on a machine with the Python that this one has."
+            ) from error
 
     def _install(self, mine: Path, *arguments: str | Path) -> None:
         source: list[str | Path] = []

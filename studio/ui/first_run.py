@@ -71,6 +71,7 @@ class FirstRun(QDialog):
         setup.said.connect(self._on_line)
         setup.lost.connect(self._on_lost)
         self._ask_space()
+        setup.request("wheelhouse").done.connect(self._on_wheelhouse)
         self.go.setFocus()
 
     # -- building -------------------------------------------------------------------------------
@@ -121,8 +122,11 @@ class FirstRun(QDialog):
         self._offline_row = (self.wheelhouse, browse)
         grid.addWidget(self.wheelhouse, 4, 1)
         grid.addWidget(browse, 4, 2)
-        grid.addWidget(label("Proxy"), 5, 0)
-        grid.addWidget(self.proxy, 5, 1, 1, 2)
+        self.found = label("", "small", wrap=True)
+        self.found.hide()
+        grid.addWidget(self.found, 5, 1, 1, 2)
+        grid.addWidget(label("Proxy"), 6, 0)
+        grid.addWidget(self.proxy, 6, 1, 1, 2)
         self.network.toggled.connect(self._show_source)
         column.addLayout(grid)
         column.addStretch(1)
@@ -212,6 +216,20 @@ class FirstRun(QDialog):
         self.space.setProperty("role", "small" if enough else "bad")
         self.space.style().unpolish(self.space)
         self.space.style().polish(self.space)
+
+    def _on_wheelhouse(self, result: dict[str, Any]) -> None:
+        """Offer the wheelhouse that is at hand, unless somebody was quicker."""
+        folder, fits = str(result["folder"]), bool(result["fits"])
+        if not folder or self.wheelhouse.text() or self.offline.isChecked():
+            return
+        self.wheelhouse.setText(folder)
+        self.offline.setChecked(fits)
+        self.found.setText(
+            "Found on this machine: everything is there, no network is needed."
+            if fits
+            else f"{folder} has the packages of another version. Put these there to do without a network."
+        )
+        self.found.show()
 
     def _on_no_space(self, _text: str, _detail: str) -> None:
         self.space.setText("")
