@@ -53,6 +53,7 @@ class FirstRun(QDialog):
         self._job: Job | None = None
         self._fresh = state["condition"] in {"damaged", "ready"}
         self._final = False
+        self._fits = False
         self._clock = QElapsedTimer()
         self._space_later = QTimer(self, singleShot=True, interval=200)
         self._space_later.timeout.connect(self._ask_space)
@@ -123,9 +124,10 @@ class FirstRun(QDialog):
         grid.addWidget(self.wheelhouse, 4, 1)
         grid.addWidget(browse, 4, 2)
         self.found = label("", "small", wrap=True)
-        self.found.hide()
         grid.addWidget(self.found, 5, 1, 1, 2)
-        grid.addWidget(label("Proxy"), 6, 0)
+        through = label("Proxy")
+        self._online_row = (through, self.proxy)
+        grid.addWidget(through, 6, 0)
         grid.addWidget(self.proxy, 6, 1, 1, 2)
         self.network.toggled.connect(self._show_source)
         column.addLayout(grid)
@@ -201,7 +203,14 @@ class FirstRun(QDialog):
         offline = self.offline.isChecked()
         for field in self._offline_row:
             field.setVisible(offline)
-        self.proxy.setEnabled(not offline)
+        for field in self._online_row:
+            field.setVisible(not offline)
+        self.found.setVisible(bool(self.found.text()) and (offline or not self._fits))
+        # Once the layout knows of the rows: a dialog that is open does not grow by itself.
+        QTimer.singleShot(0, self, self._grow)
+
+    def _grow(self) -> None:
+        self.resize(self.width(), max(self.height(), self.sizeHint().height()))
 
     def _ask_space(self) -> None:
         job = self._setup.request("space", folder=self.folder.text().strip())
@@ -223,13 +232,14 @@ class FirstRun(QDialog):
         if not folder or self.wheelhouse.text() or self.offline.isChecked():
             return
         self.wheelhouse.setText(folder)
-        self.offline.setChecked(fits)
+        self._fits = fits
         self.found.setText(
             "Found on this machine: everything is there, no network is needed."
             if fits
             else f"{folder} has the packages of another version. Put these there to do without a network."
         )
-        self.found.show()
+        self.offline.setChecked(fits)
+        self._show_source()
 
     def _on_no_space(self, _text: str, _detail: str) -> None:
         self.space.setText("")

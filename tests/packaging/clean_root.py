@@ -121,7 +121,7 @@ class Machine:
         rows = np.frombuffer(raw, np.uint8, height * line, head[0] + 12 * head[19]).reshape(height, line)
         pixels = rows[:, : 4 * width].reshape(height, width, 4)[:, :, 2::-1]
         down, right, _ = np.nonzero(pixels)
-        return pixels[: down.max() + 1, : right.max() + 1]
+        return pixels[down.min() : down.max() + 1, right.min() : right.max() + 1]
 
     def home(self, user: str) -> str:
         """A user's home, with a space and letters of three scripts as people have them."""

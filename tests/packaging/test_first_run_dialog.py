@@ -113,6 +113,12 @@ def test_a_wheelhouse_at_hand_is_offered_so_that_nothing_is_asked(
     made.show()
     qtbot.waitUntil(made.found.isVisible, timeout=LIMIT)
     assert made.offline.isChecked()
+    qtbot.waitUntil(lambda: made.height() >= made.sizeHint().height(), timeout=LIMIT)
+    made.network.setChecked(True)
+    assert made.proxy.isVisible()
+    assert not made.found.isVisible()
+    made.offline.setChecked(True)
+    assert not made.proxy.isVisible()
     assert made.wheelhouse.text() == str(downloads / "for the laptop" / "wheels")
     with qtbot.waitSignal(made.made, timeout=LIMIT):
         made.go.click()

@@ -100,8 +100,9 @@ def test_a_wheelhouse_that_lacks_a_wheel_is_named_with_it(parts: Parts, name: st
 def alone(folder: Path, version: str) -> Path:
     """A folder for the path with one Python in it."""
     folder.mkdir()
-    real = [python(version), "-c", "import os, sys; print(os.path.realpath(sys.executable))"]
-    (folder / "python3").symlink_to(subprocess.check_output(real, text=True).strip())
+    program = "import os, sys; print(os.path.realpath(sys.executable))"
+    real = subprocess.check_output([python(version), "-c", program], text=True).strip()
+    (folder / "python3").symlink_to(real)
     return folder
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from engines.package.write import pack, write
 from studio.cli import main
 from studio.work.export import export_candidate
 from tests.engines.package_parts import contents
+from tests.packaging.clean_root import disk
 from tests.studio.recorded_run import add, begin
 
 
@@ -90,6 +93,33 @@ def test_signing_without_what_it_needs_gets_a_sentence(shell: Shell, package: Pa
     assert "which package" in shell.refused("sign", "--key", tmp_path / "key.pem")
     assert "cannot be read" in shell.refused("sign", package, "--key", tmp_path / "absent.pem")
     assert "one of the two" in shell.refused("verify", package, "--key", "a", "--certificate", "b")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_on_a_full_disk_a_package_and_its_keys_stay_as_they_were(
+    shell: Shell, made: Path, tmp_path: Path
+) -> None:
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount")
+    with disk(tmp_path / "small") as leave:
+        place = tmp_path / "small" / "tiny"
+        shutil.copytree(made / "tiny-onnxruntime", place)
+        archive = pack(place)
+        before = shell.document("verify", place)["id"]
+        leave(0)
+        tries: list[list[object]] = [
+            ["sign", place, "--new-key", place.parent / "key.pem"],
+            ["sign", place, "--new-key", tmp_path / "key.pem"],
+            ["package", "add-variant", place, "--from", made / "tiny-openvino"],
+        ]
+        for asked in tries:
+            assert "is full" in shell.refused(*asked)
+            assert {path.name for path in place.parent.iterdir()} == {"tiny", "tiny.pareto"}
+            for one in (place, archive):
+                assert shell.document("verify", one)["id"] == before
+        leave(64 << 20)
+        shell("sign", place, "--new-key", place.parent / "key.pem")
+        assert shell.document("verify", archive, "--key", place.parent / "key.pem.pub")["ok"]
 
 
 @pytest.mark.slow
