@@ -23,7 +23,7 @@ from studio.record.events import Data, JobDone, JobFailed, JobProgress, Notice, 
 from studio.record.protocol import PROTOCOL, Request, decode_request, encode
 from studio.setup import environment, nearby
 from studio.setup.bundle import Bundle, shipped
-from studio.setup.make import Order, Setup, has_cuda
+from studio.setup.make import Order, Setup, space_needed
 
 
 class SetupWorker:
@@ -76,12 +76,13 @@ class SetupWorker:
     def _state(self) -> dict[str, Any]:
         return as_result(environment.state(self._home, self._bundle))
 
-    def _space(self, folder: str) -> dict[str, Any]:
-        contents = self._bundle.contents
-        path = Path(folder).expanduser()
+    def _space(self, folder: str, wheelhouse: str = "") -> dict[str, Any]:
+        path, wheels = Path(folder).expanduser(), Path(wheelhouse).expanduser()
         return {
             "free": environment.free(path) if path.is_absolute() else 0,
-            "needed": contents.space_cuda if has_cuda() else contents.space,
+            "needed": space_needed(
+                self._bundle, wheels if wheels.is_absolute() and wheels.is_dir() else None
+            ),
         }
 
     def _wheelhouse(self, job: int) -> None:

@@ -149,11 +149,8 @@ class Setup:
         return wheelhouse.check(self._order.wheelhouse, on_file)
 
     def _check_space(self, mine: Path) -> None:
-        contents, folder = self._bundle.contents, self._order.folder
-        if self._order.wheelhouse is not None:
-            needed = round(FROM_WHEELS * wheelhouse.size(self._order.wheelhouse))
-        else:
-            needed = contents.space_cuda if has_cuda() else contents.space
+        folder = self._order.folder
+        needed = space_needed(self._bundle, self._order.wheelhouse)
         there = _bytes_in(mine) + _bytes_in(folder / "downloads") if mine.exists() else 0
         free = environment.free(folder)
         self._free = free
@@ -360,6 +357,13 @@ class Setup:
         except OSError:
             # A full disk must not hide what is wrong; the line is on its way to the window.
             return
+
+
+def space_needed(bundle: Bundle, wheels: Path | None) -> int:
+    """Bytes that the environment takes, from the network or from a wheelhouse."""
+    if wheels is not None:
+        return round(FROM_WHEELS * wheelhouse.size(wheels))
+    return bundle.contents.space_cuda if has_cuda() else bundle.contents.space
 
 
 def has_cuda() -> bool:

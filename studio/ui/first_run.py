@@ -110,6 +110,7 @@ class FirstRun(QDialog):
         self.wheelhouse = QLineEdit()
         self.wheelhouse.setPlaceholderText("A wheelhouse: wheels and their SHA256SUMS")
         self.wheelhouse.setAccessibleName("Folder to install from")
+        self.wheelhouse.textChanged.connect(lambda _: self._space_later.start())
         browse = QPushButton("Choose…")
         browse.setAccessibleName("Choose the folder to install from")
         browse.clicked.connect(lambda: self._choose(self.wheelhouse))
@@ -203,9 +204,10 @@ class FirstRun(QDialog):
         offline = self.offline.isChecked()
         for field in self._offline_row:
             field.setVisible(offline)
-        for field in self._online_row:
-            field.setVisible(not offline)
+        for part in self._online_row:
+            part.setVisible(not offline)
         self.found.setVisible(bool(self.found.text()) and (offline or not self._fits))
+        self._space_later.start()
         # Once the layout knows of the rows: a dialog that is open does not grow by itself.
         QTimer.singleShot(0, self, self._grow)
 
@@ -213,7 +215,8 @@ class FirstRun(QDialog):
         self.resize(self.width(), max(self.height(), self.sizeHint().height()))
 
     def _ask_space(self) -> None:
-        job = self._setup.request("space", folder=self.folder.text().strip())
+        wheels = self.wheelhouse.text().strip() if self.offline.isChecked() else ""
+        job = self._setup.request("space", folder=self.folder.text().strip(), wheelhouse=wheels)
         job.done.connect(self._on_space)
         job.failed.connect(self._on_no_space)
 

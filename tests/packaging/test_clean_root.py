@@ -121,7 +121,9 @@ def keep(machine: Machine, *names: str) -> None:
         picture = machine.picture(f"/tmp/{name}")
         assert picture.std() > 5
         if KEEP:
-            Image.fromarray(picture).save(Path(KEEP) / "first-run" / f"{name}.png", optimize=True)
+            place = Path(KEEP) / "first-run"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(place / f"{name}.png", optimize=True)
 
 
 # -- the .deb --------------------------------------------------------------------------------------

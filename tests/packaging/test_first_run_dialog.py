@@ -119,6 +119,14 @@ def test_a_wheelhouse_at_hand_is_offered_so_that_nothing_is_asked(
     assert not made.found.isVisible()
     made.offline.setChecked(True)
     assert not made.proxy.isVisible()
+    big = downloads / "for the laptop" / "wheels" / "big-1.0-py3-none-any.whl"
+    with big.open("wb") as file:
+        file.truncate(10**13)  # a hole: it takes no room here
+    made.network.setChecked(True)
+    qtbot.waitUntil(lambda: "about 0 GB needed" in made.space.text(), timeout=LIMIT)
+    made.offline.setChecked(True)
+    qtbot.waitUntil(lambda: "choose a folder on another disk" in made.space.text(), timeout=LIMIT)
+    big.unlink()
     assert made.wheelhouse.text() == str(downloads / "for the laptop" / "wheels")
     with qtbot.waitSignal(made.made, timeout=LIMIT):
         made.go.click()
