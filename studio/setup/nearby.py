@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import string
 import sys
 import time
@@ -76,4 +76,5 @@ def _roots() -> list[Path]:
         return mine + [Path(f"{letter}:\\") for letter in string.ascii_uppercase[3:]]
     if sys.platform == "darwin":
         return [*mine, Path("/Volumes")]
-    return [*mine, Path("/run/media") / getpass.getuser(), Path("/media"), Path("/mnt")]
+    user = os.environ.get("USER") or Path.home().name
+    return [*mine, Path("/run/media") / user, Path("/media") / user, Path("/media"), Path("/mnt")]
