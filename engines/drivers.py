@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from engines import installing
+
 INTEL: Final = "0x8086"
 DISPLAYS: Final = "{4d36e968-e325-11ce-bfc1-08002be10318}"
 ACCELERATORS: Final = "{f01a9d53-3ff6-48d2-9f97-c8a7004be10c}"
@@ -221,5 +223,5 @@ def runtimes_in_conflict() -> tuple[str, str]:
     wanted = next((name for name in found if name != "onnxruntime"), found[0])
     return (
         f"{' and '.join(found)} are both installed and overwrite each other's module onnxruntime; keep one",
-        f"pip uninstall -y {' '.join(found)} && pip install {wanted}",
+        installing.exchange(found, wanted),
     )

@@ -16,6 +16,7 @@ from typing import Any, Final
 from agent.candidate import Candidate, Verdict
 from agent.errors import ClusterError
 from agent.evaluate.worker import About, Wanted, Worker
+from engines import installing
 
 LOCAL: Final = "local:"
 _OPEN_SECONDS: Final = 900.0
@@ -58,7 +59,7 @@ def check(workers: str) -> None:
         )
     if find_spec("ray") is None:
         raise ClusterError(
-            "Ray is not installed here; install it with: pip install 'pareto-studio[cluster]'."
+            f"Ray is not installed here; install it with: {installing.lacking(extra='cluster')}."
         )
 
 

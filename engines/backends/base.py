@@ -27,6 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+from engines import installing
 from engines.backends import lowered, parity
 from engines.backends.calibration import Calibration
 from engines.backends.guard import Component, first_line, fitting
@@ -156,8 +157,7 @@ class Backend(ABC):
         if wanted not in self.devices:
             return Availability("missing", f"{self.title} does not serve {TITLES.get(wanted, wanted)}")
         if missing := self.missing():
-            line = f"pareto-studio[{self.extra}]" if self.extra else " ".join(missing)
-            install = f"pip install '{line}'" if self.extra else f"pip install {line}"
+            install = installing.lacking(*missing, extra=self.extra)
             return Availability("missing", f"{missing[0]} is not installed", install)
         if (unfit := self.unfit()) is not None:
             return unfit

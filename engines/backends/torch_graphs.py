@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import installing
 from engines.backends.lowered import HALVES
 from engines.errors import BuildError
 from engines.plan import Precision
@@ -40,7 +41,7 @@ FLOAT8_SINCE: Final = (8, 9)
 def quantising_objection(precision: Precision) -> str:
     """Why fp8 or int8 is not to be had; empty where it is, and for other precisions."""
     if precision in ("fp8", "int8") and find_spec("torchao") is None:
-        return "torchao is not installed (pip install 'pareto-studio[cuda]')"
+        return f"torchao is not installed ({installing.lacking('torchao', extra='cuda')})"
     return ""
 
 

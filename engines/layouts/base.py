@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import installing
 from engines.errors import PackageError
 from engines.package.manifest import Facts
 
@@ -142,7 +143,7 @@ class Layout(ABC):
             return ""
         return (
             f"{self.title} needs {absent[0].replace('_', '-')}, which is not installed; run"
-            f" `python -m pip install 'pareto-studio[{self.extra}]'`."
+            f" `{installing.lacking(*absent, extra=self.extra)}`."
         )
 
 

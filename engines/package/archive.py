@@ -1,4 +1,4 @@
-"""The files of a package's `.zip`, read so that every other program reads the same ones.
+"""The files of a package's archive, a zip, read so that every other program reads the same ones.
 
 A zip says everything twice: in the header before each file and in the
 directory at the end.  Programs differ in which they believe, and most skip
@@ -10,12 +10,14 @@ from __future__ import annotations
 import stat
 import struct
 import zipfile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from engines.errors import PackageError
 from engines.package.sums import AGAIN, SUMS, safe
 
+SUFFIX: Final = ".pareto"
+"""Of an archive: systems open what ends so with the Studio, and unpackers read it as the zip that it is."""
 MOST_FILES: Final = 100_000
 BOMB_BYTES: Final = 1 << 30
 BOMB_RATIO: Final = 100
@@ -34,6 +36,12 @@ _EXTRAS: Final = frozenset({0x0001, 0x000A, 0x5455, 0x7875})
 _ENCRYPTED, _LEVEL, _UTF8 = 0x1, 0x6, 0x800
 """Flags of a file.  All but the last two are refused: one, of files written in one go, says that a file's
 size comes after it, where programs look for it in different ways."""
+
+
+def beside(folder: Path) -> tuple[Path, ...]:
+    """The archives that lie beside a package's folder: NAME.pareto, and NAME.zip where it was renamed."""
+    places = (folder.with_name(f"{folder.name}{suffix}") for suffix in (SUFFIX, ".zip"))
+    return tuple(place for place in places if place.is_file())
 
 
 def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -72,7 +80,7 @@ def _below_the_top(found: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipIn
         return found
     tops = {PurePosixPath(name).parts[0] for name in found}
     if len(tops) != 1:
-        raise PackageError(f"The zip holds no {SUMS}; give the .zip of a package.")
+        raise PackageError(f"The zip holds no {SUMS}; give the archive of a package.")
     top = f"{tops.pop()}/"
     return {name.removeprefix(top): info for name, info in found.items()}
 

@@ -12,6 +12,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -30,7 +31,7 @@ _CURVES: Final = "an elliptic curve key (P-256, P-384 or P-521)"
 def sign(
     package: Path, key: Path, certificate: Path | None = None, chain: Sequence[Path] = (), password: str = ""
 ) -> Verified:
-    """Put a signature into a package's folder or `.zip`; an older one is replaced.
+    """Put a signature into a package's folder or archive; an older one is replaced.
 
     Args:
         key: the private key, PEM.
@@ -71,14 +72,16 @@ def new_key(path: Path) -> tuple[Path, Path]:
     made = ec.generate_private_key(ec.SECP256R1())
     private = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     shown = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    for place, content, mode in ((path, private, 0o600), (public, shown, 0o644)):
+    for place in (path, public):
         if place.exists():
             raise PackageError(f"{place} exists already; choose another place for the new key.")
-        with (
-            sentences(place.parent, 0),
-            os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file,
-        ):
-            file.write(content)
+    with sentences(path.parent, 0), ExitStack() as half:
+        for place, content, mode in ((path, private, 0o600), (public, shown, 0o644)):
+            file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            half.callback(place.unlink)  # half a key would be in the way of the next try
+            with os.fdopen(file, "wb") as writing:
+                writing.write(content)
+        half.pop_all()
     return path, public
 
 

@@ -1,6 +1,6 @@
 """Decide whether a package may be used, before anything in it is loaded.
 
-Works on the folder and on the `.zip` alike; nothing is extracted.  Digests
+Works on the folder and on the archive alike; nothing is extracted.  Digests
 say that a package is as it was made; the id says which one it is.
 """
 
@@ -70,7 +70,7 @@ class Verified:
 
 
 def verify(package: Path, trust: Trust | None = None) -> Verified:
-    """Check a package folder or `.zip`.
+    """Check a package's folder or archive.
 
     Args:
         trust: whose signature it must have; without it a signature is read and named, not checked.
@@ -95,7 +95,7 @@ def verify(package: Path, trust: Trust | None = None) -> Verified:
         raise PackageError(
             f"{package} cannot be read ({error.strerror or error}); check its permissions."
         ) from None
-    raise PackageError(f"There is no package {package}; give its folder or its .zip.")
+    raise PackageError(f"There is no package {package}; give its folder or its .pareto archive.")
 
 
 def _opener(folder: Path) -> Open:
@@ -106,7 +106,7 @@ def _verify(sizes: dict[str, int], open_file: Open, trust: Trust | None) -> Veri
     distinct(sizes)
     for name in (SUMS, MANIFEST):
         if name not in sizes:
-            raise PackageError(f"{name} is missing; give the folder or the .zip of a package.")
+            raise PackageError(f"{name} is missing; give the folder or the archive of a package.")
     for name in (SUMS, MANIFEST, SIGNATURE):
         if sizes.get(name, 0) > _SMALL:
             raise PackageError(f"{name} is impossibly large; {AGAIN}.")

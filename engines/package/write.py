@@ -1,4 +1,4 @@
-"""Write a package: a folder and its `.zip`.
+"""Write a package: a folder and its archive.
 
 Everything is written under a temporary name, verified, then renamed; what was
 there before stays until the new package has proved itself.
@@ -20,6 +20,7 @@ from typing import IO, Any, Final, Literal
 
 from engines.errors import PackageError
 from engines.package import sums
+from engines.package.archive import SUFFIX
 from engines.package.bill import NAME as BILL
 from engines.package.bill import bill_of_materials
 from engines.package.evidence import Parity, Target
@@ -246,13 +247,16 @@ def _more_wheels(manifest: Manifest) -> dict[str, tuple[Wheel, ...]]:
     return found
 
 
-def pack(folder: Path) -> Path:
-    """Write the package's `.zip` beside it and return its path; the same package gives the same bytes.
+def pack(folder: Path, target: Path | None = None) -> Path:
+    """Write the package's archive and return its path; the same package gives the same bytes.
+
+    Args:
+        target: empty: NAME.pareto beside the folder.
 
     Raises:
         PackageError: it cannot be written.
     """
-    target = folder.with_name(f"{folder.name}.zip")
+    target = target or folder.with_name(f"{folder.name}{SUFFIX}")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with sentences(target.parent, 0), zipfile.ZipFile(partial, "w") as archive:
@@ -268,7 +272,7 @@ def pack(folder: Path) -> Path:
 
 
 def archive_entry(name: str) -> zipfile.ZipInfo:
-    """A file of a package's `.zip`, without the time and the machine that made it."""
+    """A file of a package's archive, without the time and the machine that made it."""
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     entry.compress_type = zipfile.ZIP_DEFLATED

@@ -81,8 +81,9 @@ def deb(source: Source, program: Path, tree: Path, out: Path) -> Path:
         " and shows what the speed costs in quality. The engines are fetched on first run.\n",
         encoding="utf-8",
     )
-    for name in ("postinst", "prerm", "postrm"):
-        (control / name).write_text(_template(source, f"deb-{name}.sh"), encoding="utf-8")
+    for name in ("preinst", "postinst", "prerm", "postrm"):
+        script = _template(source, f"deb-{name}.sh").replace("@KIB@", str(size // 1024))
+        (control / name).write_text(script, encoding="utf-8")
         (control / name).chmod(0o755)
     archive.set_dates(tree, source.epoch)
     target = out / f"pareto-studio_{source.version}_{architecture}.deb"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PACKAGE = "a package's folder or .zip"
+PACKAGE = "a package's folder or .pareto archive"
 
 
 def add_package(

@@ -176,9 +176,9 @@ def package(terminal: Terminal, result: dict[str, Any]) -> None:
     if terminal.machine:
         return
     checks(terminal, result)
-    for name in ("package", "zip", "id"):
-        if result.get(name):
-            terminal.say(f"{name:8} {escape(result[name])}")
+    for key, name in (("package", "package"), ("zip", "archive"), ("id", "id")):
+        if result.get(key):
+            terminal.say(f"{name:8} {escape(result[key])}")
 
 
 def checks(terminal: Terminal, result: dict[str, Any]) -> None:

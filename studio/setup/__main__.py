@@ -1,7 +1,7 @@
 """`python -m studio.setup`: the process that makes the engines' environment.
 
-Without a command it is a worker: the window asks `state`, `space`, `make`,
-`remove`, `cancel` and `shutdown` in the worker's own lines
+Without a command it is a worker: the window asks `state`, `space`,
+`wheelhouse`, `make`, `remove`, `cancel` and `shutdown` in the worker's own lines
 (`studio.record.protocol`) and kills nothing when it closes.  With `--make` or
 `--remove` it does that and says so in plain lines.
 """
@@ -21,9 +21,9 @@ from studio.errors import Cancelled, ProtocolError, SetupError
 from studio.record import folders
 from studio.record.events import Data, JobDone, JobFailed, JobProgress, Notice, WorkerReady, event
 from studio.record.protocol import PROTOCOL, Request, decode_request, encode
-from studio.setup import environment
+from studio.setup import environment, nearby
 from studio.setup.bundle import Bundle, shipped
-from studio.setup.make import Order, Setup, has_cuda
+from studio.setup.make import Order, Setup, space_needed
 
 
 class SetupWorker:
@@ -49,6 +49,7 @@ class SetupWorker:
         answers: dict[str, Callable[..., dict[str, Any] | None]] = {
             "state": self._state,
             "space": self._space,
+            "wheelhouse": lambda: self._wheelhouse(request.job),
             "make": lambda **given: self._make(request.job, **given),
             "remove": self._remove,
             "cancel": self._cancel,
@@ -75,13 +76,26 @@ class SetupWorker:
     def _state(self) -> dict[str, Any]:
         return as_result(environment.state(self._home, self._bundle))
 
-    def _space(self, folder: str) -> dict[str, Any]:
-        contents = self._bundle.contents
-        path = Path(folder).expanduser()
+    def _space(self, folder: str, wheelhouse: str = "") -> dict[str, Any]:
+        path, wheels = Path(folder).expanduser(), Path(wheelhouse).expanduser()
         return {
             "free": environment.free(path) if path.is_absolute() else 0,
-            "needed": contents.space_cuda if has_cuda() else contents.space,
+            "needed": space_needed(
+                self._bundle, wheels if wheels.is_absolute() and wheels.is_dir() else None
+            ),
         }
+
+    def _wheelhouse(self, job: int) -> None:
+        """Looked for in a thread: a stick or a share may be slow, and the other questions are not."""
+
+        def look() -> None:
+            found = nearby.find(self._home, self._bundle)
+            result = (
+                {"folder": str(found.folder), "fits": found.fits} if found else {"folder": "", "fits": False}
+            )
+            self.tell(JobDone(job=job, result=result))
+
+        threading.Thread(target=look, name="wheelhouse", daemon=True).start()
 
     def _make(
         self,
@@ -174,6 +188,9 @@ def _serve(home: Path, bundle: Bundle) -> int:
 def _make_now(home: Path, bundle: Bundle, given: argparse.Namespace) -> int:
     folder = given.folder or environment.chosen_folder(home)
     wheelhouse = given.wheelhouse and given.wheelhouse.expanduser().absolute()
+    if wheelhouse is None and not given.network:
+        before = nearby.last(home, bundle)
+        wheelhouse = before.folder if before is not None and before.fits else None
     order = Order(folder.expanduser().absolute(), wheelhouse, given.fresh, given.proxy, given.torch)
     last = [""]
 
@@ -201,7 +218,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, default=None, help="folder with bundle.json")
     parser.add_argument("--make", action="store_true", help="make or complete the environment, then end")
     parser.add_argument("--folder", type=Path, default=None, help="where the environment goes")
-    parser.add_argument("--from", dest="wheelhouse", type=Path, default=None, help="a wheelhouse: no network")
+    parser.add_argument(
+        "--from", dest="wheelhouse", type=Path, default=None,
+        help="a wheelhouse: no network (default: that of the last time, where it still is and fits)",
+    )  # fmt: skip
+    parser.add_argument("--network", action="store_true", help="fetch all the same")
     parser.add_argument("--fresh", action="store_true", help="repair: make everything anew")
     parser.add_argument("--proxy", default="", metavar="URL")
     parser.add_argument("--torch", default="auto", metavar="BUILD", help="auto, cpu, cu130 ...")

@@ -74,6 +74,12 @@ def remember(home: Path, folder: Path, wheelhouse: Path | None = None) -> None:
     write_atomically(home / LOCATION, json.dumps(found) + "\n")
 
 
+def chosen_wheelhouse(home: Path) -> Path | None:
+    """The wheelhouse that the engines were made from, if it is still in its place."""
+    found = _location(home).get("wheelhouse")
+    return Path(found) if isinstance(found, str) and Path(found).is_dir() else None
+
+
 def surroundings(home: Path, bundle: Bundle) -> dict[str, str]:
     """Variables for what runs in the engines' environment: with the program's uv a package proves itself.
 
@@ -83,10 +89,9 @@ def surroundings(home: Path, bundle: Bundle) -> dict[str, str]:
     found = {"PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(bundle.folder)])}
     if shutil.which("uv") is None:
         found["UV_CACHE_DIR"] = os.environ.get("UV_CACHE_DIR", str(cache() / "wheels"))
-    wheelhouse = _location(home).get("wheelhouse")
-    if isinstance(wheelhouse, str) and Path(wheelhouse).is_dir():
+    if (wheelhouse := chosen_wheelhouse(home)) is not None:
         # As an address: uv splits what it is given at commas.
-        found["UV_FIND_LINKS"] = os.environ.get("UV_FIND_LINKS", Path(wheelhouse).as_uri())
+        found["UV_FIND_LINKS"] = os.environ.get("UV_FIND_LINKS", wheelhouse.as_uri())
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _FAMILY = re.compile(r"(torch|torchvision|triton|nvidia-.+|cuda-.+)\Z")
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)")
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,16 @@ class Pin:
     @property
     def torch_family(self) -> bool:
         return _FAMILY.match(self.name) is not None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a marker leaves it to some systems or versions of Python."""
+        return ";" in self.text
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of its files."""
+        return tuple(_HASH.findall(self.text))
 
 
 def pins(text: str) -> tuple[Pin, ...]:

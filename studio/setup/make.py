@@ -110,7 +110,7 @@ class Setup:
         (mine / environment.STAMP).unlink(missing_ok=True)
 
         self._at(100, 120, "Making a Python environment")
-        self._make_python(mine)
+        self._make_python(mine, wheelhouse.python_of(sums))
         rest = lists / "packages.txt"
         rest.write_text(locks.written(tuple(pin for pin in pins if not pin.torch_family)), encoding="utf-8")
         self._at(120, 400, "Fetching the engines' packages")
@@ -149,11 +149,8 @@ class Setup:
         return wheelhouse.check(self._order.wheelhouse, on_file)
 
     def _check_space(self, mine: Path) -> None:
-        contents, folder = self._bundle.contents, self._order.folder
-        if self._order.wheelhouse is not None:
-            needed = round(FROM_WHEELS * wheelhouse.size(self._order.wheelhouse))
-        else:
-            needed = contents.space_cuda if has_cuda() else contents.space
+        folder = self._order.folder
+        needed = space_needed(self._bundle, self._order.wheelhouse)
         there = _bytes_in(mine) + _bytes_in(folder / "downloads") if mine.exists() else 0
         free = environment.free(folder)
         self._free = free
@@ -164,7 +161,7 @@ class Setup:
                 "free some space or choose a folder on another disk."
             )
 
-    def _make_python(self, mine: Path) -> None:
+    def _make_python(self, mine: Path, version: str) -> None:
         python = environment.python_of(mine)
         if python.exists():
             try:
@@ -174,7 +171,17 @@ class Setup:
             else:
                 return
         offline = ["--offline", "--no-python-downloads"] if self._order.wheelhouse is not None else []
-        self._uv("venv", "--no-project", "--clear", *offline, "--python", self._bundle.contents.python, mine)
+        wanted = version or self._bundle.contents.python
+        try:
+            self._uv("venv", "--no-project", "--clear", *offline, "--python", wanted, mine)
+        except SetupError as error:
+            cause = error.__cause__
+            if not version or not isinstance(cause, UvFailed) or cause.cause != "python":
+                raise
+            raise SetupError(
+                f"The wheelhouse is for Python {version}, which is not here; install that, or make "
+                "the wheelhouse on a machine with the Python that this one has."
+            ) from error
 
     def _install(self, mine: Path, *arguments: str | Path) -> None:
         source: list[str | Path] = []
@@ -350,6 +357,13 @@ class Setup:
         except OSError:
             # A full disk must not hide what is wrong; the line is on its way to the window.
             return
+
+
+def space_needed(bundle: Bundle, wheels: Path | None) -> int:
+    """Bytes that the environment takes, from the network or from a wheelhouse."""
+    if wheels is not None:
+        return round(FROM_WHEELS * wheelhouse.size(wheels))
+    return bundle.contents.space_cuda if has_cuda() else bundle.contents.space
 
 
 def has_cuda() -> bool:

@@ -63,9 +63,27 @@ def check(folder: Path, on_file: Callable[[int, int, str], None]) -> dict[str, s
     return sums
 
 
+def fits(folder: Path, pins: tuple[Pin, ...]) -> bool:
+    """Whether it lists a wheel for every entry of the lock that no marker leaves to other systems."""
+    try:
+        sums = read_sums(folder)
+        torch_pins(pins, sums)
+    except SetupError:
+        return False
+    there = set(sums.values())
+    everywhere = (pin for pin in pins if not (pin.torch_family or pin.conditional))
+    return all(there.intersection(pin.hashes) for pin in everywhere)
+
+
 def size(folder: Path) -> int:
     """Bytes of all wheels."""
     return sum(path.stat().st_size for path in folder.glob("*.whl"))
+
+
+def python_of(sums: dict[str, str]) -> str:
+    """The Python that its wheels are built for, as `3.12`; empty where any will do."""
+    tags = (re.search(r"-cp3(\d+)-cp3\1t?-", name) for name in sorted(sums))
+    return next((f"3.{tag[1]}" for tag in tags if tag), "")
 
 
 def torch_pins(pins: tuple[Pin, ...], sums: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 """The installed program: the window whole and small, its worker in an environment made on first run.
 
 pareto-studio                     the window
-pareto-studio PACKAGE.zip         the window, with the package checked on the Export step
+pareto-studio PACKAGE.pareto      the window, with the package checked on the Export step
 pareto-studio setup [--make ...]  the engines' environment: repair, move, offline, by command
 pareto-studio COMMAND ...         the same work by command, in the environment
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -60,6 +61,16 @@ def setup_program(bundle: Bundle) -> list[str]:
     return [*mine, "--bundle", str(bundle.folder)]
 
 
+def surroundings(home: Path, bundle: Bundle) -> dict[str, str]:
+    """Variables for what runs in the engines' environment: how it proves a package, and what completes it."""
+    program = Path(sys.executable)
+    if program.name == "pythonw.exe":  # says nothing in a terminal
+        program = program.with_name("python.exe")
+    words = [str(program), "setup"] if getattr(sys, "frozen", False) else [str(program), "-m", "studio.setup"]
+    line = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return {**environment.surroundings(home, bundle), "PARETO_STUDIO_SETUP": line}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
     own_libraries_only()
@@ -87,7 +98,7 @@ def _by_command(bundle: Bundle, given: list[str]) -> int:
     found = environment.state(default_home(), bundle)
     if found.python is None:
         raise SetupError(f"{found.text} Open Pareto Studio, or run: pareto-studio setup --make")
-    around = {**os.environ, **environment.surroundings(default_home(), bundle)}
+    around = {**os.environ, **surroundings(default_home(), bundle)}
     return subprocess.run([found.python, "-P", "-m", "studio", *given], check=False, env=around).returncode
 
 
@@ -198,7 +209,7 @@ class Opened:
             self.window.close()
 
     def _begin(self) -> None:
-        around = environment.surroundings(self._home, self._bundle)
+        around = surroundings(self._home, self._bundle)
         self.worker.use(worker_program(self._python), around)
         if self._begun:
             self.worker.restart()

@@ -53,6 +53,7 @@ class FirstRun(QDialog):
         self._job: Job | None = None
         self._fresh = state["condition"] in {"damaged", "ready"}
         self._final = False
+        self._fits = False
         self._clock = QElapsedTimer()
         self._space_later = QTimer(self, singleShot=True, interval=200)
         self._space_later.timeout.connect(self._ask_space)
@@ -71,6 +72,7 @@ class FirstRun(QDialog):
         setup.said.connect(self._on_line)
         setup.lost.connect(self._on_lost)
         self._ask_space()
+        setup.request("wheelhouse").done.connect(self._on_wheelhouse)
         self.go.setFocus()
 
     # -- building -------------------------------------------------------------------------------
@@ -108,6 +110,7 @@ class FirstRun(QDialog):
         self.wheelhouse = QLineEdit()
         self.wheelhouse.setPlaceholderText("A wheelhouse: wheels and their SHA256SUMS")
         self.wheelhouse.setAccessibleName("Folder to install from")
+        self.wheelhouse.textChanged.connect(lambda _: self._space_later.start())
         browse = QPushButton("Choose…")
         browse.setAccessibleName("Choose the folder to install from")
         browse.clicked.connect(lambda: self._choose(self.wheelhouse))
@@ -121,8 +124,12 @@ class FirstRun(QDialog):
         self._offline_row = (self.wheelhouse, browse)
         grid.addWidget(self.wheelhouse, 4, 1)
         grid.addWidget(browse, 4, 2)
-        grid.addWidget(label("Proxy"), 5, 0)
-        grid.addWidget(self.proxy, 5, 1, 1, 2)
+        self.found = label("", "small", wrap=True)
+        grid.addWidget(self.found, 5, 1, 1, 2)
+        through = label("Proxy")
+        self._online_row = (through, self.proxy)
+        grid.addWidget(through, 6, 0)
+        grid.addWidget(self.proxy, 6, 1, 1, 2)
         self.network.toggled.connect(self._show_source)
         column.addLayout(grid)
         column.addStretch(1)
@@ -197,10 +204,19 @@ class FirstRun(QDialog):
         offline = self.offline.isChecked()
         for field in self._offline_row:
             field.setVisible(offline)
-        self.proxy.setEnabled(not offline)
+        for part in self._online_row:
+            part.setVisible(not offline)
+        self.found.setVisible(bool(self.found.text()) and (offline or not self._fits))
+        self._space_later.start()
+        # Once the layout knows of the rows: a dialog that is open does not grow by itself.
+        QTimer.singleShot(0, self, self._grow)
+
+    def _grow(self) -> None:
+        self.resize(self.width(), max(self.height(), self.sizeHint().height()))
 
     def _ask_space(self) -> None:
-        job = self._setup.request("space", folder=self.folder.text().strip())
+        wheels = self.wheelhouse.text().strip() if self.offline.isChecked() else ""
+        job = self._setup.request("space", folder=self.folder.text().strip(), wheelhouse=wheels)
         job.done.connect(self._on_space)
         job.failed.connect(self._on_no_space)
 
@@ -212,6 +228,21 @@ class FirstRun(QDialog):
         self.space.setProperty("role", "small" if enough else "bad")
         self.space.style().unpolish(self.space)
         self.space.style().polish(self.space)
+
+    def _on_wheelhouse(self, result: dict[str, Any]) -> None:
+        """Offer the wheelhouse that is at hand, unless somebody was quicker."""
+        folder, fits = str(result["folder"]), bool(result["fits"])
+        if not folder or self.wheelhouse.text() or self.offline.isChecked():
+            return
+        self.wheelhouse.setText(folder)
+        self._fits = fits
+        self.found.setText(
+            "Found on this machine: everything is there, no network is needed."
+            if fits
+            else f"{folder} has the packages of another version. Put these there to do without a network."
+        )
+        self.offline.setChecked(fits)
+        self._show_source()
 
     def _on_no_space(self, _text: str, _detail: str) -> None:
         self.space.setText("")

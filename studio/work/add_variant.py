@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from engines.errors import PackageError
+from engines.package.archive import beside
 from engines.package.evidence import Verification
 from engines.package.extend import extend, parts_of
 from engines.package.manifest import Engine, Facts
@@ -49,7 +50,7 @@ def add_variant(
     """Command `add_variant`.
 
     Args:
-        package: a folder; the `.zip` beside it is packed anew.
+        package: a folder; the archive beside it is packed anew.
         engine: build it from the run that the package was made from ...
         other: ... or take all variants of this package of the same model.
         device: what the engine is for; empty: the first that it serves.
@@ -92,8 +93,8 @@ def add_variant(
         if test.passed:
             after = amend(trial, lambda facts: _verified(facts, parts[0], test))
         move(trial, place)
-    if place.with_name(f"{place.name}.zip").is_file():
-        pack(place)
+    for archive in beside(place):
+        pack(place, archive)
     return {
         "package": str(place),
         "id": after.id,

@@ -62,8 +62,8 @@ def export(
     Args:
         run: id or folder of a run.
         candidate: id, `winner` or `knee`.
-        out: an existing folder takes the package as a folder of its own and the `.zip` beside it; else the
-            package becomes `out` itself, with `out.zip`; empty: into `RUN/package`.
+        out: an existing folder takes the package as a folder of its own and the `.pareto` beside it; else
+            the package becomes `out` itself, with `out.pareto`; empty: into `RUN/package`.
         replace: put it in the place of an older package of the same candidate.
         also: devices that the package shall hold engines for beside the run's own; built, not verified.
 
@@ -141,7 +141,7 @@ def export_candidate(
         verified = amend(partial, lambda facts: with_verification(facts, verification(proof, alike)))
         with sentences(place.parent, verified.bytes):
             move(partial, place)
-    tell(9, "Packing the .zip")
+    tell(9, "Packing the archive")
     archive = pack(place)
     tell(STEPS, "Done")
     return _result(folder, examination, verified, place, archive, own, proof, alike)

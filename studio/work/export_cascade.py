@@ -147,7 +147,7 @@ def export_pair(
             verified = amend(partial, lambda facts: _recorded(facts, proofs, alike))
             with sentences(place.parent, verified.bytes):
                 move(partial, place)
-    tell(13, "Packing the .zip")
+    tell(13, "Packing the archive")
     archive = pack(place)
     tell(STEPS, "Done")
     return _result(place, archive, verified, cascade, at, checks, proofs, alike, sides[0].own)

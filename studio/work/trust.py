@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engines.errors import PackageError
+from engines.package.archive import beside
 from engines.package.evidence import Verification
 from engines.package.likeness import EQUAL
 from engines.package.manifest import Manifest
@@ -28,7 +29,7 @@ def verify(_job: Job, package: str, key: str = "", certificates: Sequence[str] =
     """Command `verify`.
 
     Args:
-        package: folder or `.zip`.
+        package: folder or archive.
         key: a public key, PEM: the package must be signed with it.
         certificates: of authorities, PEM: one of them must vouch for who signed it.
 
@@ -80,7 +81,7 @@ def sign(
     new: str = "",
     password: str = "",
 ) -> dict[str, Any]:
-    """Command `sign`: put a signature into a package, and into the `.zip` beside its folder.
+    """Command `sign`: put a signature into a package, and into the archive beside its folder.
 
     Args:
         key: the private key, PEM.
@@ -118,8 +119,9 @@ def sign(
         [Path(one).expanduser() for one in chain],
         password or os.environ.get(PASSWORD, ""),
     )
-    if place.is_dir() and place.with_name(f"{place.name}.zip").is_file():
-        pack(place)
+    if place.is_dir():
+        for archive in beside(place):
+            pack(place, archive)
     assert found.signature is not None
     kind = "key" if found.signature.kind == "key" else "certificate of"
     text = f"{place.name} is signed with the {kind} {found.signature.signer}; its id stays {found.id[:19]}."

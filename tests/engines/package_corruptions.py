@@ -1,4 +1,4 @@
-"""Ways to tamper with a package, each a name and a change of its folder or of its `.zip`."""
+"""Ways to tamper with a package, each a name and a change of its folder or of its archive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Corruption:
 
 
 def corruptions(package: Path) -> Iterator[Corruption]:
-    """Of a package's folder and of the `.zip` beside it; the same ones each time."""
+    """Of a package's folder and of the archive beside it; the same ones each time."""
     yield from _bytes(package)
     yield from _fields(package)
     yield from _sums(package)
@@ -302,10 +302,10 @@ def _archives(package: Path) -> Iterator[Corruption]:
             f"zip: {name}", lambda path: path.write_bytes(change(path.read_bytes())), zipped=True
         )
 
-    with zipfile.ZipFile(package.with_suffix(".zip")) as archive:
+    with zipfile.ZipFile(package.with_suffix(".pareto")) as archive:
         entries = archive.infolist()
         directory = archive.start_dir
-    content = package.with_suffix(".zip").read_bytes()
+    content = package.with_suffix(".pareto").read_bytes()
     last = entries[-1]
     name = last.filename.encode()
 

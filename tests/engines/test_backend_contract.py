@@ -91,7 +91,7 @@ class Contract:
         found = self.engine.probe(self.device)
         assert found.state == "missing"
         assert "no_such_package" in found.reason
-        assert "pip install" in found.install
+        assert " pip install " in found.install
 
     def test_a_device_that_it_does_not_serve_is_refused(self) -> None:
         found = self.engine.probe("toaster")

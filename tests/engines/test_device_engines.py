@@ -275,7 +275,8 @@ def test_without_torchao_int8_and_fp8_say_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch_graphs, "find_spec", lambda _: None)
     for precision in ("fp8", "int8"):
         reason = backend("compile").objection(precision, "cuda")
-        assert reason == "torchao is not installed (pip install 'pareto-studio[cuda]')"
+        assert reason.startswith("torchao is not installed (")
+        assert "torchao" in reason.partition("(")[2]
 
 
 @pytest.mark.gpu

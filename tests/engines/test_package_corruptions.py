@@ -50,10 +50,10 @@ def accepted(package: Path, found: list[Corruption], room: Path, check: Callable
     """The corruptions that `check` lets through, or that make something else than a `PackageError`."""
     passed = []
     for at, corruption in enumerate(found):
-        place = room / str(at) / (f"{package.name}.zip" if corruption.zipped else package.name)
+        place = room / str(at) / (f"{package.name}.pareto" if corruption.zipped else package.name)
         place.parent.mkdir()
         if corruption.zipped:
-            shutil.copy(package.with_suffix(".zip"), place)
+            shutil.copy(package.with_suffix(".pareto"), place)
         else:
             shutil.copytree(package, place)
         corruption.change(place)
@@ -75,7 +75,7 @@ def passes(package: Path, trust: Trust | None) -> bool:
 
 
 def test_all_of_it_passes_before_it_is_changed(made: Made) -> None:
-    for package in (made.signed, made.signed.with_suffix(".zip")):
+    for package in (made.signed, made.signed.with_suffix(".pareto")):
         found = verify(package, made.trust)
         assert found.id == made.id
         assert found.signature is not None
@@ -107,13 +107,13 @@ def test_no_corruption_of_an_unsigned_package_keeps_its_id(made: Made, tmp_path:
 @pytest.mark.slow
 def test_a_changed_byte_of_the_zip_is_refused_or_changes_no_file(made: Made, tmp_path: Path) -> None:
     """Times and permissions of entries are nobody's business; everything else is."""
-    path = made.signed.with_suffix(".zip")
+    path = made.signed.with_suffix(".pareto")
     whole = path.read_bytes()
     wanted = _unpacked(whole)
     choose = random.Random(1)
     through = 0
     for at in sorted(choose.sample(range(len(whole)), 400)):
-        other = tmp_path / "tiny.zip"
+        other = tmp_path / "tiny.pareto"
         other.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << choose.randrange(8))]) + whole[at + 1 :])
         try:
             verify(other, made.trust)

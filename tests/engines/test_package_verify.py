@@ -55,7 +55,7 @@ def edit(package: Path, change: Callable[[dict[str, Any]], object], *, consisten
 
 
 def test_a_package_and_its_zip_have_the_same_id(made: Path) -> None:
-    folder, archive = verify(made), verify(made.with_suffix(".zip"))
+    folder, archive = verify(made), verify(made.with_suffix(".pareto"))
     assert folder.id == archive.id
     assert folder.files == archive.files
     assert folder.id.startswith("sha256:")
@@ -90,18 +90,18 @@ def test_one_changed_digit_of_the_sums_is_refused(package: Path) -> None:
 
 
 def test_a_byte_changed_inside_the_zip_is_refused(made: Path, tmp_path: Path) -> None:
-    shutil.copy(made.with_suffix(".zip"), tmp_path / "tiny.zip")
-    with zipfile.ZipFile(tmp_path / "tiny.zip") as archive:
+    shutil.copy(made.with_suffix(".pareto"), tmp_path / "tiny.pareto")
+    with zipfile.ZipFile(tmp_path / "tiny.pareto") as archive:
         info = next(item for item in archive.infolist() if item.filename.endswith("denoiser.onnx"))
-    content = bytearray((tmp_path / "tiny.zip").read_bytes())
+    content = bytearray((tmp_path / "tiny.pareto").read_bytes())
     content[info.header_offset + 30 + len(info.filename) + info.compress_size // 2] ^= 0x55
-    (tmp_path / "tiny.zip").write_bytes(content)
-    refused(tmp_path / "tiny.zip")
+    (tmp_path / "tiny.pareto").write_bytes(content)
+    refused(tmp_path / "tiny.pareto")
 
 
 def test_a_cut_off_zip_is_refused(made: Path, tmp_path: Path) -> None:
-    (tmp_path / "tiny.zip").write_bytes(made.with_suffix(".zip").read_bytes()[:-400])
-    assert "no readable zip" in refused(tmp_path / "tiny.zip")
+    (tmp_path / "tiny.pareto").write_bytes(made.with_suffix(".pareto").read_bytes()[:-400])
+    assert "no readable zip" in refused(tmp_path / "tiny.pareto")
 
 
 def test_missing_and_extra_files_are_refused(package: Path) -> None:
@@ -134,10 +134,10 @@ def test_a_linked_folder_is_refused(package: Path, tmp_path: Path) -> None:
     "name", ["../evil", "/etc/evil", "tiny/../../evil", "C:/evil", "tiny\\evil", "tiny/con", "tiny/./evil"]
 )
 def test_a_path_that_leaves_the_folder_is_refused_in_a_zip(made: Path, tmp_path: Path, name: str) -> None:
-    shutil.copy(made.with_suffix(".zip"), tmp_path / "tiny.zip")
-    with zipfile.ZipFile(tmp_path / "tiny.zip", "a") as archive:
+    shutil.copy(made.with_suffix(".pareto"), tmp_path / "tiny.pareto")
+    with zipfile.ZipFile(tmp_path / "tiny.pareto", "a") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"evil")
-    assert "outside" in refused(tmp_path / "tiny.zip")
+    assert "outside" in refused(tmp_path / "tiny.pareto")
     assert not (tmp_path.parent / "evil").exists()
 
 
@@ -154,19 +154,19 @@ def test_a_path_that_leaves_the_folder_is_refused_in_the_manifest(package: Path)
 
 
 def test_a_link_in_a_zip_is_refused(made: Path, tmp_path: Path) -> None:
-    shutil.copy(made.with_suffix(".zip"), tmp_path / "tiny.zip")
+    shutil.copy(made.with_suffix(".pareto"), tmp_path / "tiny.pareto")
     link = zipfile.ZipInfo("tiny/link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(tmp_path / "tiny.zip", "a") as archive:
+    with zipfile.ZipFile(tmp_path / "tiny.pareto", "a") as archive:
         archive.writestr(link, "/etc/passwd")
-    assert "link" in refused(tmp_path / "tiny.zip")
+    assert "link" in refused(tmp_path / "tiny.pareto")
 
 
 def test_two_entries_with_one_name_are_refused(made: Path, tmp_path: Path) -> None:
-    shutil.copy(made.with_suffix(".zip"), tmp_path / "tiny.zip")
-    with zipfile.ZipFile(tmp_path / "tiny.zip", "a") as archive:
+    shutil.copy(made.with_suffix(".pareto"), tmp_path / "tiny.pareto")
+    with zipfile.ZipFile(tmp_path / "tiny.pareto", "a") as archive:
         archive.writestr("tiny/RUN.py", b"evil")
-    assert "twice" in refused(tmp_path / "tiny.zip")
+    assert "twice" in refused(tmp_path / "tiny.pareto")
 
 
 def test_a_newer_major_schema_is_refused_and_a_newer_minor_is_read(package: Path) -> None:

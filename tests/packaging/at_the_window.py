@@ -4,7 +4,7 @@
 
 `open` starts a desktop entry as the applications menu does.  `press`, `fill` and `see` wait until the part
 shows whose role and name (a pattern) are given; `gone` until a part of this name no longer does.
-`close` quits the program and waits for its end.
+`picture` keeps what the screen shows, in its own format; `close` quits the program and waits for its end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -84,6 +85,9 @@ def do(step: str, *given: Any) -> None:
                 Atspi.Action.do_action(find(role, name, PATIENCE), 0)
         case "fill", (name, text):
             Atspi.EditableText.set_text_contents(find("text", name, PATIENCE), text)
+        case "picture", (place,):
+            time.sleep(2)  # a name can be asked for before it is painted
+            shutil.copyfile("/tmp/Xvfb_screen0", place)
         case "close", ():
             do("press", "menu item", "File")
             do("press", "menu item", "Quit")

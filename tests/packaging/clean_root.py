@@ -9,11 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tests.packaging.tiny_bundle import ROOT
 
@@ -103,9 +108,20 @@ class Machine:
 
     def sit_down(self, user: str, *steps: Sequence[object]) -> str:
         """Sit before its screen as `user` and do these steps, as `at_the_window.py` knows them."""
-        screen = ["xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1000x24"]
+        screen = ["xvfb-run", "--auto-servernum", "--server-args=-screen 0 1600x1000x24 -fbdir /tmp"]
         hand = ["python3", "-c", HAND.read_text(encoding="utf-8"), json.dumps(steps)]
         return self.said("dbus-run-session", "--", *screen, *hand, user=user)
+
+    def picture(self, place: str) -> NDArray[np.uint8]:
+        """What its screen showed, from the file that `picture` made: (H, W, 3), cut to the window."""
+        raw = self.path(place).read_bytes()
+        # XWDFileHeader of X11/XWDFile.h: 25 numbers, the window's name, 12 bytes a colour, rows of BGR-.
+        head = struct.unpack(">25I", raw[:100])
+        width, height, line = head[4], head[5], head[12]
+        rows = np.frombuffer(raw, np.uint8, height * line, head[0] + 12 * head[19]).reshape(height, line)
+        pixels = rows[:, : 4 * width].reshape(height, width, 4)[:, :, 2::-1]
+        down, right, _ = np.nonzero(pixels)
+        return pixels[down.min() : down.max() + 1, right.min() : right.max() + 1]
 
     def home(self, user: str) -> str:
         """A user's home, with a space and letters of three scripts as people have them."""
@@ -142,6 +158,23 @@ class Machine:
 def _of_the_network() -> list[str]:
     """How this system reaches the network, for what is let onto it."""
     return [f"{name}={value}" for name, value in os.environ.items() if name.lower().endswith("_proxy")]
+
+
+@contextmanager
+def disk(folder: Path) -> Iterator[Callable[[int], None]]:
+    """A disk of its own for a machine; the function leaves this many bytes of it free."""
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", folder], check=True)
+
+    def leave(free: int) -> None:
+        found = os.statvfs(folder)
+        size = (found.f_blocks - found.f_bfree) * found.f_frsize + free
+        subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+
+    try:
+        yield leave
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def build(folder: Path, version: str) -> Path:

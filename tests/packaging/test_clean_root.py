@@ -4,6 +4,7 @@
 
 keeps machines, installers and wheelhouse in FOLDER, and goes on with what is there: chapter by chapter with
 `-k`.  Without it everything is made anew, some 20 GB, and goes at the end.  Only apt has a network.
+PARETO_SCREENSHOTS=docs/screenshots keeps what the first run looks like.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from engines.package.runner import read_picture
-from tests.packaging.clean_root import STICK, SUITES, Machine, build, make_base, missing
+from tests.packaging.clean_root import STICK, SUITES, Machine, build, disk, make_base, missing
 from tests.packaging.tiny_bundle import ROOT
 
 OLD, NEW = "0.1.0", "0.1.1"
@@ -32,6 +34,7 @@ DATA = ".local/share/pareto-studio"
 SMALL = {"generations": 1, "population": 2, "workload": {"steps": 8}}
 """A job of minutes: the certification of what wins takes most of it."""
 PROMPT = "a red house on the left, grass, day, clear, ink drawing"
+KEEP = os.environ.get("PARETO_SCREENSHOTS")
 TO_REACH = 3000
 """Seconds of patience with a step in the window; only one that hangs takes as long."""
 
@@ -112,6 +115,17 @@ def proved_afresh(machine: Machine, package: str) -> None:
     assert facts["verified_on"][0]["fresh_environment"], facts["verified_on"]
 
 
+def keep(machine: Machine, *names: str) -> None:
+    """Something was to be seen; the pictures stay where they are asked for."""
+    for name in names:
+        picture = machine.picture(f"/tmp/{name}")
+        assert picture.std() > 5
+        if KEEP:
+            place = Path(KEEP) / "first-run"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(place / f"{name}.png", optimize=True)
+
+
 # -- the .deb --------------------------------------------------------------------------------------
 
 
@@ -124,9 +138,17 @@ def test_apt_installs_the_deb_and_its_entry_opens_the_window(trial: Trial) -> No
     desk.said("desktop-file-validate", f"/{ENTRY}")
     assert "pareto-studio.desktop" in desk.said("gio", "mime", "application/vnd.pareto-studio.package+zip")
     said = desk.sit_down(
-        "zoya", ["open", f"/{ENTRY}"], ["see", "push button", "Set up"], ["see", "label", ".*GB free"]
+        "zoya",
+        ["open", f"/{ENTRY}"],
+        ["see", "push button", "Set up"],
+        ["see", "label", ".*GB free"],
+        ["see", "label", "Found on this machine: .*"],
+        ["picture", "/tmp/1-nothing-to-fill-in"],
+        ["press", "radio button", "Fetch from the network"],
+        ["picture", "/tmp/2-from-the-network"],
     )
     assert "GB needed" in said
+    keep(desk, "1-nothing-to-fill-in", "2-from-the-network")
 
 
 def test_the_first_run_in_the_window_needs_a_wheelhouse_and_no_network(trial: Trial) -> None:
@@ -135,13 +157,16 @@ def test_the_first_run_in_the_window_needs_a_wheelhouse_and_no_network(trial: Tr
     desk.sit_down(
         "zoya",
         ["open", f"/{ENTRY}"],
+        ["see", "label", "Found on this machine: .*"],
         ["fill", "Folder for the engines", f"{ENGINES}/engines"],
-        ["press", "radio button", "Install from a folder, without a network"],
-        ["fill", "Folder to install from", STICK],
         ["press", "push button", "Set up"],
+        ["see", "label", "(Checking the hash of|Fetching) .*", TO_REACH],
+        ["picture", "/tmp/3-setting-up"],
         ["see", "push button", "Make it fast on this machine", TO_REACH],
+        ["picture", "/tmp/4-ready"],
         ["close"],
     )
+    keep(desk, "3-setting-up", "4-ready")
     assert desk.said("pareto-studio", "setup", "--state", user="zoya").startswith("ready")
     assert "OpenVINO" in desk.said("pareto-studio", "doctor", user="zoya")
 
@@ -157,8 +182,10 @@ def test_one_press_in_the_window_evolves_certifies_exports_and_proves(trial: Tri
         ["open", f"/{ENTRY}"],
         ["press", "push button", "Make it fast on this machine"],
         ["see", "label", r".*\nid sha256:[0-9a-f]{64}", TO_REACH],
+        ["picture", "/tmp/5-proved"],
         ["close"],
     )
+    keep(desk, "5-proved")
     package = package_in(desk, f"{home}/{DATA}/runs")
     proved_afresh(desk, package)
     assert desk.said("pareto-studio", "verify", package, user="zoya")
@@ -171,7 +198,7 @@ def test_the_package_draws_on_another_machine_in_an_environment_of_what_it_says_
     archive = next(
         one
         for one in desk.files(f"{desk.home('zoya')}/.local/share/pareto-studio/runs")
-        if one.endswith(".zip")
+        if one.endswith(".pareto")
     )
     other.said("apt-get", "install", "--yes", "--no-install-recommends", "python3-venv", network=True)
     other.add_user("ivo")
@@ -199,13 +226,14 @@ def test_an_upgrade_names_the_old_engines_updates_them_and_keeps_the_runs(trial:
         ["open", f"/{ENTRY}"],
         ["see", "push button", "Update"],
         ["see", "label", ".*of version.*"],
-        ["press", "radio button", "Install from a folder, without a network"],
-        ["fill", "Folder to install from", STICK],
+        ["see", "label", "Found on this machine: .*"],
+        ["picture", "/tmp/6-update"],
         ["press", "push button", "Update"],
         ["gone", "label", "Update the engines", TO_REACH],
         ["see", "push button", "Run: run of .*"],
         ["close"],
     )
+    keep(desk, "6-update")
     assert f"of version {OLD}" in said
     assert f"this window is {NEW}" in said
     assert desk.said("pareto-studio", "setup", "--state", user="zoya").startswith("ready")
@@ -273,7 +301,7 @@ def test_the_run_is_set_up_by_command_and_its_package_draws_on_another_machine(t
     lap.said(program, "optimize", "tiny-scenes", *size, "--out", run, user="mira")
     lap.said(program, "export", run, "winner", "--out", f"{home}/house", user="mira")
     proved_afresh(lap, f"{home}/house")
-    archive = other.put(lap.path(f"{home}/house.zip"), "/srv")
+    archive = other.put(lap.path(f"{home}/house.pareto"), "/srv")
     other.said("python3", "-m", "zipfile", "-e", archive, "/srv/second")
     package = package_in(other, "/srv/second")
     draws(other, "ivo", [f"{other.home('ivo')}/env/bin/python", f"{package}/run.py"], other.home("ivo"))
@@ -283,7 +311,7 @@ def test_a_second_run_keeps_runs_and_packages_and_uninstall_leaves_them(trial: T
     lap = trial.machine("lap")
     home = lap.home("mira")
     program = f"{home}/.local/bin/pareto-studio"
-    kept = lap.files(f"{home}/{DATA}/runs") | lap.files(f"{home}/house") | {f"{home}/house.zip"}
+    kept = lap.files(f"{home}/{DATA}/runs") | lap.files(f"{home}/house") | {f"{home}/house.pareto"}
     lap.said("sh", lap.put(trial.installer(NEW, "run"), "/srv"), user="mira")
     found = lap.run(program, "setup", "--state", user="mira")
     assert found.returncode == 1
@@ -295,9 +323,67 @@ def test_a_second_run_keeps_runs_and_packages_and_uninstall_leaves_them(trial: T
     assert foreign(lap.files("/home") - before) == kept
 
 
+# -- a full disk -----------------------------------------------------------------------------------
+
+FILL = """
+apt-get install --yes "$1" &
+apt=$!
+until find /opt -name '*.dpkg-new' 2>/dev/null | grep -q .; do kill -0 $apt || break; done
+cat /dev/zero >/srv/filler 2>/dev/null
+wait $apt
+"""
+"""Another program takes what is free while apt unpacks."""
+
+
+def test_a_full_disk_stops_apt_the_version_before_stays_and_a_second_try_works(trial: Trial) -> None:
+    small = trial.machine("small")
+    with disk(small.folder) as leave:
+        libraries = depends(trial.installer(OLD, "deb"))
+        small.said("apt-get", "install", "--yes", "--no-install-recommends", *libraries, network=True)
+        small.add_user("vera")
+        run = f"{small.home('vera')}/{DATA}/runs/mine/journal.sqlite"
+        small.said("install", "-D", "/etc/hostname", run, user="vera")
+        for version, before in ((OLD, ""), (NEW, OLD)):
+            deb = trial.installer(version, "deb")
+            there = small.put(deb, "/root")
+            takes = int(field_of(deb, "Installed-Size")) * 1024
+            leave(takes // 2)
+            # apt hands on, to its own stdout, what dpkg says.
+            refused = small.run("apt-get", "install", "--yes", there)
+            assert refused.returncode
+            assert "MiB free; free some space, then install it again: nothing was changed" in refused.stdout
+            assert installed(small) == before
+            leave(takes + (40 << 20))
+            refused = small.run("sh", "-c", FILL, "sh", there)
+            assert refused.returncode
+            assert "No space left on device" in refused.stdout
+            small.said("rm", "/srv/filler")
+            assert installed(small) == before
+            small.said("apt-get", "install", "--yes", there)
+            assert installed(small) == version
+            assert small.path(run).exists()
+            small.said("rm", there)
+
+
+def installed(machine: Machine) -> str:
+    """The version that is installed and opens its window, with nothing half done; empty: there is none."""
+    assert not machine.said("dpkg", "--audit")
+    found = machine.run(
+        "dpkg-query", "--show", "--showformat=${db:Status-Status} ${Version}", "pareto-studio"
+    )
+    status, _, version = found.stdout.partition(" ")
+    if status != "installed":
+        assert machine.run("test", "-e", "/opt/pareto-studio").returncode
+        return ""
+    opened = machine.said("env", "QT_QPA_PLATFORM=offscreen", "pareto-studio", "--smoke", user="vera")
+    assert "window shown" in opened
+    return version
+
+
+def field_of(deb: Path, name: str) -> str:
+    return subprocess.check_output(["dpkg-deb", "--field", deb, name], text=True).strip()
+
+
 def depends(deb: Path) -> list[str]:
     """The libraries that a `.deb` needs, of two names the first that this Debian has."""
-    said = subprocess.run(
-        ["dpkg-deb", "--field", deb, "Depends"], capture_output=True, text=True, check=True
-    ).stdout
-    return [one.split("|")[0].split("(")[0].strip() for one in said.split(",")]
+    return [one.split("|")[0].split("(")[0].strip() for one in field_of(deb, "Depends").split(",")]

@@ -99,6 +99,54 @@ def test_a_closed_dialog_does_not_start_the_setup_again(
     assert not setup.alive
 
 
+def test_a_wheelhouse_at_hand_is_offered_so_that_nothing_is_asked(
+    qtbot: QtBot, parts: Parts, setup: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloads = parts.base / "Загрузки"
+    monkeypatch.setenv("XDG_DOWNLOAD_DIR", str(downloads))
+    (downloads / "something else").mkdir(parents=True)
+    (downloads / "something else" / "SHA256SUMS").write_text("no hashes\n")
+    state = as_result(environment.state(parts.home, parts.bundle()))
+    shutil.copytree(parts.wheelhouse, downloads / "for the laptop" / "wheels")
+    made = FirstRun(setup, state)
+    qtbot.addWidget(made)
+    made.show()
+    qtbot.waitUntil(made.found.isVisible, timeout=LIMIT)
+    assert made.offline.isChecked()
+    qtbot.waitUntil(lambda: made.height() >= made.sizeHint().height(), timeout=LIMIT)
+    made.network.setChecked(True)
+    assert made.proxy.isVisible()
+    assert not made.found.isVisible()
+    made.offline.setChecked(True)
+    assert not made.proxy.isVisible()
+    big = downloads / "for the laptop" / "wheels" / "big-1.0-py3-none-any.whl"
+    with big.open("wb") as file:
+        file.truncate(10**13)  # a hole: it takes no room here
+    made.network.setChecked(True)
+    qtbot.waitUntil(lambda: "about 0 GB needed" in made.space.text(), timeout=LIMIT)
+    made.offline.setChecked(True)
+    qtbot.waitUntil(lambda: "choose a folder on another disk" in made.space.text(), timeout=LIMIT)
+    big.unlink()
+    assert made.wheelhouse.text() == str(downloads / "for the laptop" / "wheels")
+    with qtbot.waitSignal(made.made, timeout=LIMIT):
+        made.go.click()
+
+    # Another version remembers it, and says where it has not what that one needs.
+    for fits in (True, False):
+        if not fits:
+            sums = downloads / "for the laptop" / "wheels" / "SHA256SUMS"
+            sums.write_text(
+                "".join(line for line in sums.read_text().splitlines(True) if "helper" not in line)
+            )
+        again = FirstRun(setup, state | {"condition": "outdated"})
+        qtbot.addWidget(again)
+        again.show()
+        qtbot.waitUntil(again.found.isVisible, timeout=LIMIT)
+        assert again.wheelhouse.text() == made.wheelhouse.text()
+        assert again.offline.isChecked() == fits
+        assert ("another version" in again.found.text()) != fits
+
+
 def test_every_field_and_button_has_a_name(qtbot: QtBot, parts: Parts, setup: Worker) -> None:
     made = dialog(qtbot, parts, setup)
     for field in (made.folder, made.wheelhouse, made.proxy, made.bar, made.log):
@@ -132,7 +180,7 @@ def test_the_installed_window_sets_up_then_starts_its_worker_and_notices_another
 
 
 def test_a_plain_word_is_work_by_command_and_a_file_is_a_package(tmp_path: Path) -> None:
-    package = tmp_path / "house.zip"
+    package = tmp_path / "house.pareto"
     package.touch()
     assert is_command(["doctor"])
     assert not is_command([str(package)])

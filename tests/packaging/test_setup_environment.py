@@ -11,8 +11,10 @@ import pytest
 from studio.errors import Cancelled, SetupError
 from studio.record.lock import RunLock
 from studio.setup import environment
+from studio.setup.__main__ import main as setup_by_command
 from studio.setup.uv import UvFailed
 from studio.work.proof import make_environment
+from tests.engines.test_package_pythons import VERSIONS, python
 from tests.packaging.tiny_bundle import Parts, digest, wheel
 
 
@@ -93,6 +95,46 @@ def test_a_wheelhouse_that_lacks_a_wheel_is_named_with_it(parts: Parts, name: st
     (parts.wheelhouse / "SHA256SUMS").write_text("".join(line for line in lines if f"  {name}-" not in line))
     with pytest.raises(SetupError, match=rf"wheelhouse.*{name}"):
         parts.setup(bundle).run()
+
+
+def alone(folder: Path, version: str) -> Path:
+    """A folder for the path with one Python in it."""
+    folder.mkdir()
+    program = "import os, sys; print(os.path.realpath(sys.executable))"
+    real = subprocess.check_output([python(version), "-c", program], text=True).strip()
+    (folder / "python3").symlink_to(real)
+    return folder
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_environment_is_made_with_whichever_python_is_here(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("PATH", str(alone(parts.base / "bin", version)))
+    made = parts.setup(parts.bundle()).run()
+    assert made.condition == "ready"
+    assert made.python is not None
+    assert subprocess.check_output([made.python, "--version"], text=True).startswith(f"Python {version}.")
+
+
+def test_a_wheelhouse_for_one_python_is_used_with_it_or_says_which_it_needs(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [str(alone(parts.base / version, version)) for version in reversed(VERSIONS)]
+    monkeypatch.setenv("PATH", os.pathsep.join(found))
+    bundle = parts.bundle()
+    sums = parts.wheelhouse / "SHA256SUMS"
+    before = sums.read_text()
+    for tag in ("cp399", "cp311"):
+        extra = wheel(parts.wheelhouse, "extra", "1.0", {"extra.py": ""}, tag=f"{tag}-{tag}-any")
+        sums.write_text(f"{before}{digest(extra)}  {extra.name}\n")
+        if tag == "cp399":
+            with pytest.raises(SetupError, match=r"wheelhouse is for Python 3\.99, which is not here"):
+                parts.setup(bundle).run()
+            extra.unlink()
+    made = parts.setup(bundle).run()
+    assert made.python is not None
+    assert subprocess.check_output([made.python, "--version"], text=True).startswith("Python 3.11.")
 
 
 def test_a_folder_that_is_no_wheelhouse_is_named(parts: Parts) -> None:
@@ -179,6 +221,21 @@ def test_removing_leaves_the_runs_and_what_is_not_ours(parts: Parts, monkeypatch
     environment.remove(parts.home, everything=True)
     left = sorted(path for base in (parts.home, parts.folder) for path in base.rglob("*") if path.is_file())
     assert left == sorted(kept)
+
+
+def test_by_command_the_wheelhouse_of_the_last_time_is_taken_again(
+    parts: Parts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = parts.bundle()
+    made = parts.setup(bundle).run()
+    assert made.python is not None
+    next(made.python.parents[1].glob("lib/python*/site-packages/helper.py")).unlink()
+    asked = ["--home", str(parts.home), "--bundle", str(bundle.folder), "--make", "--fresh"]
+    assert setup_by_command(asked) == 0
+    said = capsys.readouterr().out
+    assert "Checking the hash of torch" in said
+    assert "are ready" in said
+    assert next(made.python.parents[1].glob("lib/python*/site-packages/helper.py")).exists()
 
 
 def test_a_package_proves_itself_with_the_programs_uv_and_the_wheelhouse(

@@ -31,14 +31,14 @@ def find_uv() -> Path:
     return next(path.resolve() for path in places if path.exists())
 
 
-def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
-    """A wheel of pure Python."""
+def wheel(folder: Path, name: str, version: str, files: dict[str, str], tag: str = "py3-none-any") -> Path:
+    """A wheel of pure Python, whatever it says it is for."""
     stem = f"{name.replace('-', '_')}-{version}"
-    path = folder / f"{stem}-py3-none-any.whl"
+    path = folder / f"{stem}-{tag}.whl"
     content = {
         **files,
         f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{stem}.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
     record = ""
     for inner, text in content.items():

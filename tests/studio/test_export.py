@@ -77,7 +77,7 @@ def test_the_winner_becomes_a_package_that_makes_the_studios_picture_on_its_own(
     assert psnr(*pictures) == result["proof"]["psnr"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "tiny-scenes-c001",
-        "tiny-scenes-c001.zip",
+        "tiny-scenes-c001.pareto",
     }
     assert "Writing the package" in told
     shipped = " ".join((Path(result["package"]) / "requirements.txt").read_text().split())

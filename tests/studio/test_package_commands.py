@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from engines.package.write import pack, write
 from studio.cli import main
 from studio.work.export import export_candidate
 from tests.engines.package_parts import contents
+from tests.packaging.clean_root import disk
 from tests.studio.recorded_run import add, begin
 
 
@@ -67,10 +70,12 @@ def test_a_package_is_signed_with_a_new_key_and_verified_with_its_public_half(
     shell: Shell, package: Path, tmp_path: Path
 ) -> None:
     key = tmp_path / "key.pem"
+    archives = [package.with_suffix(suffix) for suffix in (".pareto", ".zip")]
+    shutil.copy(*archives)
     status, said, _ = shell("sign", package, "--new-key", key)
     assert status == 0
     assert "keep it to yourself" in said
-    for place in (package, package.with_suffix(".zip")):  # the .zip beside it is signed with it
+    for place in (package, *archives):  # what lies beside it is signed with it
         found = shell.document("verify", place, "--key", f"{key}.pub")
         assert found["ok"]
         assert found["signature"]["checked"]
@@ -90,6 +95,33 @@ def test_signing_without_what_it_needs_gets_a_sentence(shell: Shell, package: Pa
     assert "one of the two" in shell.refused("verify", package, "--key", "a", "--certificate", "b")
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_on_a_full_disk_a_package_and_its_keys_stay_as_they_were(
+    shell: Shell, made: Path, tmp_path: Path
+) -> None:
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount")
+    with disk(tmp_path / "small") as leave:
+        place = tmp_path / "small" / "tiny"
+        shutil.copytree(made / "tiny-onnxruntime", place)
+        archive = pack(place)
+        before = shell.document("verify", place)["id"]
+        leave(0)
+        tries: list[list[object]] = [
+            ["sign", place, "--new-key", place.parent / "key.pem"],
+            ["sign", place, "--new-key", tmp_path / "key.pem"],
+            ["package", "add-variant", place, "--from", made / "tiny-openvino"],
+        ]
+        for asked in tries:
+            assert "is full" in shell.refused(*asked)
+            assert {path.name for path in place.parent.iterdir()} == {"tiny", "tiny.pareto"}
+            for one in (place, archive):
+                assert shell.document("verify", one)["id"] == before
+        leave(64 << 20)
+        shell("sign", place, "--new-key", place.parent / "key.pem")
+        assert shell.document("verify", archive, "--key", place.parent / "key.pem.pub")["ok"]
+
+
 @pytest.mark.slow
 def test_variants_of_another_package_are_added_proved_and_told(
     shell: Shell, package: Path, made: Path
@@ -101,7 +133,7 @@ def test_variants_of_another_package_are_added_proved_and_told(
     assert found["verified"], found["text"]
     assert [row["name"] for row in found["variants"]] == ["openvino-cpu-fp32", "onnxruntime-cpu-fp32"]
     assert not (package / sums.SIGNATURE).exists()
-    told = shell.document("verify", package.with_suffix(".zip"))
+    told = shell.document("verify", package.with_suffix(".pareto"))
     assert told["id"] == found["id"]
     assert {row["name"]: row["verified"] for row in told["variants"]} == {
         "openvino-cpu-fp32": True,
@@ -115,12 +147,12 @@ def test_variants_of_another_package_are_added_proved_and_told(
     assert "denoiser openvino-cpu-fp32" in said
     assert shell.document("diff", package, package)["same"]
     assert {path.name for path in package.parent.iterdir()} <= {
-        "tiny", "tiny.zip", "key.pem", "key.pem.pub", "home",
+        "tiny", "tiny.pareto", "key.pem", "key.pem.pub", "home",
     }  # fmt: skip
 
 
 def test_a_variant_needs_a_folder_and_a_run_that_is_there(shell: Shell, package: Path) -> None:
-    archive = package.with_suffix(".zip")
+    archive = package.with_suffix(".pareto")
     assert "unpack the package first" in shell.refused(
         "package", "add-variant", archive, "--engine", "openvino"
     )

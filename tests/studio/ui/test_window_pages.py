@@ -511,7 +511,7 @@ def test_export_shows_checks_proof_and_the_command(qtbot: QtBot, shown: Window) 
     job.done.emit(
         {
             "package": "/somewhere/package",
-            "zip": "/somewhere/package.zip",
+            "zip": "/somewhere/package.pareto",
             "id": "0123abcd",
             "bytes": 1000,
             "checks": [

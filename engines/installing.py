@@ -1,0 +1,65 @@
+"""How a wheel that is missing gets into this program's environment, as a line for a terminal.
+
+The environments of `./start` and of the installed program are made by uv and
+hold no pip; what the installed program brings itself, it completes itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+SETUP: Final = "PARETO_STUDIO_SETUP"
+"""Set by the installed program: the command that makes or completes this environment."""
+
+
+def line(*wanted: str) -> str:
+    """What installs these requirements."""
+    return _pip("install", *wanted)
+
+
+def lacking(*modules: str, extra: str = "") -> str:
+    """What brings modules that pareto-studio needs, or those for which it has an extra."""
+    if extra:
+        return line(*requirements(extra))
+    setup = os.environ.get(SETUP)
+    return f"{setup} --make" if setup else line(*(module.replace("_", "-") for module in modules))
+
+
+def exchange(present: list[str], wanted: str) -> str:
+    """What removes these distributions and installs one."""
+    yes = () if find_spec("pip") is None else ("-y",)
+    return f"{_pip('uninstall', *yes, *present)} && {_pip('install', wanted)}"
+
+
+def requirements(extra: str) -> tuple[str, ...]:
+    """What an extra of pareto-studio stands for on this system."""
+    from packaging.requirements import Requirement
+
+    found = []
+    for text in metadata.requires("pareto-studio") or ():
+        one = Requirement(text)
+        if one.marker and one.marker.evaluate({"extra": extra}) and not one.marker.evaluate({"extra": ""}):
+            one.marker = None
+            found.append(str(one))
+    return tuple(found)
+
+
+def _pip(verb: str, *rest: str) -> str:
+    if find_spec("pip") is not None:
+        return _words(sys.executable, "-m", "pip", verb, *rest)
+    # As packaging/environment.sh has it beside .venv where the system had none.
+    beside = Path(sys.prefix).parent / ".uv" / "bin" / "uv"
+    uv = shutil.which("uv") or (str(beside) if beside.is_file() else "uv")
+    return _words(uv, "pip", verb, "--python", sys.executable, *rest)
+
+
+def _words(*words: str) -> str:
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
