@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.bench.tasks import Task
     from agent.bench.verdicts import KeptJudge
     from agent.llm.conversation import Conversation
-    from studio.work.session import Ready
+    from studio.work.ready import Ready
 
 AGENTS: Final = ("built-in", "one-shot", "llm")
 SEARCH: Final = 28
@@ -66,7 +66,7 @@ def bench(
     from agent.planner.context import prepare as context
     from engines.paths import digest
     from studio.work import llm
-    from studio.work.session import open_judge, prepare
+    from studio.work.ready import prepare
 
     _check(agent, without)
     ask_first(without_walls=without_walls)
@@ -95,7 +95,7 @@ def bench(
     folder = Path(out) if out else place / name.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
     results = _Results(folder / "results.jsonl")
-    with open_judge(ready, place / "pictures") as judge:
+    with ready.judge(place / "pictures") as judge:
         job.control.on_abort = judge.abort
         kept = KeptJudge(judge, place / "verdicts.jsonl")
         world = World(known, kept, generations, population, lambda: _asked(job))

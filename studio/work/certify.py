@@ -120,14 +120,14 @@ def certify(job: Job, run: str, candidate: str, claim: str = "", prompts: int = 
     Raises:
         RunError: there is no such run or candidate, or another process writes the run.
     """
+    from studio.work.ready import prepare_again
     from studio.work.runs import MEMORY, writing
-    from studio.work.session import open_judge, prepare_again
 
     folder = job.run_folder(run)
     with writing(job, folder) as there:
         chosen = there.state.candidate(candidate)
         ready = prepare_again(there.state, job.home / MEMORY)
-        with open_judge(ready, folder) as judge:
+        with ready.judge(folder) as judge:
             judge.baseline()
             made = certify_one(
                 there,

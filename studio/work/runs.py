@@ -55,7 +55,8 @@ def start(
         RunError, JournalError: the run's folder cannot be written.
     """
     from studio.work.llm import choose
-    from studio.work.session import Session, check_workers, prepare
+    from studio.work.ready import check_workers, prepare
+    from studio.work.session import Session
 
     ask_first(without_walls=without_walls)
     check_workers(workers)
@@ -112,7 +113,8 @@ def resume(
         JournalError: its journal cannot be read.
         EngineError: the model is no longer there, or is another one.
     """
-    from studio.work.session import Session, check_workers, prepare_again
+    from studio.work.ready import check_workers, prepare_again
+    from studio.work.session import Session
 
     ask_first(without_walls=without_walls)
     check_workers(workers)
@@ -155,7 +157,8 @@ def evaluate(
         raise ScriptError(f"The script {path} cannot be read ({error}); give a UTF-8 Python file.") from error
     if problem := examine(text).problem:
         raise ScriptError(problem)
-    from studio.work.session import Session, prepare
+    from studio.work.ready import prepare
+    from studio.work.session import Session
 
     ready = prepare(model, target, workload or {}, None, seed, job.home / MEMORY)
     with _new_run(job, Path(out) if out else None, ready.card.name) as run:

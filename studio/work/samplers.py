@@ -147,7 +147,7 @@ def _facts(given: argparse.Namespace) -> dict[str, Any]:
     from agent.bench.table import FORMAT
     from agent.evaluate.judge import GATE
     from agent.loop import Settings
-    from studio.work.session import prepare
+    from studio.work.ready import prepare
 
     ready = prepare(given.model, given.device, {}, None, 0, Path())
     return {

@@ -6,16 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, Literal
-
-from pydantic import ValidationError
 
 from agent.candidate import Candidate, Proposal, Stage
 from agent.coder import ScriptWriter
 from agent.errors import JudgeError
-from agent.evaluate.judge import GATE, Judge
-from agent.evaluate.prompts import Prompts
+from agent.evaluate.judge import Judge
 from agent.evolution.choice import winner
 from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
 from agent.llm.briefing import Surroundings
@@ -26,134 +22,21 @@ from agent.memory import Memory
 from agent.planner.context import Context
 from agent.planner.context import prepare as context
 from agent.together import JudgeLike
-from engines.errors import WorkloadError
-from engines.models.card import Card, describe
-from engines.models.load import open_model
-from engines.models.reference import check as check_reference
-from engines.workload import Workload
-from studio.errors import RunError
 from studio.record import events
-from studio.record.state import RunState
 from studio.work import llm
 from studio.work.certify import certify_run
 from studio.work.conversation import ConversationRecord
 from studio.work.convert import judged
 from studio.work.exportable import examine
 from studio.work.job import Job
-from studio.work.loss import LOSSES, metric_for
-from studio.work.machine import busy_sentence, describe_machine, fields_of
+from studio.work.machine import busy_sentence
+from studio.work.ready import Ready
 from studio.work.recorder import Abandoned, Recorder
 from studio.work.runs import OpenRun
 
 GIVEN: Final = "c001"
 PAUSED_LOOK: Final = 0.25
 """Seconds between two looks at the user's wish while a run is paused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A model, a target and a workload that go together; nothing has been run yet."""
-
-    model: str
-    card: events.ModelCard
-    described: Card
-    target: str
-    workload: Workload
-    metric: events.Metric
-    tolerance: float
-    """Loss that the winner may have."""
-    claim: str
-    """What is certified of it."""
-    machine: dict[str, Any]
-    seed: int
-    memory: Path
-
-
-def prepare(
-    model: str, target: str, workload: dict[str, Any], metric: str | None, seed: int, memory: Path
-) -> Ready:
-    """Check what the user gave, before anything is written.
-
-    Raises:
-        ModelError: the model cannot be used.
-        WorkloadError: the workload makes no sense, or the target is not ready here.
-    """
-    try:
-        wanted = Workload.model_validate(workload)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WorkloadError(f"The workload's {where} is refused ({first['msg']}); correct it.") from error
-    check_target(target)
-    opened = open_model(model)
-    check_reference(opened)
-    described = describe(opened)
-    chosen = metric_for(opened.path, Prompts(wanted.prompts).gate(GATE).prompts, metric)
-    return Ready(
-        model=model,
-        card=events.ModelCard.model_validate(fields_of(described)),
-        described=described,
-        target=target,
-        workload=wanted,
-        metric=chosen,
-        tolerance=LOSSES[chosen.name].tolerance,
-        claim=LOSSES[chosen.name].claim,
-        machine=describe_machine(),
-        seed=seed,
-        memory=memory,
-    )
-
-
-def prepare_again(state: RunState, memory: Path) -> Ready:
-    """What a run was begun with, checked anew.
-
-    Raises:
-        RunError: it never began, or the model is no longer the same one.
-        EngineError: as `prepare`.
-    """
-    begun = state.started
-    if begun is None:
-        raise RunError(f"The run {state.run} never began; start a new one.")
-    ready = prepare(begun.model.source, begun.target, begun.workload, begun.metric.name, begun.seed, memory)
-    if ready.card.hash != begun.model.hash:
-        raise RunError(
-            f"The model {begun.model.source} has changed since the run {state.run} began; "
-            "start a new run, or put the old model back."
-        )
-    return ready
-
-
-def check_target(target: str) -> None:
-    """Raises `WorkloadError` for a target that is unknown or not ready on this machine."""
-    from engines.devices import targets
-
-    known = {one.id: one for one in targets()}
-    found = known.get(target)
-    if found is None:
-        raise WorkloadError(f"There is no target {target}; there are: {', '.join(known)}.")
-    if found.state == "build_only":
-        raise WorkloadError(
-            f"The target {target} can only be built for on this machine ({found.reason}), so nothing can be"
-            f" measured on it: optimise on cpu and export the recipe for {target}, or optimise where it runs."
-        )
-    if found.state != "ready":
-        raise WorkloadError(
-            f"The target {target} cannot run here ({found.reason}); "
-            "`pareto-studio doctor` says which ones can."
-        )
-
-
-def check_workers(workers: str) -> None:
-    """Raises `ClusterError` for what is no cluster, before anything is begun."""
-    if workers:
-        from agent.evaluate.ray_pool import check
-
-        check(workers)
-
-
-def open_judge(ready: Ready, folder: Path) -> Judge:
-    """The evaluator of a run; close it."""
-    return Judge(ready.model, ready.target, ready.workload, folder, metric=ready.metric.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +69,7 @@ class Session:
         assert begun is not None
         ending: Literal["done", "budget", "stopped"] = "stopped"
         self._say_if_busy()
-        with open_judge(self._ready, self._run.folder) as judge, ExitStack() as stack:
+        with self._ready.judge(self._run.folder) as judge, ExitStack() as stack:
             judge.tell = lambda done, total, doing: self._recorder.progress(done, total, doing, None)
             self._control.on_abort = judge.abort
 
@@ -234,7 +117,7 @@ class Session:
         """Baseline and one given script; a failed verdict is the result, not an error."""
         recorder, control = self._recorder, self._control
         self._say_if_busy()
-        with open_judge(self._ready, self._run.folder) as judge:
+        with self._ready.judge(self._run.folder) as judge:
             judge.tell = lambda done, total, doing: recorder.progress(done, total, doing, None)
             control.on_abort = judge.abort
             try:

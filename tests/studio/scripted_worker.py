@@ -16,7 +16,7 @@ from agent.candidate import Candidate, Interval, Recipe, Sample, Stage, Verdict
 from engines.models.card import Card, Component
 from engines.workload import Workload
 from studio.record import events
-from studio.work import session
+from studio.work import ready
 from studio.work.loss import LOSSES
 from studio.work.machine import fields_of
 
@@ -135,11 +135,16 @@ class ScriptedJudge:
         return Found
 
 
+class Scripted(ready.Ready):
+    def judge(self, folder: Path) -> ScriptedJudge:  # type: ignore[override]  # the script in its place
+        return ScriptedJudge(folder)
+
+
 def prepare(
     model: str, target: str, workload: dict[str, Any], metric: str | None, seed: int, memory: Path
-) -> session.Ready:
+) -> ready.Ready:
     name = metric or "adherence"
-    return session.Ready(
+    return Scripted(
         model=model,
         card=events.ModelCard.model_validate(fields_of(CARD)),
         described=CARD,
@@ -156,8 +161,7 @@ def prepare(
 
 def install() -> None:
     """Put the script in the place of the judge and the model."""
-    session.prepare = prepare
-    session.open_judge = lambda _ready, folder: ScriptedJudge(folder)  # type: ignore[assignment,return-value]
+    ready.prepare = prepare
 
 
 if __name__ == "__main__":

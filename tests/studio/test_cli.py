@@ -23,7 +23,7 @@ from studio.errors import RunError
 from studio.record import library
 from studio.record.journal import Journal
 from studio.record.state import RunState
-from studio.work import session
+from studio.work import ready
 from tests.studio import scripted_worker
 
 FUNCTIONS = "def load(*_): ...\ndef generate(*_): ...\n"
@@ -174,8 +174,7 @@ def test_where_nothing_limits_candidates_a_person_is_asked_and_a_machine_is_told
 ) -> None:
     monkeypatch.setenv("PARETO_STUDIO_WITHOUT_WALLS", "")
     monkeypatch.setattr(walls, "level", lambda: "none")
-    monkeypatch.setattr(session, "prepare", session.prepare)
-    monkeypatch.setattr(session, "open_judge", session.open_judge)
+    monkeypatch.setattr(ready, "prepare", ready.prepare)
     scripted_worker.install()
     line = ["optimize", "x", "--generations", "1", "--population", "1", "--home", str(tmp_path)]
     assert main([*line, "--json"]) == 1
