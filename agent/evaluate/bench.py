@@ -114,26 +114,19 @@ class Bench:
         with self.process(_BUILDER.format(recipe=recipe), trusted=True, limits=self._building) as builder:
             self.load(builder)
 
-    def carried_out(self, recipe: Recipe, asked: Asked, timed: Asked) -> tuple[Pixels, tuple[float, ...]]:
-        """A recipe's own pictures of `asked`, and its CPU seconds for each picture of `timed`.
+    @contextmanager
+    def carried_out(self, recipe: Recipe) -> Iterator[Callable[[Asked], Answer]]:
+        """What draws as a recipe carried out by the program's own code; for none it is the baseline.
 
         Raises:
             CandidateFailure: the recipe cannot be carried out.
         """
-        script = declared.CANONICAL.format(recipe=declared.same_recipe(recipe))
-        with self.process(script) as process:
+        if not recipe:
+            yield self.draw_baseline
+            return
+        with self.process(declared.CANONICAL.format(recipe=declared.same_recipe(recipe))) as process:
             self.load(process)
-            drawn = []
-            for start in range(0, len(asked), 4):
-                part = asked.part(start, start + 4)
-                drawn.append(process.generate(part.prompts, part.seeds).images)
-            one = timed.part(0, 1)
-            process.generate(one.prompts, one.seeds)  # the first call alone may compile for its size
-            spent = []
-            for index in range(len(timed)):
-                one = timed.part(index, index + 1)
-                spent.append(process.generate(one.prompts, one.seeds).cpu)
-        return np.concatenate(drawn), tuple(spent)
+            yield lambda asked: process.generate(asked.prompts, asked.seeds)
 
     # -- the baseline ----------------------------------------------------------------------------
 

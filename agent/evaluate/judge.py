@@ -32,10 +32,10 @@ from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
 from agent.evaluate.claims import Certificate
 from agent.evaluate.measure import Measured, measure
-from agent.evaluate.prompts import Prompts
+from agent.evaluate.prompts import Asked, Prompts
 from agent.evaluate.recipes import Recipes
 from agent.evaluate.static import differs, examine
-from agent.sandbox import CandidateFailure, Limits, Process, graphics
+from agent.sandbox import Answer, CandidateFailure, Limits, Process, graphics
 from engines.backends.serves import TORCH
 from engines.errors import EngineError
 from engines.hostloop import pictures
@@ -333,16 +333,36 @@ class Judge:
         if not said:
             told, pictures = found.told
             problems.append(declared.rows(told, plan, pictures))
-            count = min(len(found.images), declared.COMPARED)
-            part = self._asked.part(0, count)
-            if recipe:
-                expected, spent = self._bench.carried_out(recipe, part, self._prompts.fresh(3))
-            else:
-                expected, spent = self._reference.images[:count], found.baseline_cpu
-            problems.append(declared.compared(found.images[:count], expected))
-            if self.device == "cpu":
-                problems.append(declared.worked(found.cpu, spent))
+            with self._bench.carried_out(recipe) as own:
+                problems += self._held_to_work(recipe, process, own, found)
         return replace(found, suspicions=found.suspicions + tuple(filter(None, problems)))
+
+    def _held_to_work(
+        self, recipe: Recipe, process: Process, own: Callable[[Asked], Answer], found: Measured
+    ) -> list[str]:
+        """Suspicions from pictures and CPU time, against the recipe as the program carries it out."""
+        assert self._reference is not None
+        size = self.workload.batch
+        count = min(len(found.images), declared.COMPARED)
+
+        def spent(answer: Answer) -> float:
+            return answer.cpu / len(answer.images)
+
+        def pair() -> tuple[float, float]:
+            asked = self._prompts.fresh(size)
+            return spent(process.generate(asked.prompts, asked.seeds)), spent(own(asked))
+
+        if recipe:
+            parts = [self._asked.part(start, min(start + SMOKE, count)) for start in range(0, count, SMOKE)]
+            expected = np.concatenate([own(part).images for part in parts])
+            own(self._prompts.fresh(size))  # the first call of a size may compile for it
+            usual = [spent(own(self._prompts.fresh(size))) for _ in range(3)]
+        else:
+            expected, usual = self._reference.images[:count], list(found.baseline_cpu)
+        problems = [declared.compared(found.images[:count], expected)]
+        if self.device == "cpu":
+            problems.append(declared.worked(found.cpu, usual, pair))
+        return problems
 
     def _recipe(self, candidate: Candidate, written: Recipe | None) -> Recipe | None:
         """The recipe to hold the script to: its candidate's, for a user's own script what it says itself."""

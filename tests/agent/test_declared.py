@@ -67,12 +67,6 @@ def test_the_same_pictures_are_the_same_and_others_are_named() -> None:
     assert "does not declare" in declared.compared(PICTURES[::-1], PICTURES)
 
 
-def test_less_work_than_declared_is_seen() -> None:
-    assert declared.worked([0.19, 0.2, 0.18], [0.2, 0.2]) == ""
-    assert "CPU time" in declared.worked([0.1, 0.11, 0.1], [0.2, 0.2])
-    assert declared.worked([], [0.2]) == ""
-
-
 def test_rows_of_the_denoiser_are_those_of_the_recipe() -> None:
     made = plan("tiny-scenes", "cpu", Workload(), [FewerSteps(steps=12)])
     assert declared.rows({"denoiser": 24, "decoder": 1, "text_encoder": 2}, made, 1) == ""
