@@ -74,7 +74,7 @@ class Certifier:
         if pictures.shape != expected.shape:
             return _unproven(claim, "The pictures have another size than the baseline's.")
         bounds = _interval(self._bounds(wanted, pictures, expected, asked.prompts))
-        note = f"{count} fresh held-out prompts."
+        note = self._prompts.sealed_are(count)
         return Certificate(claim, wanted.holds(bounds), count, bounds, _interval(timing.speedup), note)
 
     def _draw(

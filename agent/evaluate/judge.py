@@ -80,7 +80,7 @@ class Judge:
         self._opened = open_model(model)
         self.model = str(self._opened.place)
         self.card = describe(self._opened)
-        self._prompts = Prompts(workload.prompts)
+        self._prompts = Prompts(workload.prompts, folder / "drawn.txt")
         self._asked = self._prompts.gate(gate)
         self.limits = limits or allowances.candidates(self.card.memory, graphics.limit())
         self._bench = Bench(

@@ -14,7 +14,7 @@ from agent.candidate import Recipe, Step
 
 ALLOWED: Final = frozenset({
     "engines", "torch", "torchvision", "diffusers", "transformers", "numpy", "PIL", "safetensors",
-    "tokenizers", "openvino", "onnxruntime", "onnx", "scipy", "tomesd", "accelerate",
+    "tokenizers", "openvino", "onnxruntime", "onnx", "scipy", "tomesd", "accelerate", "triton",
     "__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "enum", "functools",
     "gc", "hashlib", "heapq", "itertools", "json", "logging", "math", "operator", "pathlib", "random", "re",
     "statistics", "string", "textwrap", "time", "types", "typing", "warnings",

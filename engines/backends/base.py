@@ -403,7 +403,9 @@ class Backend(ABC):
         if options.precision == "int8" and options.calibration is not None:
             samples = options.calibration.samples(capture.component)
             cases = samples[:: max(1, len(samples) // 4)][:4]
-        # The reference first: of a large component eager and engine together may not fit into memory.
+        # One after the other: of a large component the program, eager and the engine do not fit into memory
+        # together (SDXL's denoiser has 10 GiB of weights in fp32).
+        capture.release()
         wanted = [capture.reference(inputs) for inputs in cases]
         capture.release()
         component = self.component_of(artifact)

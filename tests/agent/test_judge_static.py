@@ -59,6 +59,13 @@ def test_what_a_script_may_not_is_named_in_one_sentence(change: tuple[str, str],
     assert "\n" not in found.problem
 
 
+def test_a_kernel_of_the_script_s_own_may_be_written() -> None:
+    kernel = (
+        "import triton\nimport triton.language as tl\n@triton.jit\ndef add(a, b): ...\nfrom engines.pipeline"
+    )
+    assert examine(GOOD.replace("from engines.pipeline", kernel)).problem == ""
+
+
 @pytest.mark.parametrize(
     "declared",
     [

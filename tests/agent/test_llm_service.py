@@ -268,6 +268,7 @@ def test_a_key_that_the_service_sends_back_is_hidden_everywhere() -> None:
 def test_recorded_exchanges_are_read_as_they_were(
     name: str, stop: str, tool: str, usage: tuple[int, ...]
 ) -> None:
+    """Written by hand after the protocol's published event streams: no service was there to record."""
     with MessagesService([Recorded(RECORDED / name)]) as service:
         answer = ask(service)
     assert answer.stop == stop
