@@ -140,8 +140,9 @@ def _enter_linux(order: Order) -> Isolation:
         devices = [*_DEVICES, *_graphics()] if order.card else _DEVICES
         landlock.restrict(readable, [*devices, order.folder, *order.writable])
     if calls:
-        signals = os.getuid() >= account.FIRST or landlock.version() >= _SCOPES_SIGNALS
-        seccomp.restrict(signals=signals, card=order.card)
+        alone = os.getuid() >= account.FIRST
+        signals = alone or landlock.version() >= _SCOPES_SIGNALS
+        seccomp.restrict(signals=signals, card=order.card, shared=not alone)
     return "isolated" if files and calls and private else "limited"
 
 
