@@ -73,7 +73,7 @@ class Order:
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     trusted: bool = False
-    """The program's own code: no walls."""
+    """No walls: the program's own code, or a script that its user wants run without."""
     preloaded: tuple[str, ...] = PRELOADED
     card: bool = False
     """NVIDIA's devices may be used."""
@@ -111,7 +111,7 @@ def enter(order: Order) -> Isolation:
         return _enter_windows(order)
     _limit_resources(order.limits)
     if order.trusted:
-        return "limited"
+        return "none"
     if sys.platform == "darwin":
         return "isolated" if macos.walled() else "limited"
     return _enter_linux(order)
@@ -120,7 +120,7 @@ def enter(order: Order) -> Isolation:
 def _enter_windows(order: Order) -> Isolation:
     """The job was made from outside; here the token is lowered."""
     if order.trusted:
-        return "limited"
+        return "none"
     try:
         windows.lower_token()
     except OSError:
