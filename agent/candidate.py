@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from agent.sandbox.limits import Isolation
 
 Origin = Literal["baseline", "seed", "new", "refined", "given"]
 """`seed`: planned first; `new`: a new structure; `refined`: from parents; `given`: the user's own script."""
@@ -114,3 +117,5 @@ class Verdict:
     """Share of the machine's processors that other programs used while it was timed, 0 to 1."""
     machine: str = ""
     """Where it was measured, if not on the machine of the run."""
+    isolation: Isolation | Literal[""] = ""
+    """The level reached where its script ran (docs/sandbox.md); empty: it did not run."""

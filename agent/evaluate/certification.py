@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Interval, Recipe
 from agent.errors import JudgeError
+from agent.evaluate import given
 from agent.evaluate.bench import Bench
 from agent.evaluate.claims import Certificate, Claim, read_claim
 from agent.evaluate.prompts import Asked, Prompts
@@ -58,35 +59,33 @@ class Certifier:
             )
         count = wanted.prompts(prompts)
         examined = examine(candidate.script)
-        given = candidate.proposal.origin == "given"
-        recipe = examined.recipe if given else candidate.proposal.recipe
+        own = candidate.proposal.origin == "given"
+        recipe = examined.recipe if own else candidate.proposal.recipe
         if examined.problem:
             return _unproven(claim, examined.problem)
         try:
             if recipe is not None:
                 self._ready(recipe, lambda: on_progress(0, count, "engines"))
             asked, expected = self._reference(count, on_progress)
-            pictures, timing = self._draw(candidate.script, given and recipe is None, asked, on_progress)
+            pictures, timing = self._draw(candidate, asked, on_progress)
         except CandidateFailure as failure:
             if self._bench.aborted:
                 raise JudgeError("The evaluation was stopped.") from failure
-            return _unproven(claim, str(failure))
+            return _unproven(claim, str(given.explained(candidate, failure)))
         if pictures.shape != expected.shape:
             return _unproven(claim, "The pictures have another size than the baseline's.")
         bounds = _interval(self._bounds(wanted, pictures, expected, asked.prompts))
         note = self._prompts.sealed_are(count)
         return Certificate(claim, wanted.holds(bounds), count, bounds, _interval(timing.speedup), note)
 
-    def _draw(
-        self, script: str, trusted: bool, asked: Asked, on_progress: OnProgress
-    ) -> tuple[Pixels, Timing]:
+    def _draw(self, candidate: Candidate, asked: Asked, on_progress: OnProgress) -> tuple[Pixels, Timing]:
         count = len(asked)
-        with self._bench.process(script, trusted=trusted) as process:
+        with self._bench.process(candidate.script, trusted=given.without_walls(candidate)) as process:
             self._bench.load(process)
             drawn = list[Pixels]()
             for start in range(0, count, _BATCH):
                 part = asked.part(start, min(start + _BATCH, count))
-                drawn.append(process.generate(part.prompts, part.seeds).images)
+                drawn.append(given.check(candidate, process.generate(part.prompts, part.seeds)).images)
                 on_progress(start + len(part), count, "pictures")
             process.generate(asked.prompts[:1], asked.seeds[:1])
             on_progress(count, count, "timing")

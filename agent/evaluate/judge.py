@@ -19,14 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
 from agent.errors import AgentError, BaselineError, JudgeError
-from agent.evaluate import allowances, declared
+from agent.evaluate import allowances, declared, given
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
@@ -34,8 +34,8 @@ from agent.evaluate.claims import Certificate
 from agent.evaluate.measure import Measured, measure
 from agent.evaluate.prompts import Asked, Prompts
 from agent.evaluate.recipes import Recipes
-from agent.evaluate.static import differs, examine
-from agent.sandbox import Answer, CandidateFailure, Limits, Process, graphics
+from agent.evaluate.static import examine
+from agent.sandbox import Answer, CandidateFailure, Isolation, Limits, Process, graphics
 from engines.backends.serves import TORCH
 from engines.errors import EngineError
 from engines.hostloop import pictures
@@ -198,6 +198,7 @@ class Judge:
             throughput=throughput,
             memory=process.peak,
             card_memory=self._on_card(process),
+            isolation=process.isolation,
             loss=Interval(0.0, 0.0, 0.0),
             metrics=metrics,
             samples=references.samples(self._asked, names, shown, frames=frames, given=self._keep_given()),
@@ -275,20 +276,20 @@ class Judge:
             on_stage(name, message)
 
         try:
-            verdict = self._stages(candidate, stage)
-        except CandidateFailure as failure:
+            verdict = self._stages(candidate, stage, at)
+        except CandidateFailure as found:
             if self._bench.aborted:
-                raise JudgeError("The evaluation was stopped.") from failure
+                raise JudgeError("The evaluation was stopped.") from found
+            failure = given.explained(candidate, found)
             verdict = Verdict("failed", at.stage, str(failure), failure.evidence)
-        return replace(verdict, seconds=time.monotonic() - started)
+        return replace(verdict, isolation=at.isolation, seconds=time.monotonic() - started)
 
-    def _stages(self, candidate: Candidate, stage: OnStage) -> Verdict:
+    def _stages(self, candidate: Candidate, stage: OnStage, at: _At) -> Verdict:
         stage("static", "reading the script")
         examined = examine(candidate.script)
         if examined.problem:
             return Verdict("failed", "static", examined.problem)
-        recipe = self._recipe(candidate, examined.recipe)
-        given = candidate.proposal.origin == "given"
+        recipe = given.recipe_of(candidate, examined.recipe)
         if recipe is not None:
             problem = self._recipes.misfit(recipe)
             if problem:
@@ -296,13 +297,13 @@ class Judge:
             self._recipes.make_ready(recipe, lambda: stage("build", "building its engines"))
         assert self._reference is not None
         stage("smoke", "starting it")
-        # A script of the user's own without a recipe may build engines itself, so it gets no walls.
-        with self._bench.process(candidate.script, trusted=given and recipe is None) as process:
+        bare = given.without_walls(candidate)
+        with self._bench.process(candidate.script, trusted=bare) as process:
+            at.isolation = process.isolation
             self._bench.load(process)
             stage("smoke", f"drawing {SMOKE} pictures")
-            smoke = self._smoke(
-                process.generate(self._asked.prompts[:SMOKE], self._asked.seeds[:SMOKE]).images
-            )
+            first = process.generate(self._asked.prompts[:SMOKE], self._asked.seeds[:SMOKE])
+            smoke = self._smoke(given.check(candidate, first).images)
             stage("gate", f"drawing {len(self._asked) - SMOKE} pictures and timing it")
             plain = declared.is_plain(candidate.script)
             cached = recipe is not None and any(step.technique == "prompt-cache" for step in recipe)
@@ -363,15 +364,6 @@ class Judge:
         if self.device == "cpu":
             problems.append(declared.worked(found.cpu, usual, pair))
         return problems
-
-    def _recipe(self, candidate: Candidate, written: Recipe | None) -> Recipe | None:
-        """The recipe to hold the script to: its candidate's, for a user's own script what it says itself."""
-        declared = candidate.proposal.recipe
-        if candidate.proposal.origin == "given":
-            return written
-        if written is not None and (problem := differs(declared, written)):
-            raise CandidateFailure(problem)
-        return declared
 
     def _smoke(self, drawn: Pixels) -> Pixels:
         assert self._reference is not None
@@ -469,7 +461,10 @@ class Judge:
 
 @dataclass
 class _At:
+    """How far a candidate has come, and behind which walls."""
+
     stage: Stage
+    isolation: Isolation | Literal[""] = ""
 
 
 def _interval(found: Bounds) -> Interval:

@@ -21,6 +21,9 @@ ALLOWED: Final = frozenset({
 })  # fmt: skip
 """Packages that a script may import."""
 _FORBIDDEN: Final = frozenset({"eval", "exec", "compile", "__import__", "open", "input", "breakpoint"})
+_MODULES: Final = frozenset({"builtins", "ctypes", "importlib", "os", "posix", "runpy", "shutil", "socket",
+                             "subprocess", "sys"})  # fmt: skip
+"""Modules that many an allowed package has imported, where they are not to be reached: `torch.os`."""
 _ALLOWED_DUNDERS: Final = frozenset({"__init__", "__call__", "__name__", "__class__", "__len__",
                                      "__getitem__", "__enter__", "__exit__", "__post_init__", "__iter__",
                                      "__dict__"})  # fmt: skip
@@ -45,7 +48,7 @@ def examine(source: str) -> Examined:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         return Examined(f"The script does not parse: {text}{line}; correct it.")
-    for problem in (_functions(tree), _imports(tree), _calls(tree), _swallowed(tree)):
+    for problem in (_functions(tree), _imports(tree), _calls(tree), _reached(tree), _swallowed(tree)):
         if problem:
             return Examined(problem)
     return Examined("", _recipe(tree))
@@ -102,6 +105,33 @@ def _calls(tree: ast.Module) -> str:
         ):
             return f"The script uses {node.attr} (line {node.lineno}), which a script may not; do without it."
     return ""
+
+
+def _reached(tree: ast.Module) -> str:
+    """A module that may not be imported, taken out of one that may: `torch.os`, `from pathlib import os`."""
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {alias.asname or alias.name.split(".")[0] for node in imports for alias in node.names}
+    found = [
+        (alias.name, node.lineno) for node in imports for alias in node.names if alias.name in _MODULES
+    ] + [
+        (ast.unparse(node), node.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in _MODULES and _root(node) in imported
+    ]
+    if not found:
+        return ""
+    name, line = found[0]
+    return (
+        f"The script reaches {name} (line {line}) through another package, which a script may not; "
+        "do without it."
+    )
+
+
+def _root(node: ast.expr) -> str:
+    """`torch` of `torch.utils.data`; empty where the chain does not begin with a name."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _swallowed(tree: ast.Module) -> str:

@@ -73,7 +73,7 @@ class Order:
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     trusted: bool = False
-    """The program's own code: no walls."""
+    """No walls: the program's own code, or a script that its user wants run without."""
     preloaded: tuple[str, ...] = PRELOADED
     card: bool = False
     """NVIDIA's devices may be used."""
@@ -111,7 +111,7 @@ def enter(order: Order) -> Isolation:
         return _enter_windows(order)
     _limit_resources(order.limits)
     if order.trusted:
-        return "limited"
+        return "none"
     if sys.platform == "darwin":
         return "isolated" if macos.walled() else "limited"
     return _enter_linux(order)
@@ -120,7 +120,7 @@ def enter(order: Order) -> Isolation:
 def _enter_windows(order: Order) -> Isolation:
     """The job was made from outside; here the token is lowered."""
     if order.trusted:
-        return "limited"
+        return "none"
     try:
         windows.lower_token()
     except OSError:
@@ -140,8 +140,9 @@ def _enter_linux(order: Order) -> Isolation:
         devices = [*_DEVICES, *_graphics()] if order.card else _DEVICES
         landlock.restrict(readable, [*devices, order.folder, *order.writable])
     if calls:
-        signals = os.getuid() >= account.FIRST or landlock.version() >= _SCOPES_SIGNALS
-        seccomp.restrict(signals=signals, card=order.card)
+        alone = os.getuid() >= account.FIRST
+        signals = alone or landlock.version() >= _SCOPES_SIGNALS
+        seccomp.restrict(signals=signals, card=order.card, shared=not alone)
     return "isolated" if files and calls and private else "limited"
 
 

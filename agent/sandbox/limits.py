@@ -10,10 +10,11 @@ from typing import Any, Final, Literal
 
 Isolation = Literal["isolated", "limited", "none"]
 """`isolated`: files, network and other processes are walled off by the operating system, and the process
-is no root; `limited`: an own process with limits and an empty environment; `none`: not even that."""
+is no root; `limited`: an own process with limits and an empty environment; `none`: nothing that would
+stop a script."""
 RANK: Final[dict[Isolation, int]] = {"none": 0, "limited": 1, "isolated": 2}
 CONSENT: Final = "PARETO_STUDIO_WITHOUT_WALLS"
-"""Set to `yes` by a user who wants candidates run where nothing limits them."""
+"""Set to `yes` by a user who wants candidates run where nothing limits them, or without their walls."""
 
 ISOLATION: Final[dict[Isolation, str]] = {
     "isolated": "Candidates run in processes of their own that reach neither your files nor the network.",
@@ -51,6 +52,11 @@ class Limits:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def agreed() -> bool:
+    """Whether the user has said that a script may run without walls."""
+    return os.environ.get(CONSENT) == "yes"
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -25,7 +25,7 @@ from agent.errors import SandboxError
 from agent.sandbox import account, macos, windows
 from agent.sandbox.child import PRELOADED, Order, places
 from agent.sandbox.forkserver import MESSAGE_BYTES
-from agent.sandbox.limits import CONSENT, ISOLATION, RANK, Isolation, Limits, environment
+from agent.sandbox.limits import CONSENT, ISOLATION, RANK, Isolation, Limits, agreed, environment
 from agent.sandbox.process import CandidateFailure, Process
 
 Method = Literal["fork", "spawn"]
@@ -55,7 +55,7 @@ class Nursery:
         *,
         card: bool = False,
     ) -> None:
-        self._least: Isolation = least or ("none" if os.environ.get(CONSENT) == "yes" else "limited")
+        self._least: Isolation = least or ("none" if agreed() else "limited")
         self.limits = limits or Limits()
         self.isolation: Isolation | None = None
         """Known after the first process."""
@@ -96,7 +96,8 @@ class Nursery:
     def start(self, *, trusted: bool = False, limits: Limits | None = None) -> Process:
         """A fresh process with a private folder, ready for `load`.
 
-        A `trusted` process runs the program's own code: limits, but no walls.
+        A `trusted` process has limits and no walls: for the program's own code, which builds engines, and
+        for a user's own script where he agrees to that (`agent.evaluate.given`).
 
         Raises:
             SandboxError: none can be started.

@@ -3,7 +3,8 @@
 A filter in classic BPF, installed by ctypes for every thread of the process;
 children inherit it and nobody can take it off.  It closes what Landlock does
 not: sockets of every kind, other processes' memory, new namespaces, handles to
-files by number, memory that belongs to no process.
+files by number, memory that belongs to no process, and what an owner may do to
+his files and processes where a candidate has no user of its own.
 Source: kernel.org, Documentation/userspace-api/seccomp_filter.rst; numbers from the kernel's syscall tables.
 """
 
@@ -99,6 +100,31 @@ _SIGNALS: Final = {"x86_64": (62, 200, 234), "aarch64": (129, 130, 131)}
 _PUSH_INPUT: Final = (0x5412, 0x541C)
 """ioctl TIOCSTI and TIOCLINUX: typing into somebody's terminal."""
 
+_OWNERS: Final = {
+    "x86_64": {
+        "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452, "chown": 92, "fchown": 93, "lchown": 94,
+        "fchownat": 260, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "setxattrat": 463,
+        "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199, "removexattrat": 466,
+    },
+    "aarch64": {
+        "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "fchown": 55, "fchownat": 54, "setxattr": 5,
+        "lsetxattr": 6, "fsetxattr": 7, "setxattrat": 463, "removexattr": 14, "lremovexattr": 15,
+        "fremovexattr": 16, "removexattrat": 466,
+    },
+}  # fmt: skip
+"""What the owner of a file may do to it that Landlock does not look at."""
+_PROCESS, _IO_PROCESS = 0, 1
+"""PRIO_PROCESS and IOPRIO_WHO_PROCESS: one process, and not a group's or all of a user's."""
+_RULERS: Final[dict[str, tuple[tuple[int, int, int | None], ...]]] = {
+    # prlimit64, setpriority, ioprio_set, sched_setscheduler, sched_setparam, sched_setattr
+    "x86_64": ((302, 0, None), (141, 1, _PROCESS), (251, 1, _IO_PROCESS), (144, 0, None), (142, 0, None),
+               (314, 0, None)),
+    "aarch64": ((261, 0, None), (140, 1, _PROCESS), (30, 1, _IO_PROCESS), (119, 0, None), (118, 0, None),
+                (274, 0, None)),
+}  # fmt: skip
+"""Calls that rule any process of the same user: number, the argument that says which, and what the first
+one must be."""
+
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
@@ -113,12 +139,14 @@ def _argument(index: int) -> bytes:
     return _step(_LOAD, _ARGUMENTS + 8 * index)
 
 
-def program(machine: str, pid: int = 0, *, card: bool = False) -> bytes:
+def program(machine: str, pid: int = 0, *, card: bool = False, shared: int = 0) -> bytes:
     """The filter for a machine (`x86_64`, `aarch64`), 8 bytes an instruction.
 
     With a `pid` signals reach that process only.  With a `card` CUDA may start:
     sockets of the kind that it listens on are allowed, and still none that
     connects or sends; how much files without a name hold is watched from outside.
+    `shared` is the process where it runs as the user who started it: then it may
+    neither do what only the owner of a file may nor rule another process.
 
     Raises:
         KeyError: a machine whose system calls are not known here.
@@ -134,7 +162,8 @@ def program(machine: str, pid: int = 0, *, card: bool = False) -> bytes:
     if machine == "x86_64":  # the x32 table has other numbers for the same calls
         steps += [_step(_AT_LEAST, 0x40000000, 0, 1), refuse]
     allowed = {denied[name] for name in _CARD} if card else set()
-    for number in sorted(set(denied.values()) - allowed):
+    owners = set(_OWNERS[machine].values()) if shared else set()
+    for number in sorted(set(denied.values()) - allowed | owners):
         steps += [_step(_EQUAL, number, 0, 1), refuse]
     if card:
         steps += [
@@ -189,6 +218,17 @@ def program(machine: str, pid: int = 0, *, card: bool = False) -> bytes:
             refuse,
             _step(_RETURN, _ALLOW),
         ]
+    for number, who, kind in _RULERS[machine] if shared else ():
+        which = [] if kind is None else [_argument(0), _step(_EQUAL, kind, 1, 0), refuse]
+        steps += [
+            _step(_EQUAL, number, 0, len(which) + 5),
+            *which,
+            _argument(who),
+            _step(_EQUAL, 0, 2, 0),
+            _step(_EQUAL, shared, 1, 0),
+            refuse,
+            _step(_RETURN, _ALLOW),
+        ]
     steps.append(_step(_RETURN, _ALLOW))
     return b"".join(steps)
 
@@ -204,17 +244,18 @@ def available() -> bool:
         return False
 
 
-def restrict(*, signals: bool, card: bool = False) -> None:
+def restrict(*, signals: bool, card: bool = False, shared: bool = False) -> None:
     """From now on the calls above fail with EPERM, in this process and all that it starts.
 
     Without `signals` only this process can be sent any: where nothing else keeps
-    a candidate's from others of its user.  `card`: see `program`.
+    a candidate's from others of its user.  `card`, `shared`: see `program`.
 
     Raises:
         OSError: the kernel refuses.
     """
     machine = platform.machine()
-    steps = program(machine, 0 if signals else os.getpid(), card=card)
+    pid = os.getpid()
+    steps = program(machine, 0 if signals else pid, card=card, shared=pid if shared else 0)
     buffer = ctypes.create_string_buffer(steps, len(steps))
     filter_ = _Program(len(steps) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     library = ctypes.CDLL(None, use_errno=True)

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Final
 
 from agent.errors import WallsError
-from agent.sandbox.limits import CONSENT, ISOLATION, Isolation
+from agent.sandbox.limits import CONSENT, ISOLATION, Isolation, agreed
 from agent.sandbox.nursery import Nursery
 
 _BARE: Final = ("numpy", "engines.harness")
@@ -44,5 +44,5 @@ def ask_first() -> None:
         WallsError: it is so; `agree` and begin again once the user says yes.
         SandboxError: as `level`.
     """
-    if os.environ.get(CONSENT) != "yes" and level() == "none":
+    if not agreed() and level() == "none":
         raise WallsError(f"{ISOLATION['none']} Nothing runs before you agree to that.")

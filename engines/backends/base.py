@@ -44,6 +44,8 @@ State = Literal["ready", "build_only", "missing"]
 COMPUTED_IN_FP16: Final[tuple[Precision, ...]] = ("fp16", "w8", "w6", "w4")
 FORMAT: Final = 1
 METADATA: Final = "artifact.json"
+READ_ONLY: Final = "it is not built yet, and this process may not write the cache"
+"""Why a candidate's process gets another engine than it asked for."""
 LOWER: Final[Mapping[Precision, tuple[Precision, ...]]] = {
     "w4": ("w6", "w8", "fp16", "fp32"),
     "w6": ("w8", "fp16", "fp32"),
@@ -320,7 +322,7 @@ class Backend(ABC):
                         facts = self._make(capture, options, key, folder)
             except PermissionError as error:
                 # A candidate's process may only read the cache.
-                raise BuildError("it is not built yet, and this process may not write the cache") from error
+                raise BuildError(READ_ONLY) from error
         if facts.get("failed"):
             raise BuildError(facts["failed"])
         return Artifact(

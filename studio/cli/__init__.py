@@ -78,7 +78,8 @@ def _walls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-walls",
         action="store_true",
-        help="run candidates even where this system cannot limit what they do (asked in a terminal)",
+        help="run candidates even where this system cannot limit what they do (asked in a terminal), "
+        "and a script of your own that builds engines itself without the walls there are",
     )
 
 

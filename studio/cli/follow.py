@@ -18,6 +18,7 @@ from studio.work.job import Job
 from studio.work.report import bounds_text, scale_of
 
 HEARD = {"thinking": "thinking", "text": "answering", "tool": "answering"}
+WALLS = {"isolated": "[dim]isolated[/]", "limited": "[yellow]limited[/]", "none": "[red]no walls[/]"}
 MARKS = {"passed": "[green]●[/]", "failed": "[red]✗[/]", "quarantined": "[yellow]▲[/]"}
 
 
@@ -167,6 +168,8 @@ def candidate_line(candidate: CandidateState, state: RunState) -> str:
         )
     if verdict.loss is not None:
         parts.append(f"loss {loss_text(verdict.loss.value, state)}")
+    if verdict.isolation:
+        parts.append(WALLS[verdict.isolation])
     if verdict.reason:
         parts.append(f"[dim]{escape(verdict.reason)}[/]")
     return "  ".join(parts)

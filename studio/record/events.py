@@ -17,6 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 VERSION: Final = 1
 BUSY: Final = 0.25
 """Share of the processors in other programs' hands from which times are worth a warning."""
+WALLS: Final = {
+    "isolated": "reached neither files nor network",
+    "limited": "limits, but no wall before files and network",
+    "none": "nothing would have stopped it",
+}
+"""What a script could do at a level of isolation (docs/sandbox.md)."""
 
 
 class Data(BaseModel):
@@ -72,6 +78,13 @@ class Verdict(Data):
     seconds: float = 0.0
     others: float = 0.0
     machine: str = ""
+    isolation: Literal["", "isolated", "limited", "none"] = ""
+    """Empty in runs of before this was kept, and where no script ran."""
+
+    @property
+    def walls(self) -> str:
+        """What its script could do at its level of isolation; empty where none is known."""
+        return WALLS.get(self.isolation, "")
 
     @property
     def disturbed(self) -> str:

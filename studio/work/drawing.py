@@ -11,8 +11,9 @@ from typing import Final
 from agent.candidate import Candidate
 from agent.coder import title
 from agent.errors import AgentError
-from agent.evaluate import allowances
+from agent.evaluate import allowances, given
 from agent.evaluate.bench import Bench
+from agent.evaluate.static import declared
 from agent.sandbox import Answer, CandidateFailure, Limits, Process
 from engines.backends.serves import TORCH
 from engines.hostloop import pictures
@@ -73,8 +74,11 @@ class Drawing:
         try:
             if name not in self._processes or not self._processes[name].alive:
                 self._processes[name] = self._start(self._candidate(name))
-            return self._processes[name].generate(prompts, seeds)
-        except (CandidateFailure, AgentError) as failure:
+            return given.check(self._candidate(name), self._processes[name].generate(prompts, seeds))
+        except CandidateFailure as failure:
+            said = given.explained(self._candidate(name), failure)
+            raise RunError(f"{name} cannot draw: {said}") from failure
+        except AgentError as failure:
             raise RunError(f"{name} cannot draw: {failure}") from failure
 
     def refresh(self, state: RunState) -> None:
@@ -98,9 +102,10 @@ class Drawing:
         return read_candidate(self.folder, self._state.candidate(name).proposal)
 
     def _start(self, candidate: Candidate) -> Process:
-        recipe = candidate.proposal.recipe
-        given = candidate.proposal.origin == "given"
-        process = self._stack.enter_context(self._bench.process(candidate.script, trusted=given))
+        own = candidate.proposal.origin == "given"
+        recipe = (declared(candidate.script) or ()) if own else candidate.proposal.recipe
+        bare = given.without_walls(candidate)
+        process = self._stack.enter_context(self._bench.process(candidate.script, trusted=bare))
         try:
             self._bench.load(process)
         except CandidateFailure:
@@ -108,6 +113,6 @@ class Drawing:
                 raise
             # Its engines may have been cleared from the cache since it was judged.
             self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
-            process = self._stack.enter_context(self._bench.process(candidate.script, trusted=given))
+            process = self._stack.enter_context(self._bench.process(candidate.script, trusted=bare))
             self._bench.load(process)
         return process

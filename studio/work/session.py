@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from agent.candidate import Candidate, Proposal, Stage
+from agent.candidate import Candidate, Proposal, Stage, Verdict
 from agent.coder import ScriptWriter
 from agent.errors import JudgeError
 from agent.evaluate.judge import Judge
@@ -161,11 +161,11 @@ class Session:
                 control.on_abort = None
         if verdict.state == "passed":
             speedup = verdict.speedup
-            text = "The script passed" + (f" and is {speedup.value:.2f}x as fast." if speedup else ".")
-            self._run.end("done", text, GIVEN)
+            text = "The script passed" + (f" and is {speedup.value:.2f}x as fast" if speedup else "")
+            self._run.end("done", f"{text}{_where(verdict)}.", GIVEN)
         else:
             words = "failed" if verdict.state == "failed" else "is quarantined"
-            self._run.end("failed", f"The script {words}: {verdict.reason}", None)
+            self._run.end("failed", f"The script {words}{_where(verdict)}: {verdict.reason}", None)
         return self._run.result()
 
     def _say_if_busy(self) -> None:
@@ -364,3 +364,10 @@ class Session:
         held = [one.claim for one in self._run.state.certified if one.id == name and one.held]
         proof = f"certified: {', '.join(held)}" if held else "its quality is not certified"
         return f"{why}; {name} ({candidate.proposal.title}){fast}; {proof}."
+
+
+def _where(verdict: Verdict) -> str:
+    """Behind which walls a script ran, as the end of a clause; empty where it did not run."""
+    if not verdict.isolation:
+        return ""
+    return "; it ran without walls" if verdict.isolation == "none" else f"; it ran {verdict.isolation}"

@@ -53,11 +53,13 @@ def test_seconds_of_a_worker_are_the_run_s_baseline_over_its_ratio() -> None:
         throughput={1: 2.0},
         floor=0.1,
         loss=Interval(0.01, 0.0, 0.02),
+        isolation="limited",
     )
     found = here(there, 2.0, "far")
     assert found.latency == Interval(0.25, 2.0 / 9.0, 2.0 / 7.0)
     assert (found.latency_p90, found.floor) == (0.35, 0.05)
     assert (found.stages, found.throughput) == ({"denoise": 0.2}, {1: 4.0})
+    assert found.isolation == "limited"  # the worker's, not the run's
     assert (found.speedup, found.loss, found.machine) == (there.speedup, there.loss, "far")
     failed = Verdict("failed", "smoke", "It is black.")
     assert here(failed, 2.0, "far") == replace(failed, machine="far")

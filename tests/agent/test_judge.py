@@ -6,18 +6,25 @@ pipelines, pictures, clock.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from agent.candidate import Candidate, Origin, Proposal, Recipe, Step, Verdict
 from agent.errors import JudgeError
+from agent.evaluate import given
 from agent.evaluate.allowances import builders, candidates
 from agent.evaluate.judge import Judge
-from agent.sandbox import landlock
+from agent.sandbox import Answer, CandidateFailure, landlock
+from agent.sandbox.limits import CONSENT
+from engines.backends.base import READ_ONLY
+from engines.paths import cache_folder
 from engines.workload import Workload
+from tests.agent.targets import Targets, planted
 
 RECIPE: Recipe = (Step("prompt-cache", {}),)
 HONEST = """
@@ -220,6 +227,89 @@ def test_a_script_of_the_user_s_own_is_judged_without_a_recipe(judge: Judge) -> 
     found = verdict(judge, source, recipe=(), origin="given")
     assert found.state == "passed"
     assert found.floor is None
+
+
+# -- a script of the user's own -------------------------------------------------------------------
+
+HOSTILE = sorted((Path(__file__).parent / "hostile" / "given").glob("*.py"))
+
+
+def unbuilt() -> str:
+    """A script that says nothing of its engines and needs one that nobody has built."""
+    ratio = round(random.uniform(0.2, 0.3), 6)
+    head, _, rest = HONEST.partition("from engines.techniques")
+    plan = f"replace(made, denoiser=replace(made.denoiser, merge_ratio={ratio}))"
+    return (
+        f"from dataclasses import replace\n{head}"
+        f"\n\ndef load(model, device, workload):\n    made = plan(model, device, workload, ())\n"
+        f"    return build({plan})\n\n\ndef generate{rest.partition('def generate')[2]}"
+    )
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Targets]:
+    with planted(tmp_path_factory.mktemp("model")) as made:
+        yield made
+
+
+@pytest.mark.skipif(not landlock.version(), reason="the walls of Linux")
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.stem)
+def test_a_script_of_the_user_s_own_does_no_harm_either(judge: Judge, targets: Targets, path: Path) -> None:
+    found = verdict(judge, targets.fill(path.read_text()), recipe=(), origin="given")
+    assert (found.state, found.stage, found.isolation) == ("failed", "smoke", "isolated")
+    assert "Permission" in found.reason + found.evidence
+    assert "BREACH" not in found.reason
+    assert targets.secret not in found.reason + found.evidence
+    assert targets.touched() == ""
+    assert not (cache_folder() / "planted").exists()
+    unproven = judge.certify(
+        Candidate("c009", 1, Proposal((), "a test", "given"), targets.fill(path.read_text())),
+        "PSNR of 30 dB or more",
+        8,
+        lambda *_: None,
+    )
+    assert not unproven.held
+    assert targets.secret not in unproven.note
+    assert targets.touched() == ""
+
+
+@pytest.mark.skipif(not landlock.version(), reason="the walls of Linux")
+def test_a_script_that_builds_engines_itself_is_told_the_way_on(judge: Judge) -> None:
+    found = verdict(judge, unbuilt(), recipe=(), origin="given")
+    assert (found.state, found.isolation) == ("failed", "isolated")
+    assert "declare a literal RECIPE" in found.reason
+    assert "--without-walls" in found.reason
+    assert READ_ONLY in found.evidence
+
+
+@pytest.mark.slow
+def test_with_the_user_s_word_it_builds_its_engine_and_the_level_says_what_it_was(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CONSENT, "yes")
+    found = verdict(judge, unbuilt(), recipe=(), origin="given")
+    assert (found.state, found.isolation) == ("passed", "none"), found.reason
+
+
+def test_only_a_script_that_builds_engines_itself_runs_without_walls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only with the user's word."""
+    builds = Candidate("c001", 1, Proposal((), "", "given"), unbuilt())
+    monkeypatch.setenv(CONSENT, "")
+    assert not given.without_walls(builds)
+    monkeypatch.setenv(CONSENT, "yes")
+    assert given.without_walls(builds)
+    declares = Candidate("c002", 1, Proposal((), "", "given"), HONEST)
+    assert not given.without_walls(declares)  # its engines are built for it
+    assert not given.without_walls(Candidate("c003", 1, Proposal((), "", "new"), unbuilt()))
+
+
+def test_an_engine_that_stands_in_for_one_that_could_not_be_built_is_a_failure() -> None:
+    drawn = Answer(np.zeros((1, 8, 8, 3), np.uint8), 1.0, fallbacks=(f"OpenVINO was not used: {READ_ONLY}.",))
+    computed = HONEST.replace("(\n    PromptCache(),\n)", "tuple([])")
+    with pytest.raises(CandidateFailure, match="declare a literal RECIPE"):
+        given.check(Candidate("c001", 1, Proposal((), "", "given"), computed), drawn)
+    assert given.check(Candidate("c001", 1, Proposal((), "", "given"), HONEST), drawn) is drawn
+    assert given.check(Candidate("c001", 1, Proposal((), "", "new"), computed), drawn) is drawn
 
 
 def test_a_claim_is_certified_on_sealed_prompts_with_one_sided_bounds(judge: Judge) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agent.candidate import Interval, Step
@@ -37,6 +39,18 @@ def test_a_good_script_passes_and_its_recipe_is_read() -> None:
     assert differs(RECIPE, found.recipe) == ""
 
 
+def test_names_that_only_look_like_modules_are_no_objection() -> None:
+    """An array has a `ctypes`, and anything of the script's own may be called `os` or `sys`."""
+    drawn = "pipeline.generate(prompts, seeds).images"
+    body = f"images = {drawn}\n    pipeline.os = images.ctypes.data\n    return seeds.sys or images"
+    assert examine(GOOD.replace(f"return {drawn}", body)).problem == ""
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "cheats" / "honest").glob("*.py")))
+def test_no_honest_script_is_refused_unread(path: Path) -> None:
+    assert examine(path.read_text(encoding="utf-8")).problem == ""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -49,6 +63,9 @@ def test_a_good_script_passes_and_its_recipe_is_read() -> None:
         (("from engines.pipeline", "import ctypes\nfrom engines.pipeline"), "imports ctypes"),
         (("RECIPE = (", "open('reference.png')\nRECIPE = ("), "uses open"),
         (("RECIPE = (", "eval('1')\nRECIPE = ("), "uses eval"),
+        (("def load", "import torch\ntorch.os.system('true')\n\ndef load"), "reaches torch.os (line"),
+        (("def load", "import torch.utils as u\nu.data.sys.exit()\n\ndef load"), "reaches u.data.sys"),
+        (("from engines.pipeline", "from pathlib import os as o\nfrom engines.pipeline"), "reaches os"),
         (("RECIPE = (", "().__class__.__subclasses__()\nRECIPE = ("), "uses __subclasses__"),
     ],
 )

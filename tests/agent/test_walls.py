@@ -28,11 +28,12 @@ def run(
     architecture: int | None = None,
     pid: int = 0,
     card: bool = False,
+    shared: int = 0,
 ) -> int:
     """What the kernel would do: the filter, carried out."""
     kind = seccomp._MACHINES[machine][0] if architecture is None else architecture
     data = struct.pack("<IIQ6Q", number, kind, 0, *[*arguments, *[0] * 6][:6])
-    program = seccomp.program(machine, pid, card=card)
+    program = seccomp.program(machine, pid, card=card, shared=shared)
     at, value = 0, 0
     while True:
         code, yes, no, k = struct.unpack_from("HBBI", program, 8 * at)
@@ -95,6 +96,24 @@ def test_where_nothing_else_keeps_signals_in_only_the_process_itself_can_be_sent
         assert run(machine, number, 4242, pid=4242) == ALLOW
         assert run(machine, number, 1, pid=4242) == REFUSED
         assert run(machine, number, 0xFFFFFFFF, pid=4242) == REFUSED
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_with_its_user_s_number_it_may_not_do_what_owners_may(machine: str) -> None:
+    """Neither to files nor to other processes, by whatever call; what it does to itself is its own affair."""
+    for number in seccomp._OWNERS[machine].values():
+        assert run(machine, number) == ALLOW
+        assert run(machine, number, shared=4242) == REFUSED
+    for number, who, kind in seccomp._RULERS[machine]:
+        for process, said in ((0, ALLOW), (4242, ALLOW), (1, REFUSED), (4243, REFUSED)):
+            given = [kind or 0, 0, 0]
+            given[who] = process
+            assert run(machine, number, *given, shared=4242) == said
+            assert run(machine, number, *given) == ALLOW
+        if kind is not None:  # a group's, or all of the user's
+            assert run(machine, number, kind + 1, 0, shared=4242) == REFUSED
+    ordinary = {"x86_64": (0, 1, 2, 9, 257, 262, 203), "aarch64": (63, 64, 56, 222, 79, 122)}[machine]
+    assert {run(machine, number, shared=4242) for number in ordinary} == {ALLOW}
 
 
 def test_another_architecture_s_calls_end_the_process() -> None:

@@ -116,6 +116,7 @@ class ScriptedJudge:
             metrics={"psnr": around(float("inf") if not recipe else 28.0 + 5 * (loss < 0.004))},
             samples=(Sample("a red house", 1, f"images/{name}/00.png", {"psnr": 30.0}),),
             seconds=SECONDS * 4,
+            isolation="isolated",
         )
 
     def certify(

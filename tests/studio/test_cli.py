@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from agent.sandbox import walls
 from engines.paths import bundled_model
 from studio.cli import main, parser, seconds
+from studio.cli.follow import candidate_line
 from studio.cli.main_job import unused_folder
 from studio.cli.perform import has_display
 from studio.errors import RunError
@@ -273,6 +275,15 @@ def test_evaluate_judges_a_script_of_the_users_own(tmp_path: Path) -> None:
     state = RunState.replay(Journal.read(Path(result["folder"])))
     assert state.candidate("c001").proposal.origin == "given"
     assert state.candidate("c001").passed
+    judged = [one for one in map(json.loads, done.stdout.splitlines()) if one["type"] == "candidate.judged"]
+    assert [one["data"]["verdict"]["isolation"] for one in judged] == ["isolated"] * 2
+    assert state.finished is not None
+    assert state.finished.text.endswith("it ran isolated.")
+    verdict = state.candidate("c001").verdict
+    assert verdict is not None
+    assert "isolated" in candidate_line(state.candidate("c001"), state)
+    bare = replace(state.candidate("c001"), verdict=verdict.model_copy(update={"isolation": "none"}))
+    assert "no walls" in candidate_line(bare, state)
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def verdict(name: str, seconds: float, loss: float, psnr: float) -> events.Verdi
         loss=events.Interval(value=loss, low=loss - 0.005, high=loss + 0.005),
         metrics={"psnr": around(psnr)},
         memory=500,
+        isolation="none" if name == "c003" else "isolated",
         stages={"encode": 0.1, "denoise": 0.2, "decode": 0.1},
         throughput={1: 1.0, 4: 2.0},
         samples=(
@@ -158,6 +159,14 @@ def test_the_headline_says_what_was_certified_and_what_was_not(tmp_path: Path) -
     assert "1 is excluded" in found["measured"].detail
 
 
+def test_the_level_of_isolation_stands_beside_every_result(tmp_path: Path) -> None:
+    folder = write_run(tmp_path)
+    page = render(folder, RunState.replay(Journal.read(folder)))
+    assert page.count("<td><span>isolated</span></td>") == 3
+    assert page.count('<td><span class="warn">none</span></td>') == 1
+    assert "<dd>none: nothing would have stopped it</dd>" in page  # the winner
+
+
 def test_an_uncertified_or_unfinished_run_is_called_so(tmp_path: Path) -> None:
     state = RunState.replay(Journal.read(write_run(tmp_path, certified=False, finished=False)))
     text = " ".join(notes(state))
@@ -247,3 +256,5 @@ def test_the_recorded_run_is_understood_and_its_report_shows_pictures() -> None:
     assert render(folder, state).count("data:image/png;base64,") >= 8
     for candidate in state.candidates.values():
         assert (folder / candidate.proposal.script).is_file()
+        assert candidate.verdict is not None
+        assert candidate.verdict.isolation == candidate.verdict.walls == ""  # of before it was kept

@@ -242,6 +242,8 @@ class Inspector(QWidget):
                 text.size(verdict.memory * 2**20),
                 "peak of the process",
             )
+        if verdict.isolation:
+            add("Walls", verdict.isolation, verdict.walls)
         if verdict.floor is not None:
             add("Floor", text.seconds(verdict.floor), "least time for this work")
         if verdict.stages:

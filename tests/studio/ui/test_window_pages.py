@@ -13,6 +13,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
 
+from studio.record.events import Verdict
 from studio.record.journal import Journal
 from studio.record.protocol import decode_request
 from studio.ui.actions import STEPS
@@ -305,6 +306,22 @@ def test_the_inspector_shows_the_script_and_its_difference(shown: Window) -> Non
     body = inspector.script.toPlainText()
     assert body.startswith("--- ")
     assert any(line.startswith("+RECIPE") for line in body.splitlines())
+
+
+def test_the_inspector_says_behind_which_walls_a_candidate_ran(shown: Window) -> None:
+    shown.go("evolve")
+    inspector: Any = shown.page("evolve").inspector  # type: ignore[attr-defined]
+    for level, words in (
+        ("isolated", "neither files nor network"),
+        ("none", "nothing would have stopped it"),
+    ):
+        inspector._show_numbers(
+            Verdict.model_validate({"state": "failed", "stage": "smoke", "isolation": level})
+        )
+        grid = inspector._numbers
+        said = [grid.itemAt(at).widget().text() for at in range(grid.count())]
+        assert said[:2] == ["Walls", level]
+        assert words in said[2]
 
 
 def test_limits_shade_what_fails_them(shown: Window) -> None:
