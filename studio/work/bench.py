@@ -31,7 +31,6 @@ AGENTS: Final = ("built-in", "one-shot", "llm")
 SEARCH: Final = 28
 """Evaluations of the search that finds the targets of L4 and L5."""
 _FORMAT: Final = 1
-_STOPPED: Final = "Stopped before the tasks were known; run the same command again to go on."
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,6 @@ def bench(
         RunError: no such agent, level or part, or two models of one name.
         EngineError, AgentError: a model, the target or the language model cannot be used.
     """
-    from agent.bench.run import run
     from agent.bench.score import rates
     from agent.bench.tasks import sample as drawn
     from engines.paths import digest
@@ -116,7 +114,7 @@ def bench(
     for subject in subjects:
         everything += _tasks(telling, subject, wanted, search, seed)
     if _asked(job) == "stop":
-        raise RunError(_STOPPED)
+        raise RunError("Stopped before the tasks were known; run the same command again to go on.")
     tasks = drawn(everything, sample, seed)
     left = [
         (subject, [one for one in tasks if one.model == subject.name and one.id not in results.done])
@@ -139,19 +137,7 @@ def bench(
             telling.notice("info", llm.leaving(choice))
             telling.notice("info", guess.text())
     solver = _solver(agent, talk, choice, machine, without)
-    done = len(tasks) - sum(len(some) for _, some in left)
-    ended = ""
-    for subject, some in left:
-        if not some or ended:
-            continue
-        before = done
-
-        def on_task(at: int, task: Task, before: int = before) -> None:
-            telling.task(before + at, len(tasks), f"{task.id}: {task.text}")
-
-        with subject.world(telling, generations, population) as world:
-            ended = run(some, solver, world, results.add, on_task, None if talk is None else talk.spending)
-        done += len(some)
+    ended = _solve(telling, left, len(tasks), solver, results, generations, population)
     mine = [one for one in results.scored if one.task in {task.id for task in tasks}]
     report: dict[str, Any] = {
         "agent": agent,
@@ -175,8 +161,7 @@ def bench(
         "families": by_family(mine),
         "results": [one.to_json() for one in mine],
     }
-    write_atomically(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    write_atomically(folder / "report.md", text(report, others(report, folder)))
+    _write(report, folder)
     return {
         "folder": str(folder),
         "report": str(folder / "report.md"),
@@ -210,6 +195,39 @@ def _subject(job: Job, model: str, target: str, workload: dict[str, Any], seed: 
     )
     work = digest(_FORMAT, ready.card.hash, target, ready.workload.model_dump(mode="json"))[:10]
     return _Subject(ready, known, base / f"{ready.card.name.lower().replace(' ', '-')}-{work}")
+
+
+def _solve(
+    telling: Telling,
+    left: Sequence[tuple[_Subject, list[Task]]],
+    total: int,
+    solver: Solver,
+    results: _Results,
+    generations: int,
+    population: int,
+) -> str:
+    """The tasks of one model after the other's; a sentence why it ended early, empty where all are done."""
+    from agent.bench.run import run
+
+    done = total - sum(len(some) for _, some in left)
+    ended = ""
+    for subject, some in left:
+        if not some or ended:
+            continue
+        before = done
+
+        def on_task(at: int, task: Task, before: int = before) -> None:
+            telling.task(before + at, total, f"{task.id}: {task.text}")
+
+        with subject.world(telling, generations, population) as world:
+            ended = run(some, solver, world, results.add, on_task, telling.spending)
+        done += len(some)
+    return ended
+
+
+def _write(report: dict[str, Any], folder: Path) -> None:
+    write_atomically(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(folder / "report.md", text(report, others(report, folder)))
 
 
 def _check_names(subjects: Sequence[_Subject]) -> None:
@@ -290,10 +308,11 @@ class _Results:
 
     def __init__(self, path: Path) -> None:
         from agent.bench.score import Scored
+        from agent.bench.verdicts import kept_lines
 
         self._path = path
         self.scored: list[Scored] = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in kept_lines(path):
             try:
                 self.scored.append(Scored(**json.loads(line)))
             except (ValueError, TypeError):

@@ -18,9 +18,9 @@ _AIMED: Final = (
     "words: L1 to L3 try its scripts and not its understanding."
 )
 _ONCE: Final = (
-    "Without *loop*: the built-in planner's first recipe, with which it begins a search, judged once: no "
-    "repair, no feedback, no search. What a language model's one answer is worth is another question, and is "
-    "not measured by it."
+    "Without *loop*: the built-in planner's first recipe, judged once: no repair, no feedback, no search. "
+    "With that recipe it begins to learn what single techniques are worth; it is no bet on the task. A "
+    "language model's one answer is another thing, and is not measured by it."
 )
 _FAMILIES: Final = (
     "Passed of tasks. A model's loss is in the metric that exists for it: losses in different metrics do "

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.bench.tasks import Task
     from agent.llm.conversation import Conversation
     from agent.llm.estimate import Estimate
-    from agent.llm.spending import Spending
+    from agent.llm.spending import Spending, Usage
     from agent.planner.context import Context
 
 
@@ -63,37 +63,32 @@ def open_talk(choice: LlmChoice, folder: Path, telling: Telling) -> Conversation
         LlmError: no key, no such model, or the service is out of reach.
     """
     from agent.llm.conversation import Conversation
-    from agent.llm.spending import Budget, Spending, Usage, prices
+    from agent.llm.spending import Budget, Spending, prices
 
     job = telling.job
     service = llm.opened(choice, lambda: job.control.abort)
     calls, usage, usd = _spent(folder)
-    spending = Spending(
-        prices().rates(choice.model, choice.url),
-        Budget(choice.usd, choice.tokens),
-        Usage(**usage),
-        usd,
-        calls,
-    )
+    rates = prices().rates(choice.model, choice.url)
+    spending = Spending(rates, Budget(choice.usd, choice.tokens), usage, usd, calls)
     telling.spending = spending
     record = ConversationRecord(folder, telling.event, telling.event, service.hide, choice.model)
     asked = [int(path.stem) for path in (folder / FOLDER).glob("[0-9]*.json")]
     return Conversation(service, spending, record, lambda: job.control.abort, max(asked, default=0))
 
 
-def _spent(folder: Path) -> tuple[int, dict[str, int], float]:
+def _spent(folder: Path) -> tuple[int, Usage, float]:
     """Calls, tokens and US dollars of the answers that are kept, those to unfinished tasks among them."""
-    calls, usd = 0, 0.0
-    usage = dict.fromkeys(("input", "output", "write", "read"), 0)
+    from agent.llm.spending import Usage
+
+    calls, usage, usd = 0, Usage(), 0.0
     for path in (folder / FOLDER).glob("[0-9]*.json"):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))["usage"]
-            added = {name: int(found[name]) for name in usage}
-            usd += float(found["usd"] or 0.0)
+            one = Usage(*(int(found[name]) for name in ("input", "output", "write", "read")))
+            money = float(found["usd"] or 0.0)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # asked and never answered
-        calls += 1
-        usage = {name: usage[name] + added[name] for name in usage}
+        calls, usage, usd = calls + 1, usage + one, usd + money
     return calls, usage, usd
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent.bench.forecast import Asking
 from agent.bench.run import run
 from agent.bench.score import judge_task, rates
 from agent.bench.solve import BuiltIn, Language, World
@@ -26,8 +27,9 @@ from agent.llm.conversation import Conversation
 from agent.llm.key import Secret
 from agent.llm.presets import HYBRID
 from agent.llm.service import Service
-from agent.llm.spending import Spending
+from agent.llm.spending import Budget, Rates, Spending
 from agent.planner.structures import Fits, at_random
+from tests.language_agent import plan
 from tests.messages_service import MessagesService, Streamed
 
 TOLERANCE = 0.02
@@ -215,6 +217,12 @@ def test_a_verdict_is_kept_and_the_same_script_is_judged_once(world: Any, tmp_pa
     again = KeptJudge(world.judge(seed=9), file)
     assert again.judge(Candidate("c001", 1, proposal, script), lambda *_: None) == first
     assert again.fresh == 0
+    # A line that was cut short takes none of those that follow with it.
+    plain = Candidate("c002", 1, replace(proposal, recipe=()), writer.baseline(world.context))
+    again.judge(plain, lambda *_: None)
+    reopened = KeptJudge(world.judge(seed=9), file)
+    reopened.judge(plain, lambda *_: None)
+    assert reopened.fresh == 0
 
 
 def solved(world: Any, tasks: list[Task], solver: Any, **rest: Any) -> list[Any]:
@@ -258,9 +266,9 @@ def test_without_the_loop_the_first_recipe_is_judged_once_and_never_repaired(wor
     assert (plain.evaluations, plain.failure) == (1, "compile")
 
 
-def language(service: MessagesService, *, loops: bool) -> Language:
+def language(service: MessagesService, *, loops: bool, budget: Budget | None = None) -> Language:
     model = Service(service.url, Secret(""), "m", retries=0, first_wait=0.01)
-    return Language(Conversation(model, Spending(None)), HYBRID, loops, Surroundings())
+    return Language(Conversation(model, Spending(None, budget or Budget())), HYBRID, loops, Surroundings())
 
 
 def submitted(script: str) -> Streamed:
@@ -284,3 +292,43 @@ def test_one_shot_hands_in_what_comes_and_the_loop_repairs_it(world: Any) -> Non
     with MessagesService([Streamed([("text", "No.")], stop="refusal")]) as service:
         (refused,) = solved(world, [L2], language(service, loops=False))
     assert refused.failure == "no answer"
+
+
+def test_a_task_in_which_the_budget_ends_is_not_scored(world: Any) -> None:
+    unreachable = replace(L4, speedup=900.0)
+    plans = {"plans": [plan(("student", {"steps": 4}))]}
+    answer = Streamed([("propose_plans", plans)], usage={"input_tokens": 40_000})
+    scored: list[Any] = []
+    notices: list[str] = []
+    with MessagesService([answer]) as service:
+        solver = language(service, loops=True, budget=Budget(tokens=60_000))
+        where = World(
+            world.context, world.judge(), population=1, notice=lambda _level, text: notices.append(text)
+        )
+        ended = run([unreachable], solver, where, scored.append, spending=solver.conversation.spending)
+        assert len(service.bodies) == 1
+    assert "in the middle of a task" in ended
+    assert scored == []
+    assert any(text.startswith(f"{unreachable.id}: The budget") for text in notices)
+
+
+def test_an_estimate_counts_one_call_for_one_answer_and_whole_searches_for_the_loop(world: Any) -> None:
+    def asking(*, loops: bool, without: frozenset[Any] = frozenset()) -> Asking:
+        return Asking(HYBRID, Surroundings(), loops, without, Rates(3.0, 15.0, 3.75, 0.3), 4, 7)
+
+    tasks = [L2, L2, L2, L4, L5]
+    once = asking(loops=False).estimate(tasks, world.context)
+    assert once.calls == (5, 5)
+    whole = asking(loops=True).estimate(tasks, world.context)
+    # At least one answer for a plain task and one plan for a search.
+    assert whole.calls[0] == 5
+    assert whole.calls[1] > 5 * once.calls[1]
+    assert once.usd is not None
+    assert whole.usd is not None
+    assert 0 < once.usd[0] < once.usd[1] < whole.usd[1]
+    for part in ("genetic", "debugger"):
+        less = asking(loops=True, without=frozenset({part})).estimate(tasks, world.context)
+        assert less.calls[1] < whole.calls[1]
+    aimed = asking(loops=True).estimate([L4, L5], world.context)
+    plain = asking(loops=True).estimate([L2, L2, L2], world.context)
+    assert (aimed + plain).tokens == whole.tokens

@@ -44,7 +44,6 @@ def test_the_options_reach_the_parser() -> None:
         (["optimize", "tiny-scenes", "--agent", "llm", "--approve"], "needs a terminal"),
         (["bench", "--levels", "L9"], "no level 'L9'"),
         (["bench", "--agent", "one-shot", "--without", "loop"], "without the loop is --agent one-shot"),
-        (["bench", "--model", "tiny-scenes", "--model", "tiny-scenes"], "Two of the models are called"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_no_traceback(
