@@ -12,6 +12,7 @@ from engines import drivers
 
 NO_GPU = " and not gpu"
 ALONE = {
+    "test_bench_run",
     "test_cheats",
     "test_compare_sets",
     "test_hostile",

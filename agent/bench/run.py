@@ -61,6 +61,8 @@ def run(
             None if loss is None else loss.value,
             answer.evaluations,
             seconds=time.monotonic() - began,
+            model=task.model,
+            family=task.family,
         )
         if spending is not None:
             usd = None if spending.rates is None else spending.usd - before[2]

@@ -42,6 +42,8 @@ class Scored:
     tokens: int = 0
     usd: float | None = None
     seconds: float = 0.0
+    model: str = ""
+    family: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -20,7 +20,7 @@ from agent.llm.briefing import Surroundings
 from agent.llm.coder import LlmCoder
 from agent.llm.conversation import Conversation
 from agent.llm.debugger import LlmDebugger
-from agent.llm.errors import LlmEnds, LlmError
+from agent.llm.errors import BudgetSpent, LlmEnds, LlmError
 from agent.llm.presets import Preset
 from agent.llm.prompts import prompt
 from agent.llm.tools import read_script
@@ -30,10 +30,11 @@ from agent.planner.context import Coder, Context, Debugger, Planner
 from agent.planner.llm import LlmPlanner, system_blocks, tools_for
 from agent.together import JudgeLike
 
-Part = Literal["knowledge", "genetic", "debugger"]
-PARTS: Final[tuple[Part, ...]] = ("knowledge", "genetic", "debugger")
-"""What can be left out to see what it is worth."""
+Part = Literal["knowledge", "genetic", "debugger", "loop"]
+PARTS: Final[tuple[Part, ...]] = ("knowledge", "genetic", "debugger", "loop")
+"""What can be left out to see what it is worth; `loop`: all that follows the first script's writing."""
 Control = Callable[[], Literal["go", "pause", "stop"]]
+OnNotice = Callable[[Literal["info", "warning", "error"], str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class World:
     generations: int = 4
     population: int = 7
     control: Control = lambda: "go"
+    notice: OnNotice = lambda _level, _text: None
+    """Told what a search has to say beside its candidates."""
 
     def of(self, task: Task) -> Context:
         """The context of one task: its bound as tolerance, its exclusions as rules, nothing tried yet."""
@@ -95,8 +98,8 @@ def _judged(candidate: Candidate, world: World) -> Verdict:
 class _Watch(Listener):
     """Ends a search as soon as its task is fulfilled."""
 
-    def __init__(self, task: Task, control: Control) -> None:
-        self._task, self._control = task, control
+    def __init__(self, task: Task, world: World) -> None:
+        self._task, self._world = task, world
         self.met = False
 
     def judged(self, candidate: Candidate, verdict: Verdict) -> None:
@@ -104,15 +107,22 @@ class _Watch(Listener):
             recipe = examine(candidate.script).recipe
             self.met = self.met or not judge_task(self._task, verdict, recipe, None)[0]
 
+    def notice(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        self._world.notice(level, f"{self._task.id}: {text}")
+
     def asked(self) -> Literal["go", "pause", "stop"]:
-        return "stop" if self.met else self._control()
+        return "stop" if self.met else self._world.control()
 
 
 def _search(
     task: Task, world: World, planner: Planner, coder: Coder, debugger: Debugger | None, settings: Settings
 ) -> Answer:
-    """Evolve until the task is fulfilled or the search is over; the answer that comes nearest."""
-    watch = _Watch(task, world.control)
+    """Evolve until the task is fulfilled or the search is over; the answer that comes nearest.
+
+    Raises:
+        LlmEnds: it ended for want of the language model; that says nothing of the task.
+    """
+    watch = _Watch(task, world)
     outcome = evolve(
         world.of(task),
         world.judge,
@@ -123,6 +133,11 @@ def _search(
         listener=watch,
         control=watch.asked,
     )
+    if outcome.ending == "budget" and not watch.met:
+        raise BudgetSpent(
+            "The budget for the language model is used up in the middle of a task, which will be begun anew; "
+            "run the same command again with a larger --llm-budget (it counts from the first task on)."
+        )
     tried = [one for one in outcome.history if not one.is_baseline]
 
     def worth(one: Judged) -> tuple[bool, float]:
@@ -143,10 +158,11 @@ class BuiltIn:
 
     def solve(self, task: Task, world: World) -> Answer:
         writer = ScriptWriter()
-        debugger = None if "debugger" in self.without else RuleDebugger(writer)
+        once = "loop" in self.without
+        debugger = None if once or "debugger" in self.without else RuleDebugger(writer)
         if task.level in ("L4", "L5"):
             generations = 1 if "genetic" in self.without else world.generations
-            settings = Settings(generations, world.population)
+            settings = Settings(1, 1) if once else Settings(generations, world.population)
             planner = BuiltinPlanner(knowledge="knowledge" not in self.without)
             return _search(task, world, planner, writer, debugger, settings)
         context = world.of(task)

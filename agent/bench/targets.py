@@ -9,8 +9,8 @@ from typing import Final
 
 from agent.evolution.front import Judged, measured
 
-LOSSES: Final = (0.01, 0.02, 0.03, 0.05, 0.08)
-"""Bounds on the quality loss."""
+BOUNDS: Final = (0.5, 1.0, 1.5, 2.5, 4.0)
+"""Bounds on the quality loss, in what a winner may lose in the run's metric: 1 to 8 points of adherence."""
 LEAST: Final = 1.2
 """A smaller gain than this is no target."""
 COUNT: Final = 31
@@ -30,7 +30,7 @@ class Target:
     """The candidate that reached it."""
 
 
-def targets(history: Sequence[Judged], count: int = COUNT) -> list[Target]:
+def targets(history: Sequence[Judged], tolerance: float, count: int = COUNT) -> list[Target]:
     """From one search: first each candidate that is the best of something, at its tightest bound.
 
     Only where these are too few, the same candidates at looser bounds follow.
@@ -45,7 +45,7 @@ def targets(history: Sequence[Judged], count: int = COUNT) -> list[Target]:
     seen: set[tuple[float, str]] = set()
     found: list[Target] = []
     for without in exclusions:
-        for loss in LOSSES:
+        for loss in (round(bound * tolerance, 4) for bound in BOUNDS):
             able = [
                 one
                 for one in there

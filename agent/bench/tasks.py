@@ -1,10 +1,11 @@
-"""The generator of tasks: the same seed gives the same tasks; a sample keeps the levels' shares."""
+"""The generator of tasks: the same seed gives the same tasks; a sample is spread over levels and models."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -33,12 +34,15 @@ class Task:
 
     level: Level
     model: str
+    family: str
     device: str
     required: Recipe = ()
     speedup: float | None = None
     seconds: float | None = None
     loss: float | None = None
-    """Largest quality loss, in the run's metric."""
+    """Largest quality loss, in `metric`."""
+    metric: str = ""
+    """The one that exists for the model: a bound in another would say nothing."""
     without: tuple[str, ...] = ()
     """Techniques that may not be used."""
     difficulty: Difficulty = ""
@@ -48,16 +52,16 @@ class Task:
         """The same for the same task, in any list."""
         said = json.dumps(
             [
-                self.level, self.model, self.device, key(self.required), self.speedup, self.seconds,
-                self.loss, self.without, self.difficulty,
+                self.level, self.model, self.family, self.device, key(self.required), self.speedup,
+                self.seconds, self.loss, self.metric, self.without, self.difficulty,
             ]
         )  # fmt: skip
-        return f"{self.level}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
+        return f"{self.level}-{self.family}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 
     @property
     def text(self) -> str:
         """The task in words, as an agent reads it."""
-        head = f"Write the inference script of {self.model} on {self.device}"
+        head = f"Write the inference script of {self.model} ({self.family}) on {self.device}"
         if self.level in ("L1", "L2", "L3"):
             plain = [call_of(step) for step in self.required if step.technique in _PLAIN]
             fast = [call_of(step) for step in self.required if step.technique not in _PLAIN]
@@ -65,7 +69,7 @@ class Task:
             speed = f", accelerated with {', '.join(fast)}" if fast else ", without any acceleration"
             return f"{head}{sampled}{speed}."
         but = f", without {' and '.join(self.without)}" if self.without else ""
-        bound = f"and a quality loss of at most {self.loss:g}{but}."
+        bound = f"and a quality loss of at most {self.loss:g} ({self.metric}){but}."
         if self.level == "L4":
             return f"{head} that is at least {self.speedup:.2f} times as fast as the unchanged model, {bound}"
         return f"{head} that takes at most {self.seconds:.4g} seconds per image, {bound}"
@@ -95,12 +99,16 @@ def _required(level: Level, context: Context, recipes: Iterator[Recipe], count: 
     for recipe in recipes:
         if len(found) >= count:
             break
-        found.setdefault(key(recipe), Task(level, context.card.name, context.device, recipe))
+        card = context.card
+        found.setdefault(key(recipe), Task(level, card.name, card.family, context.device, recipe))
     return list(found.values())
 
 
 def sample(tasks: Sequence[Task], count: int, seed: int = 0) -> list[Task]:
-    """`count` tasks, each level in its share (largest remainder), in the order of the list."""
+    """`count` tasks, each level in its share (largest remainder), in the order of the list.
+
+    Within a level models have the same part, as far as they have so many tasks.
+    """
     if count >= len(tasks):
         return list(tasks)
     by_level = {level: [one for one in tasks if one.level == level] for level in LEVELS}
@@ -110,8 +118,29 @@ def sample(tasks: Sequence[Task], count: int, seed: int = 0) -> list[Task]:
     for level in sorted(LEVELS, key=lambda one: (sizes[one] - shares[one], one))[:rest]:
         sizes[level] += 1
     draw = random.Random(f"sample/{seed}")
-    chosen = {one.id for level, there in by_level.items() for one in draw.sample(there, sizes[level])}
+    chosen: set[str] = set()
+    taken: Counter[str] = Counter()
+    for level, there in by_level.items():
+        by_model: dict[str, list[Task]] = {}
+        for one in there:
+            by_model.setdefault(one.model, []).append(one)
+        for model, part in _parts(
+            {name: len(of) for name, of in by_model.items()}, sizes[level], taken
+        ).items():
+            chosen |= {one.id for one in draw.sample(by_model[model], part)}
     return [one for one in tasks if one.id in chosen]
+
+
+def _parts(there: dict[str, int], count: int, taken: Counter[str]) -> dict[str, int]:
+    """`count` tasks of a level dealt out among models, the odd ones to those with the fewest so far."""
+    parts = dict.fromkeys(there, 0)
+    for _ in range(count):
+        least = min(
+            (name for name in there if parts[name] < there[name]), key=lambda name: (parts[name], taken[name])
+        )
+        parts[least] += 1
+        taken[least] += 1
+    return parts
 
 
 def _legal(context: Context, recipe: Recipe) -> Recipe | None:
@@ -180,10 +209,12 @@ def _aimed(level: Level, context: Context, targets: Sequence[Target], count: int
                 Task(
                     level,
                     context.card.name,
+                    context.card.family,
                     context.device,
                     speedup=times if level == "L4" else None,
                     seconds=float(f"{one.baseline / times:.4g}") if level == "L5" else None,
                     loss=one.loss,
+                    metric=context.metric,
                     without=one.without,
                     difficulty=difficulty,
                 )

@@ -47,6 +47,15 @@ def from_json(fields: dict[str, Any]) -> Verdict:
     return Verdict(**found)
 
 
+def kept_lines(file: Path) -> list[str]:
+    """Lines of a file that is only ever added to; one that was cut short by a kill is ended first."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    if text and not text.endswith("\n"):
+        with file.open("a", encoding="utf-8") as cut:
+            cut.write("\n")
+    return text.splitlines()
+
+
 class KeptJudge:
     """A judge with a memory, one JSON line a verdict in `file`; damaged lines are judged again."""
 
@@ -56,7 +65,7 @@ class KeptJudge:
         self._known: dict[str, Verdict] = {}
         self.fresh = 0
         """Verdicts that were really made, not remembered."""
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        for line in kept_lines(file):
             try:
                 fields = json.loads(line)
                 self._known[str(fields["script"])] = from_json(fields["verdict"])

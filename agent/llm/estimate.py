@@ -7,6 +7,7 @@ assumptions, and no live model has been seen to keep to them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -42,6 +43,16 @@ class Estimate:
             f"{low:,} to {high:,} tokens{money or '; its price is not known, so tokens only'}."
         )
 
+    def __add__(self, other: Estimate) -> Estimate:
+        usd = None
+        if self.usd is not None and other.usd is not None:
+            usd = (self.usd[0] + other.usd[0], self.usd[1] + other.usd[1])
+        return Estimate(
+            (self.calls[0] + other.calls[0], self.calls[1] + other.calls[1]),
+            (self.tokens[0] + other.tokens[0], self.tokens[1] + other.tokens[1]),
+            usd,
+        )
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "text": self.text()}
 
@@ -55,17 +66,29 @@ def estimate(
     rates: Rates | None,
 ) -> Estimate:
     """For a run from its beginning."""
-    fixed = tokens_of(" " * Question(system_blocks(context, surroundings), "", tools_for(context)).characters)
     candidates = generations * population
-    often = _calls(preset, generations, candidates)
+    return estimate_calls(
+        context, surroundings, calls_of(preset, generations, candidates), candidates // 2, rates
+    )
+
+
+def estimate_calls(
+    context: Context,
+    surroundings: Surroundings,
+    often: Mapping[str, tuple[int, int]],
+    verdicts: int,
+    rates: Rates | None,
+) -> Estimate:
+    """For so many calls of each purpose, `verdicts` told in each at an average."""
+    fixed = tokens_of(" " * Question(system_blocks(context, surroundings), "", tools_for(context)).characters)
     ends = []
     for at in (0, 1):
         calls = {purpose: count[at] for purpose, count in often.items()}
         total = sum(calls.values())
-        asked = sum(count * (_ASKED[purpose] + _ROW * candidates // 2) for purpose, count in calls.items())
+        asked = sum(count * (_ASKED[purpose] + _ROW * verdicts) for purpose, count in calls.items())
         answered = sum(count * _ANSWERED[purpose][at] for purpose, count in calls.items())
         # The service keeps its cache for five minutes: at worst every candidate takes longer.
-        written = total if at else 1
+        written = total if at else min(total, 1)
         usage = Usage(asked, answered, fixed * written, fixed * (total - written))
         ends.append((total, usage))
     (low_calls, low), (high_calls, high) = ends
@@ -73,8 +96,8 @@ def estimate(
     return Estimate((low_calls, high_calls), (low.total, high.total), usd)
 
 
-def _calls(preset: Preset, generations: int, candidates: int) -> dict[str, tuple[int, int]]:
-    """From everything right at once to a third of the scripts failing every repair."""
+def calls_of(preset: Preset, generations: int, candidates: int) -> dict[str, tuple[int, int]]:
+    """Calls by purpose: from everything right at once to a third of the scripts failing every repair."""
     always = preset.writes == "always"
     codes = (candidates, round(1.3 * candidates)) if always else (0, round(0.4 * candidates))
     failing = round(candidates / 3)

@@ -213,7 +213,11 @@ def parser() -> argparse.ArgumentParser:
     _workload(evaluate)
 
     bench = add("bench", "solve tasks of five levels with an agent and print its pass rate (DiffBench)")
-    bench.add_argument("model", nargs="?", default="tiny-scenes", help=MODEL)
+    bench.add_argument("model", nargs="?", help=f"{MODEL} (default: tiny-scenes)")
+    bench.add_argument(
+        "--model", action="append", default=[], dest="models", metavar="MODEL",
+        help="a further one; may be given again: the tasks are spread over all of them",
+    )  # fmt: skip
     bench.add_argument("--device", default="cpu")
     bench.add_argument("--agent", choices=("built-in", "one-shot", "llm"), default="built-in")
     bench.add_argument("--levels", default="L1-L5", help="for example L1-L5, L2, or L1,L4 (default: all)")
@@ -230,8 +234,9 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--generations", type=_between(1, 100), default=4, help="of an agent's own search")
     bench.add_argument("--population", type=_between(1, 100), default=7)
     bench.add_argument(
-        "--without", action="append", default=[], choices=("knowledge", "genetic", "debugger"),
-        help="leave a part of the agent out, to see what it is worth; may be given again",
+        "--without", action="append", default=[], choices=("knowledge", "genetic", "debugger", "loop"),
+        help="leave a part of the agent out, to see what it is worth; loop: all that follows the first "
+        "script; may be given again",
     )  # fmt: skip
     bench.add_argument("--out", type=Path, metavar="DIR", help="folder of results and report")
     bench.add_argument("--llm-model", default="", metavar="NAME")

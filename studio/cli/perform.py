@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli import metrics, show, space
-from studio.cli.follow import follow
+from studio.cli.follow import follow, line_of
 from studio.cli.terminal import Terminal
 from studio.record import folders
+from studio.record.events import Event
 from studio.record.journal import Journal
 from studio.record.library import find_run
 from studio.record.state import RunState
@@ -214,15 +215,19 @@ def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 def _bench(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.bench import bench
 
-    if given.agent != "built-in":
-        from agent.llm.briefing import LEAVES, STAYS
+    notices: list[dict[str, Any]] = []
 
-        terminal.say(f"The language model is told: {'; '.join(LEAVES)}. Never: {'; '.join(STAYS)}.")
+    def heard(item: Event) -> None:
+        if item.type == "notice":
+            notices.append(item.data)
+        line = line_of(item, RunState())
+        if line:
+            terminal.say(line)
 
-    with show.progress(terminal) as job_of:
+    with show.progress(terminal, heard) as job_of:
         result = bench(
             job_of(home),
-            model=given.model,
+            models=[*([given.model] if given.model else []), *given.models] or ["tiny-scenes"],
             target=given.device,
             agent=given.agent,
             levels=given.levels,
@@ -239,7 +244,7 @@ def _bench(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             llm_budget=given.llm_budget,
             without_walls=given.without_walls,
         )
-    terminal.document(result)
+    terminal.document({**result, "notices": notices})
     show.rates(terminal, result)
     return 1 if result["ended"] else 0
 

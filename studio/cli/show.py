@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.terminal import Terminal
+from studio.record.events import Event
 from studio.work.job import Job
 
 STATES = {"ready": "[green]ready[/]", "build_only": "[yellow]build only[/]", "missing": "[dim]missing[/]"}
@@ -19,17 +20,22 @@ def job(home: Path, _terminal: Terminal) -> Job:
 
 
 @contextlib.contextmanager
-def progress(terminal: Terminal) -> Iterator[Callable[[Path], Job]]:
-    """A bar for one job; `with progress(terminal) as job_of: function(job_of(home), ...)`."""
+def progress(
+    terminal: Terminal, heard: Callable[[Event], None] = lambda _event: None
+) -> Iterator[Callable[[Path], Job]]:
+    """A bar for one job; `with progress(terminal) as job_of: function(job_of(home), ...)`.
+
+    `heard` is told the events of jobs that have any.
+    """
     if terminal.machine:
-        yield lambda home: Job(home)
+        yield lambda home: Job(home, emit=heard)
         return
     with bar(terminal) as (shown, task):
 
         def step(done: int, total: int, doing: str) -> None:
             shown.update(task, completed=done, total=total or None, description=escape(doing))
 
-        yield lambda home: Job(home, on_progress=step)
+        yield lambda home: Job(home, on_progress=step, emit=heard)
 
 
 @contextlib.contextmanager
@@ -167,6 +173,12 @@ def rates(terminal: Terminal, result: dict[str, Any]) -> None:
             ", ".join(f"{name} {count}" for name, count in row["failures"].items()),
         )
     terminal.console.print(shown)
+    for family in result["families"] if len(result["families"]) > 1 else ():
+        rows = family["rates"]
+        words = ", ".join(f"{row['level']} {row['passed']} of {row['tasks']}" for row in rows)
+        terminal.say(f"{escape(family['family'])} ({escape(family['model'])}): {words}")
+    if result["language_model"] is not None:
+        terminal.say(f"Language model: {escape(result['language_model']['text'])}")
     if result["ended"]:
         terminal.say(f"[yellow]{escape(result['ended'])}[/]")
     terminal.say(f"{result['tasks']} of {result['of']} tasks done; report: {escape(result['report'])}")

@@ -1,18 +1,20 @@
-"""DiffBench: open the model, find what can be asked for, solve the tasks that are left, write the report."""
+"""DiffBench: open the models, find what can be asked for, solve the tasks that are left, write the report."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from studio.errors import RunError
 from studio.record.events import LlmChoice
 from studio.record.settings import write_atomically
-from studio.work.bench_report import others, text
+from studio.work.bench_report import by_family, others, text
+from studio.work.bench_talk import Telling, foretell, open_talk
 from studio.work.job import Job
 from studio.work.runs import ask_first
 
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from agent.bench.solve import Solver, World
     from agent.bench.targets import Target
     from agent.bench.tasks import Task
-    from agent.bench.verdicts import KeptJudge
     from agent.llm.conversation import Conversation
+    from agent.planner.context import Context
     from studio.work.ready import Ready
 
 AGENTS: Final = ("built-in", "one-shot", "llm")
@@ -31,9 +33,34 @@ SEARCH: Final = 28
 _FORMAT: Final = 1
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """One model of the benchmark; its targets, verdicts and pictures are kept in `place`."""
+
+    ready: Ready
+    known: Context
+    place: Path
+
+    @property
+    def name(self) -> str:
+        return self.ready.card.name
+
+    @contextlib.contextmanager
+    def world(self, telling: Telling, generations: int, population: int) -> Iterator[World]:
+        """Its evaluator at work: one model at a time is held in memory."""
+        from agent.bench.solve import World
+        from agent.bench.verdicts import KeptJudge
+
+        job = telling.job
+        with self.ready.judge(self.place / "pictures") as judge:
+            job.control.on_abort = judge.abort
+            kept = KeptJudge(judge, self.place / "verdicts.jsonl")
+            yield World(self.known, kept, generations, population, lambda: _asked(job), telling.notice)
+
+
 def bench(
     job: Job,
-    model: str = "tiny-scenes",
+    models: Sequence[str] = ("tiny-scenes",),
     target: str = "cpu",
     agent: str = "built-in",
     levels: str = "L1-L5",
@@ -51,22 +78,16 @@ def bench(
     without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `bench`: `{"folder", "report", "agent", "tasks", "of", "left", "ended", "rates": [...],
-    "results": [...]}`; goes on where the folder's results end.
+    "families": [...], "language_model", "results": [...]}`; goes on where the folder's results end.
 
     Raises:
-        RunError: no such agent, level or part.
-        EngineError, AgentError: the model, the target or the language model cannot be used.
+        RunError: no such agent, level or part, or two models of one name.
+        EngineError, AgentError: a model, the target or the language model cannot be used.
     """
-    from agent.bench.run import run
     from agent.bench.score import rates
-    from agent.bench.solve import World
-    from agent.bench.tasks import generate
     from agent.bench.tasks import sample as drawn
-    from agent.bench.verdicts import KeptJudge
-    from agent.planner.context import prepare as context
     from engines.paths import digest
     from studio.work import llm
-    from studio.work.ready import prepare
 
     _check(agent, without)
     ask_first(without_walls=without_walls)
@@ -78,53 +99,57 @@ def bench(
             "llm", model=llm_model, url=llm_url, budget=llm_budget, cancelled=job.cancelled.is_set
         )
     job.progress(0, 0, "opening the model")
-    ready = prepare(model, target, workload or {}, None, seed, job.home / "memory.sqlite")
-    known = context(
-        model,
-        ready.described,
-        target,
-        ready.workload,
-        metric=ready.metric.name,
-        tolerance=ready.tolerance,
-        seed=seed,
-    )
-    work = digest(_FORMAT, ready.card.hash, target, ready.workload.model_dump(mode="json"))[:10]
     base = job.home / "bench"
-    place = base / f"{ready.card.name.lower().replace(' ', '-')}-{work}"
+    subjects = [_subject(job, model, target, workload or {}, seed, base) for model in models]
+    _check_names(subjects)
+    place = subjects[0].place
+    if len(subjects) > 1:
+        place = base / f"{len(subjects)}-models-{digest(*(one.place.name for one in subjects))[:10]}"
     name = "-".join((agent, *(f"no-{part}" for part in without), *([choice.model] if choice else ())))
     folder = Path(out) if out else place / name.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
     results = _Results(folder / "results.jsonl")
-    with ready.judge(place / "pictures") as judge:
-        job.control.on_abort = judge.abort
-        kept = KeptJudge(judge, place / "verdicts.jsonl")
-        world = World(known, kept, generations, population, lambda: _asked(job))
-        targets = (
-            _targets(job, world, kept, place / "targets.json", search) if {"L4", "L5"} & set(wanted) else []
+    telling = Telling(job)
+    everything: list[Task] = []
+    for subject in subjects:
+        everything += _tasks(telling, subject, wanted, search, seed)
+    if _asked(job) == "stop":
+        raise RunError("Stopped before the tasks were known; run the same command again to go on.")
+    tasks = drawn(everything, sample, seed)
+    left = [
+        (subject, [one for one in tasks if one.model == subject.name and one.id not in results.done])
+        for subject in subjects
+    ]
+    machine = subjects[0].ready.machine
+    talk, guess = None, None
+    if choice is not None:
+        talk = open_talk(choice, folder, telling)
+        guess = foretell(
+            choice,
+            [(subject.known, some) for subject, some in left],
+            machine,
+            loops=agent == "llm",
+            without=_parts(without),
+            generations=generations,
+            population=population,
         )
-        everything = [one for one in generate(known, targets, seed) if one.level in wanted]
-        tasks = drawn(everything, sample, seed)
-        left = [one for one in tasks if one.id not in results.done]
-        talk = None if choice is None else _conversation(job, choice, folder, results)
-        solver = _solver(agent, talk, choice, ready, without)
-
-        def on_scored(scored: Scored) -> None:
-            results.add(scored)
-
-        def on_task(at: int, task: Task) -> None:
-            job.progress(len(tasks) - len(left) + at, len(tasks), f"{task.id}: {task.text}")
-
-        ended = run(left, solver, world, on_scored, on_task, None if talk is None else talk.spending)
+        if guess is not None:
+            telling.notice("info", llm.leaving(choice))
+            telling.notice("info", guess.text())
+    solver = _solver(agent, talk, choice, machine, without)
+    ended = _solve(telling, left, len(tasks), solver, results, generations, population)
     mine = [one for one in results.scored if one.task in {task.id for task in tasks}]
     report: dict[str, Any] = {
         "agent": agent,
         "without": list(without),
-        "model": ready.card.name,
+        "models": [
+            {"name": one.name, "family": one.ready.card.family, "metric": one.ready.metric.name}
+            for one in subjects
+        ],
         "target": target,
-        "metric": ready.metric.name,
-        "workload": ready.workload.model_dump(mode="json"),
-        "language_model": None if choice is None else {"model": choice.model, "url": choice.url},
-        "machine": ready.machine,
+        "workload": subjects[0].ready.workload.model_dump(mode="json"),
+        "language_model": None if choice is None or talk is None else _asked_of(choice, talk, guess),
+        "machine": machine,
         "date": time.strftime("%Y-%m-%d"),
         "seed": seed,
         "sample": sample,
@@ -133,10 +158,10 @@ def bench(
         "tasks": len(tasks),
         "ended": ended,
         "rates": rates(mine),
+        "families": by_family(mine),
         "results": [one.to_json() for one in mine],
     }
-    write_atomically(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    write_atomically(folder / "report.md", text(report, others(report, folder)))
+    _write(report, folder)
     return {
         "folder": str(folder),
         "report": str(folder / "report.md"),
@@ -147,7 +172,97 @@ def bench(
         "left": len(tasks) - len(mine),
         "ended": ended,
         "rates": report["rates"],
+        "families": report["families"],
+        "language_model": report["language_model"],
         "results": report["results"],
+    }
+
+
+def _subject(job: Job, model: str, target: str, workload: dict[str, Any], seed: int, base: Path) -> _Subject:
+    from agent.planner.context import prepare as context
+    from engines.paths import digest
+    from studio.work.ready import prepare
+
+    ready = prepare(model, target, workload, None, seed, job.home / "memory.sqlite")
+    known = context(
+        model,
+        ready.described,
+        target,
+        ready.workload,
+        metric=ready.metric.name,
+        tolerance=ready.tolerance,
+        seed=seed,
+    )
+    work = digest(_FORMAT, ready.card.hash, target, ready.workload.model_dump(mode="json"))[:10]
+    return _Subject(ready, known, base / f"{ready.card.name.lower().replace(' ', '-')}-{work}")
+
+
+def _solve(
+    telling: Telling,
+    left: Sequence[tuple[_Subject, list[Task]]],
+    total: int,
+    solver: Solver,
+    results: _Results,
+    generations: int,
+    population: int,
+) -> str:
+    """The tasks of one model after the other's; a sentence why it ended early, empty where all are done."""
+    from agent.bench.run import run
+
+    done = total - sum(len(some) for _, some in left)
+    ended = ""
+    for subject, some in left:
+        if not some or ended:
+            continue
+        before = done
+
+        def on_task(at: int, task: Task, before: int = before) -> None:
+            telling.task(before + at, total, f"{task.id}: {task.text}")
+
+        with subject.world(telling, generations, population) as world:
+            ended = run(some, solver, world, results.add, on_task, telling.spending)
+        done += len(some)
+    return ended
+
+
+def _write(report: dict[str, Any], folder: Path) -> None:
+    write_atomically(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(folder / "report.md", text(report, others(report, folder)))
+
+
+def _check_names(subjects: Sequence[_Subject]) -> None:
+    names = [one.name for one in subjects]
+    for name in names:
+        if names.count(name) > 1:
+            raise RunError(
+                f"Two of the models are called {name}, so their tasks could not be told apart; give each "
+                "model once, or rename the folder of one."
+            )
+
+
+def _tasks(telling: Telling, subject: _Subject, levels: Sequence[str], search: int, seed: int) -> list[Task]:
+    """All tasks of those levels for a model."""
+    from agent.bench.tasks import generate
+
+    found: list[Target] = []
+    if {"L4", "L5"} & set(levels) and _asked(telling.job) != "stop":
+        kept = _kept_targets(subject.place / "targets.json", search)
+        found = _targets(telling, subject, search) if kept is None else kept
+    return [one for one in generate(subject.known, found, seed) if one.level in levels]
+
+
+def _asked_of(choice: LlmChoice, talk: Conversation, guess: Any) -> dict[str, Any]:
+    """The language model with what it has cost so far, and what was thought that the rest would."""
+    spending = talk.spending
+    return {
+        "model": choice.model,
+        "url": choice.url,
+        "calls": spending.calls,
+        "tokens": spending.usage.total,
+        "usd": None if spending.rates is None else spending.usd,
+        "budget": str(spending.budget),
+        "text": f"{spending.calls} calls, {spending.text()} of {spending.budget}",
+        "estimate": None if guess is None else guess.to_json(),
     }
 
 
@@ -177,6 +292,8 @@ def _check(agent: str, without: Sequence[str]) -> None:
     for part in without:
         if part not in PARTS:
             raise RunError(f"There is no part {part} to leave out; choose from {', '.join(PARTS)}.")
+    if "loop" in without and agent != "built-in":
+        raise RunError(f"--agent {agent} without the loop is --agent one-shot; leave --without loop out.")
 
 
 def _asked(job: Job) -> Any:
@@ -191,10 +308,11 @@ class _Results:
 
     def __init__(self, path: Path) -> None:
         from agent.bench.score import Scored
+        from agent.bench.verdicts import kept_lines
 
         self._path = path
         self.scored: list[Scored] = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in kept_lines(path):
             try:
                 self.scored.append(Scored(**json.loads(line)))
             except (ValueError, TypeError):
@@ -210,84 +328,69 @@ class _Results:
             file.write(json.dumps(scored.to_json(), ensure_ascii=False) + "\n")
 
 
-def _targets(job: Job, world: World, judge: KeptJudge, path: Path, search: int) -> list[Target]:
-    """Of a search that was made before on the same work, or is made now with the built-in agent."""
-    from agent.bench.targets import Target, targets
+def _kept_targets(path: Path, search: int) -> list[Target] | None:
+    """Of a search that was made before on the same work; None: none that was as long."""
+    from agent.bench.targets import Target
+
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["search"] < search:
+            return None
+        return [Target(**{**one, "without": tuple(one["without"])}) for one in found["targets"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _targets(telling: Telling, subject: _Subject, search: int) -> list[Target]:
+    """Of a search that is made now with the built-in agent; kept once it is done."""
+    from agent.bench.targets import targets
     from agent.coder import ScriptWriter
     from agent.debugger import RuleDebugger
     from agent.loop import Listener, Settings, evolve
     from agent.planner.builtin import BuiltinPlanner
 
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["search"] >= search:
-            return [Target(**{**one, "without": tuple(one["without"])}) for one in found["targets"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-
     class Told(Listener):
         def progress(self, done: int, total: int, doing: str, seconds: tuple[float, float] | None) -> None:
             del seconds
-            job.on_progress(done, total, f"searching what can be asked for: {doing}")
+            words = f"searching what can be asked for of {subject.name}: {doing}"
+            telling.job.on_progress(done, total, words)
 
     writer = ScriptWriter()
     population = min(7, search)
-    outcome = evolve(
-        world.context,
-        judge,
-        BuiltinPlanner(),
-        writer,
-        RuleDebugger(writer),
-        settings=Settings(max(1, search // population), population),
-        listener=Told(),
-        control=world.control,
-    )
-    made = targets(outcome.history)
+    generations = max(1, search // population)
+    with subject.world(telling, generations, population) as world:
+        outcome = evolve(
+            world.context,
+            world.judge,
+            BuiltinPlanner(),
+            writer,
+            RuleDebugger(writer),
+            settings=Settings(generations, population),
+            listener=Told(),
+            control=world.control,
+        )
+    made = targets(outcome.history, subject.ready.tolerance)
     if outcome.ending == "done":
         kept = {"search": search, "targets": [asdict(one) for one in made]}
-        write_atomically(path, json.dumps(kept, indent=1) + "\n")
+        write_atomically(subject.place / "targets.json", json.dumps(kept, indent=1) + "\n")
     return made
 
 
-def _conversation(job: Job, choice: LlmChoice, folder: Path, results: _Results) -> Conversation:
-    """The talk with the model, its calls kept beside the results; what was spent before counts."""
-    from agent.llm.conversation import Conversation
-    from agent.llm.spending import Budget, Spending, Usage, prices
-    from studio.work import llm
-    from studio.work.conversation import FOLDER, ConversationRecord
-
-    service = llm.opened(choice, lambda: job.control.abort)
-    before = results.scored
-    spending = Spending(
-        prices().rates(choice.model, choice.url),
-        Budget(choice.usd, choice.tokens),
-        Usage(input=sum(one.tokens for one in before)),
-        sum(one.usd or 0.0 for one in before),
-        sum(one.calls for one in before),
-    )
-    asked = sorted((folder / FOLDER).glob("[0-9]*.json"))
-    record = ConversationRecord(folder, _unheard, _unheard, service.hide, choice.model)
-    return Conversation(
-        service, spending, record, lambda: job.control.abort, int(asked[-1].stem) if asked else 0
-    )
-
-
-def _unheard(_data: Any) -> None:
-    return
+def _parts(without: Sequence[str]) -> Any:
+    return frozenset(without)
 
 
 def _solver(
     agent: str,
     talk: Conversation | None,
     choice: LlmChoice | None,
-    ready: Ready,
+    machine: dict[str, Any],
     without: Sequence[str],
 ) -> Solver:
     from agent.bench.solve import BuiltIn, Language
     from agent.llm.briefing import Surroundings
     from studio.work.llm import preset_of
 
-    left_out: Any = frozenset(without)
     if talk is None or choice is None:
-        return BuiltIn(left_out)
-    return Language(talk, preset_of(choice), agent == "llm", Surroundings(ready.machine), left_out)
+        return BuiltIn(_parts(without))
+    return Language(talk, preset_of(choice), agent == "llm", Surroundings(machine), _parts(without))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from agent.bench.score import Scored
 
 _AIMED: Final = (
     "L4 and L5 ask for a share of the gain that {search} evaluations of the built-in agent found under "
@@ -13,6 +17,30 @@ _AIMED: Final = (
     "whichever agent, keeps its verdict. The built-in agent reads a task's structured form and not its "
     "words: L1 to L3 try its scripts and not its understanding."
 )
+_ONCE: Final = (
+    "Without *loop*: the built-in planner's first recipe, judged once: no repair, no feedback, no search. "
+    "With that recipe it begins to learn what single techniques are worth; it is no bet on the task. A "
+    "language model's one answer is another thing, and is not measured by it."
+)
+_FAMILIES: Final = (
+    "Passed of tasks. A model's loss is in the metric that exists for it: losses in different metrics do "
+    "not compare."
+)
+
+
+def by_family(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """`{"family", "model", "rates": [...]}` of each model, in the order of the tasks."""
+    from agent.bench.score import rates
+
+    models = dict.fromkeys((one.family, one.model) for one in scored)
+    return [
+        {
+            "family": family,
+            "model": model,
+            "rates": rates([one for one in scored if (one.family, one.model) == (family, model)]),
+        }
+        for family, model in models
+    ]
 
 
 def others(report: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -41,10 +69,10 @@ def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
         f"# DiffBench: {_who(report)}",
         "",
         (
-            f"{report['model']} on {report['target']}; {machine.get('processor', 'unknown processor')}, "
+            f"{_models(report)} on {report['target']}; {machine.get('processor', 'unknown processor')}, "
             f"{machine.get('cores', '?')} cores; {report['date']}; seed {report['seed']}; "
-            f"{len(report['results'])} of {report['tasks']} tasks drawn from {report['generated']}; "
-            f"loss: {report['metric']}. In brackets: Wilson's 95 % interval."
+            f"{len(report['results'])} of {report['tasks']} tasks drawn from {report['generated']}. "
+            "In brackets: Wilson's 95 % interval."
         ),
         "",
         "| Level | Tasks | Passed | Pass rate | Achievement | Evaluations | " + " | ".join(FAILURES) + " |",
@@ -65,8 +93,14 @@ def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
     if any(row["level"] in ("L4", "L5") for row in report["rates"]):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in DIFFICULTIES)
         lines += ["", _AIMED.format(search=report["search"], shares=shares)]
+    if any("loop" in one["without"] for one in (report, *beside)):
+        lines += ["", _ONCE]
+    if report["language_model"] is not None:
+        lines += ["", f"Language model: {report['language_model']['text']}."]
     if report["ended"]:
         lines += ["", f"Not finished: {report['ended']}"]
+    if len(report["families"]) > 1:
+        lines += ["", "## By family", "", *_families(report), "", _FAMILIES]
     if beside:
         lines += ["", "## The same tasks", "", *_side_by_side([report, *beside])]
     lines += [
@@ -83,6 +117,37 @@ def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
         lines += ["", "## Not passed", ""]
         lines += [f"- {one['task']} ({one['failure']}): {one['text']} {one['reason']}" for one in failed]
     return "\n".join(lines) + "\n"
+
+
+def _families(report: dict[str, Any]) -> list[str]:
+    """Passed of tasks by level, a model a row."""
+    levels = [row["level"] for row in report["rates"]]
+    metrics = {one["name"]: one["metric"] for one in report["models"]}
+    lines = [
+        f"| Family | Model | Loss | {' | '.join(levels)} | Achievement | Evaluations |",
+        f"|---|---|---|{'---:|' * (len(levels) + 2)}",
+    ]
+    for one in report["families"]:
+        rows = {row["level"]: row for row in one["rates"]}
+        achieved = rows["all"]["achievement_rate"]
+        cells = [
+            one["family"],
+            one["model"],
+            metrics[one["model"]],
+            *(
+                f"{rows[level]['passed']} of {rows[level]['tasks']}" if level in rows else ""
+                for level in levels
+            ),
+            "" if achieved is None else f"{achieved:.1%}",
+            str(rows["all"]["evaluations"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _models(report: dict[str, Any]) -> str:
+    """`Tiny Scenes (stable-diffusion; loss: adherence), ...`."""
+    return ", ".join(f"{one['name']} ({one['family']}; loss: {one['metric']})" for one in report["models"])
 
 
 def _side_by_side(reports: list[dict[str, Any]]) -> list[str]:

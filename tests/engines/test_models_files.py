@@ -21,11 +21,11 @@ from engines.models.load import open_model
 from engines.models.model import Model
 from engines.models.realsize import _module
 from engines.models.reference import Reference, plain
+from engines.models.small.families import write
 from engines.pipeline import build, plan
 from engines.techniques import Engine
 from engines.techniques.compatibility import search_space
 from engines.workload import Workload
-from tests.engines.families.family_models import write
 from tests.engines.families.first_names import write_one_file
 
 PROMPTS, SEEDS = ["a red house", "the small blue bird"], [3, 4]

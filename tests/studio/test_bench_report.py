@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.bench.score import Scored, rates
-from studio.work.bench_report import others, text
+from studio.work.bench_report import by_family, others, text
 
 
 def made(passed: str, without: list[str], tasks: str = "abcd") -> dict[str, Any]:
@@ -21,7 +21,8 @@ def made(passed: str, without: list[str], tasks: str = "abcd") -> dict[str, Any]
         for name in tasks
     ]  # fmt: skip
     return {
-        "agent": "built-in", "without": without, "model": "Tiny Scenes", "target": "cpu", "metric": "haarpsi",
+        "agent": "built-in", "without": without, "target": "cpu", "families": by_family(scored),
+        "models": [{"name": "Tiny Scenes", "family": "unet", "metric": "adherence"}],
         "language_model": None, "machine": {"processor": "P", "cores": 2}, "date": "2026-11-28", "seed": 0,
         "search": 28, "generated": 9, "tasks": len(scored), "ended": "", "rates": rates(scored),
         "results": [one.to_json() for one in scored],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent.candidate import Step
+from engines.models.small.families import write
 from engines.package import sums
 from engines.package.likeness import psnr
 from engines.package.runner import read_picture
@@ -19,7 +20,6 @@ from engines.techniques import from_step
 from engines.workload import Workload
 from studio.work.export import export_candidate
 from studio.work.proof import make_environment
-from tests.engines.families.family_models import write
 from tests.studio.recorded_run import add, begin
 
 PROMPTS, SEED = ["the small red house", "a large blue bird with a cat"], 20

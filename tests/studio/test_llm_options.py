@@ -26,12 +26,15 @@ def test_the_options_reach_the_parser() -> None:
         ["a", "b"],
     )
     bench = parser().parse_args(["bench", "--levels", "L1-L3", "--without", "genetic"])
-    assert (bench.model, bench.agent, bench.sample, bench.without) == (
-        "tiny-scenes",
+    assert (bench.model, bench.models, bench.agent, bench.sample, bench.without) == (
+        None,
+        [],
         "built-in",
         60,
         ["genetic"],
     )
+    several = parser().parse_args(["bench", "a", "--model", "b", "--model", "c", "--without", "loop"])
+    assert (several.model, several.models, several.without) == ("a", ["b", "c"], ["loop"])
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,7 @@ def test_the_options_reach_the_parser() -> None:
         (["optimize", "tiny-scenes", "--llm-budget", "5"], "need --agent llm"),
         (["optimize", "tiny-scenes", "--agent", "llm", "--approve"], "needs a terminal"),
         (["bench", "--levels", "L9"], "no level 'L9'"),
+        (["bench", "--agent", "one-shot", "--without", "loop"], "without the loop is --agent one-shot"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_no_traceback(

@@ -9,7 +9,7 @@ import pytest
 
 from engines.models.load import open_model
 from engines.models.model import Model
-from tests.engines.families.family_models import write
+from engines.models.small.families import write
 
 torch = pytest.importorskip("torch")
 

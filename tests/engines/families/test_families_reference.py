@@ -10,8 +10,9 @@ import pytest
 from engines.errors import ModelError
 from engines.models.model import Model
 from engines.models.reference import Reference, plain
+from engines.models.small.families import MAKERS
 from engines.pipeline import build, plan
-from tests.engines.families.family_models import MAKERS, workload_of
+from tests.engines.families.family_models import workload_of
 
 PROMPTS, SEEDS = ["a red house", "the small blue bird and a cat"], [3, 2**40]
 
