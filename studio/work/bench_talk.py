@@ -84,7 +84,12 @@ def _spent(folder: Path) -> tuple[int, Usage, float]:
     for path in (folder / FOLDER).glob("[0-9]*.json"):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))["usage"]
-            one = Usage(*(int(found[name]) for name in ("input", "output", "write", "read")))
+            one = Usage(
+                input=int(found["input"]),
+                output=int(found["output"]),
+                write=int(found["write"]),
+                read=int(found["read"]),
+            )
             money = float(found["usd"] or 0.0)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # asked and never answered
