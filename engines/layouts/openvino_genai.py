@@ -126,14 +126,25 @@ def _refusals(plan: Plan, model: Model) -> list[str]:
         return [f"{reason} {model.layout.pipeline}; export the package as it is."]
     loop = plan.loop
     if loop.cache_interval > 1:
+        what = "forecast" if loop.forecast_order else "cache"
         found.append(
-            "A feature cache cannot be said in OpenVINO GenAI, which calls one whole denoiser at every step;"
-            " choose a candidate without feature-cache, or export the package as it is."
+            f"A feature {what} cannot be said in OpenVINO GenAI, which calls one whole denoiser at every"
+            f" step; choose a candidate without feature-{what}, or export the package as it is."
         )
     if loop.guidance > 1 and loop.guidance_until < 1:
         found.append(
             "A guidance cut-off cannot be said in OpenVINO GenAI, which guides every step;"
             " choose a candidate without guidance-cutoff, or export the package as it is."
+        )
+    if loop.guidance > 1 and loop.guidance_from:
+        found.append(
+            "A later begin of guidance cannot be said in OpenVINO GenAI, which guides every step;"
+            " choose a candidate without guidance-interval, or export the package as it is."
+        )
+    if loop.decode_tiles > 1:
+        found.append(
+            "VAE tiling cannot be said in OpenVINO GenAI, which decodes a picture in one call;"
+            " choose a candidate without vae-tiling, or export the package as it is."
         )
     if loop.embedded_guidance:
         found.append(

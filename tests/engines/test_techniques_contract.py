@@ -25,11 +25,13 @@ from engines.techniques import (
     CudaGraphs,
     Engine,
     FeatureCache,
+    FeatureForecast,
     FewerSteps,
     Float8,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
+    GuidanceInterval,
     Int8,
     ProgressiveResolution,
     PromptCache,
@@ -42,6 +44,8 @@ from engines.techniques import (
     ThresholdCache,
     TinyDecoder,
     TokenMerging,
+    VaeSlicing,
+    VaeTiling,
     WeightBits,
     all_techniques,
     from_step,
@@ -274,6 +278,15 @@ class TestGuidanceCutoff(TechniqueContract):
     kind, changed = GuidanceCutoff, frozenset({"loop.guidance_until"})
 
 
+class TestGuidanceInterval(TechniqueContract):
+    kind, changed = GuidanceInterval, frozenset({"loop.guidance_from", "loop.guidance_until"})
+
+    def test_it_must_begin_before_a_gate_ends_it(self) -> None:
+        assert check([GuidanceInterval(start=0.2), AttentionGate(after=0.4)], card()) == []
+        (reason,) = check([GuidanceInterval(start=0.4), AttentionGate(after=0.3)], card())
+        assert "begin after 40% of the steps and another technique ends it after 30%" in reason
+
+
 class TestFeatureCache(TechniqueContract):
     kind, changed = FeatureCache, frozenset({"denoiser.cached", "loop.cache_interval"})
 
@@ -281,6 +294,16 @@ class TestFeatureCache(TechniqueContract):
         assert check([FewerSteps(steps=6), FeatureCache(interval=3)], card()) == []
         (reason,) = check([FeatureCache(interval=4), FewerSteps(steps=6)], card())
         assert "pays from 8 steps on and this recipe takes 6" in reason
+
+
+class TestFeatureForecast(TechniqueContract):
+    kind = FeatureForecast
+    changed = frozenset({"denoiser.staged", "loop.cache_interval", "loop.forecast_order"})
+
+    def test_it_needs_a_step_after_the_passes_that_it_rests_on(self) -> None:
+        assert check([FewerSteps(steps=7), FeatureForecast(2, degree=2)], card()) == []
+        (reason,) = check([FewerSteps(steps=6), FeatureForecast(2, degree=2)], card())
+        assert "pays from 7 steps on and this recipe takes 6" in reason
 
 
 class TestThresholdCache(TechniqueContract):
@@ -364,6 +387,24 @@ class TestPromptCache(TechniqueContract):
 
 class TestTinyDecoder(TechniqueContract):
     kind, changed = TinyDecoder, frozenset({"decoder"})
+
+
+class TestVaeTiling(TechniqueContract):
+    kind, changed = VaeTiling, frozenset({"loop.decode_tiles"})
+
+    def test_tiles_that_are_too_small_are_refused(self) -> None:
+        (reason,) = check([VaeTiling(4)], card())
+        assert "A latent of 8 x 8 has no 4 x 4 tiles of at least 4 x 4" in reason
+        assert check([VaeTiling(4)], card(size=512)) == []
+
+    def test_a_video_decoder_is_not_tiled(self) -> None:
+        plan = dataclasses.replace(PLAN, loop=dataclasses.replace(LOOP, latent_shape=(8, 4, 8, 8)))
+        (reason,) = check_plan([VaeTiling()], plan, card())
+        assert reason.startswith("A video decoder mixes frames")
+
+
+class TestVaeSlicing(TechniqueContract):
+    kind, changed = VaeSlicing, frozenset({"loop.decode_singly"})
 
 
 class TestFusedQKV(TechniqueContract):
@@ -481,7 +522,9 @@ def test_the_space_has_every_technique_that_applies() -> None:
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")
     gone = {axis.name for axis in whole} - {axis.name for axis in bare}
-    assert gone == {"student", "tiny-decoder", "guidance-cutoff", "sequential-guidance"}
+    assert gone == {
+        "student", "tiny-decoder", "guidance-cutoff", "guidance-interval", "sequential-guidance",
+    }  # fmt: skip
 
 
 def test_the_space_is_narrowed_to_the_model_and_the_device() -> None:
