@@ -27,6 +27,7 @@ from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
 from engines.techniques.guidance_interval import GuidanceInterval
 from engines.techniques.int8 import Int8
+from engines.techniques.precision import Precision
 from engines.techniques.progressive_resolution import ProgressiveResolution
 from engines.techniques.prompt_cache import PromptCache
 from engines.techniques.pruning import Pruning
@@ -58,6 +59,7 @@ __all__ = [
     "GuidanceInterval",
     "Int8",
     "Parameter",
+    "Precision",
     "ProgressiveResolution",
     "PromptCache",
     "Pruning",

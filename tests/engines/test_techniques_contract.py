@@ -33,6 +33,7 @@ from engines.techniques import (
     GuidanceCutoff,
     GuidanceInterval,
     Int8,
+    Precision,
     ProgressiveResolution,
     PromptCache,
     Pruning,
@@ -54,7 +55,7 @@ from engines.techniques import (
     to_step,
 )
 from engines.techniques.base import Parameter, Step, Value
-from engines.techniques.compatibility import canonical, check, check_plan, search_space
+from engines.techniques.compatibility import canonical, check, check_plan, plan_for, search_space
 from engines.techniques.facts import knowledge, knowledge_file, parse
 
 LOOP = LoopSettings("ddim", {"prediction_type": "v_prediction"}, 30, 4.0, (8, 8, 8), 32, 0, 1, 1)
@@ -369,6 +370,23 @@ class TestEngine(TechniqueContract):
         assert "DirectML leaves quantised operators to the CPU" in reason
 
 
+class TestPrecision(TechniqueContract):
+    kind, changed = Precision, frozenset[str]()
+    device = "cuda"
+
+    def test_a_device_that_computes_in_halves_can_be_told_otherwise(self) -> None:
+        plan = plan_for(card(), "cuda")
+        assert plan.precision == "fp16"
+        assert Precision("fp32").apply(plan).precision == "fp32"
+        assert Precision("fp16").apply(plan) == plan
+        assert check([Precision("fp32"), Engine("compile")], card(), "cuda") == []
+
+    def test_a_device_without_fp32_does_not_offer_it(self) -> None:
+        axes = {axis.name: axis for axis in search_space(card(), "intel-npu")}
+        assert axes["precision"].parameters[0].choices == ("fp16",)
+        assert "precision" not in {axis.name for axis in search_space(card(), "cpu")}
+
+
 class TestBFloat16(TechniqueContract):
     kind, changed = BFloat16, frozenset({"precision"})
 
@@ -517,7 +535,7 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    elsewhere = (ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm)
+    elsewhere = (Precision, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm)
     everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")

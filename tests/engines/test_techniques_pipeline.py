@@ -30,6 +30,7 @@ from engines.techniques import (
     GuidanceCutoff,
     GuidanceInterval,
     Int8,
+    Precision,
     ProgressiveResolution,
     PromptCache,
     Pruning,
@@ -185,7 +186,7 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
     assert tried | {ThresholdCache} == set(all_techniques()) - {
-        Int8, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm,
+        Int8, Precision, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm,
     }  # fmt: skip
 
 
