@@ -26,6 +26,7 @@ from engines.hostloop.conditions import conditions_of, encoders_of
 from engines.hostloop.loop import needed
 from engines.hostloop.passes import SMALL, SPLIT
 from engines.hostloop.settings import DiffusionDecoder, LoopSettings, Picture
+from engines.hostloop.tiles import tile_shape
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import Backend as BackendName
@@ -211,6 +212,8 @@ def _request(wanted: Plan, name: ComponentName) -> EngineRequest:
             latent = (latent[0], *latent[2:])
         elif wanted.loop.diffusion_decoder is not None:
             latent = wanted.loop.diffusion_decoder.latent_shape
+        if wanted.loop.decode_tiles > 1:
+            latent = tile_shape(latent, wanted.loop.decode_tiles)
         structure = Structure(name, latent, decoder=wanted.decoder)
     else:
         if name == SMALL:

@@ -55,7 +55,16 @@ _DECIBELS: Final = {
     "prompt-cache": 90.0,
 }
 _COUNTED: Final = frozenset(
-    {"fewer-steps", "student", "guidance-cutoff", "feature-cache", "token-merging", "scheduler"}
+    {
+        "fewer-steps",
+        "student",
+        "guidance-cutoff",
+        "guidance-interval",
+        "feature-cache",
+        "feature-forecast",
+        "token-merging",
+        "scheduler",
+    }
 )
 """Techniques with a rule of their own below."""
 _BLIND: Final = (0.02, 40.0)
@@ -104,7 +113,11 @@ def work(recipe: Recipe, model_steps: int, guided: bool) -> Work:
     guidance = (
         0.0 if student is not None or not guided else _number(found.get("guidance-cutoff"), "until", 1.0)
     )
-    interval = max(1.0, _number(found.get("feature-cache"), "interval", 1.0))
+    if "guidance-interval" in found and guidance:
+        middle = found["guidance-interval"]
+        guidance = _number(middle, "until", 1.0) - _number(middle, "start", 0.0)
+    cache = found.get("feature-cache", found.get("feature-forecast"))
+    interval = max(1.0, _number(cache, "interval", 1.0))
     full = math.ceil(steps / interval)
     cost = full + (steps - full) * _SHALLOW if interval > 1 else steps
     return Work(steps, cost * (1 + guidance))
@@ -123,7 +136,10 @@ def _prior_loss(step: Step, found: Mapping[str, Step], model_steps: int) -> floa
             return 0.1 * math.pow(max(1.0, _number(step, "steps", 4.0)), -0.8)
         case "guidance-cutoff":
             return 0.15 * (1 - _number(step, "until", 1.0)) ** 2
-        case "feature-cache":
+        case "guidance-interval":
+            late = 0.3 * _number(step, "start", 0.1)
+            return late + 0.15 * (1 - _number(step, "until", 1.0)) ** 2
+        case "feature-cache" | "feature-forecast":
             return 0.012 * (_number(step, "interval", 2.0) - 1)
         case "token-merging":
             return 0.2 * _number(step, "ratio", 0.3) ** 2
@@ -140,7 +156,9 @@ def _prior_decibels(step: Step, found: Mapping[str, Step], model_steps: int) -> 
             return 15.0
         case "guidance-cutoff":
             return 20.0 + 18.0 * _number(step, "until", 1.0)
-        case "feature-cache":
+        case "guidance-interval":
+            return 18.0 + 10.0 * (_number(step, "until", 1.0) - _number(step, "start", 0.1))
+        case "feature-cache" | "feature-forecast":
             return 33.0 - 3.0 * (_number(step, "interval", 2.0) - 1)
         case "token-merging":
             return 30.0 - 14.0 * _number(step, "ratio", 0.3)

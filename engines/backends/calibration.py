@@ -22,6 +22,7 @@ from engines.capture.structure import Structure
 from engines.errors import BuildError
 from engines.hostloop.passes import SMALL
 from engines.hostloop.settings import LoopSettings
+from engines.hostloop.tiles import tile_shape
 from engines.paths import cache_folder, digest, locked
 from engines.plan import DenoiserStructure
 
@@ -128,7 +129,7 @@ class Calibration:
         for name in needed(settings):
             latent = self.loop.latent_shape
             if name == "decoder":
-                latent = self.model.decoder_latent(latent)
+                latent = tile_shape(self.model.decoder_latent(latent), self.loop.decode_tiles)
             elif name == SMALL:
                 latent = (*latent[:-2], latent[-2] // 2, latent[-1] // 2)
             capture = Capture(self.model, Structure(name, latent, plain))
@@ -175,10 +176,13 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
             loop, scheduler=own_scheduler(model), steps=min(24, loop.steps and max(model.steps, 1)),
             guidance=model.guidance, guidance_until=1.0, batched_guidance=True, cache_interval=1,
             prompt_cache=False, negative_prompt="", batch=8, cache_threshold=0.0, gate_after=1.0,
-            small_until=0.0,
+            small_until=0.0, forecast_order=0, guidance_from=0.0,
+            decode_singly=False,
         )  # fmt: skip
     if loop.small_until:
         fixed = replace(fixed, small_until=0.5)
+    if loop.decode_tiles > 1:
+        fixed = replace(fixed, decode_tiles=loop.decode_tiles)
     kind = DenoiserStructure(
         student=denoiser.student, cached=denoiser.cached, gated=denoiser.gated, staged=denoiser.staged
     )

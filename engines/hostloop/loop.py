@@ -12,7 +12,6 @@ A model without a denoiser is one component, `upscaler`: picture in, picture out
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +25,9 @@ from tokenizers import Tokenizer
 from . import noise, pictures, schedulers
 from .conditions import Prompts
 from .errors import LoopError
-from .passes import Passes, enlarge, parts, shrink, small_steps
+from .passes import Passes, enlarge, guided_steps, parts, shrink, small_steps
 from .settings import LoopSettings
+from .tiles import decode_tiles
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
@@ -103,6 +103,10 @@ class Loop:
                 "Settings make no sense: cache_interval and batch must be at least 1, "
                 "guidance_until between 0 and 1."
             )
+        if not (settings.guidance_from == 0 or 0 < settings.guidance_from < settings.guidance_until):
+            raise LoopError("Settings make no sense: guidance_from must be below guidance_until.")
+        if settings.decode_tiles < 1:
+            raise LoopError("Settings make no sense: decode_tiles must be at least 1.")
         self.settings = settings
         self.steps = 0
         if settings.steps:
@@ -115,11 +119,9 @@ class Loop:
         self._rows: Counter[str] = Counter()
 
     @property
-    def guided_steps(self) -> int:
-        """How many steps, from the first, are guided."""
-        if self.settings.guidance <= 1 or self.settings.embedded_guidance:
-            return 0
-        return math.ceil(self.settings.guidance_until * self.steps - 1e-9)
+    def guided_steps(self) -> range:
+        """The steps that are guided."""
+        return guided_steps(self.settings, self.steps)
 
     def generate(
         self,
@@ -154,7 +156,7 @@ class Loop:
             asked, drawn_by = [prompts[i] for i in images], [seeds[i] for i in images]
             begun = time.perf_counter()
             if self.steps:
-                guided = self.guided_steps > 0
+                guided = bool(self.guided_steps)
                 conditions, found = self._prompts.conditions(asked, drawn_by, guided=guided)
                 encoded = time.perf_counter()
                 latent = self._denoise(
@@ -285,9 +287,11 @@ class Loop:
             inputs: Arrays = {"sample": sample, "timestep": time, **given}
             return passes.evaluate(branch, inputs, step, small)
 
-        if step >= self.guided_steps:
+        if step not in self.guided_steps:
             passes.unguided(len(sample))
             return answer("prompt", sample, {name: value[-1] for name, value in conditions.items()})
+        if step and step == self.guided_steps.start:
+            passes.guided()
         if self.settings.batched_guidance:
             twice = np.concatenate([sample, sample])
             given = {name: value.reshape(-1, *value.shape[2:]) for name, value in conditions.items()}
@@ -308,13 +312,21 @@ class Loop:
 
     def _decode(self, latent: Floats) -> tuple[Pixels, NDArray[np.bool_]]:
         if not self.settings.decode_frames:
-            return _pixels(self._call("decoder", {"latent": latent})["image"])
+            return _pixels(self._images(latent))
         # (B, C, F, h, w): the decoder knows pictures only, and a whole video at once needs much memory
-        frames = [
-            self._call("decoder", {"latent": np.ascontiguousarray(latent[:, :, at])})["image"]
-            for at in range(latent.shape[2])
-        ]
+        frames = [self._images(np.ascontiguousarray(latent[:, :, at])) for at in range(latent.shape[2])]
         return _pixels(np.stack(frames, axis=2))
+
+    def _images(self, latent: Floats) -> NDArray[Any]:
+        """What the decoder makes of latents, all at once or in as many calls as the settings say."""
+        if self.settings.decode_singly and len(latent) > 1:
+            return np.concatenate([self._images(latent[at : at + 1]) for at in range(len(latent))])
+
+        def decode(part: Floats) -> NDArray[Any]:
+            return self._call("decoder", {"latent": part})["image"]
+
+        tiles = self.settings.decode_tiles
+        return decode(latent) if tiles == 1 else decode_tiles(latent, tiles, decode)
 
     def _enlarge(self, prompts: Sequence[str]) -> tuple[Pixels, NDArray[np.bool_]]:
         wanted = self.settings.picture

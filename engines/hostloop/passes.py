@@ -2,6 +2,8 @@
 
 cache_interval: DeepCache (Ma et al., arXiv 2312.00858), uniform schedule: a full
 pass every so many steps, its deep feature re-used in between.
+forecast_order: TaylorSeer (Liu et al., arXiv 2503.06923): the same schedule, the
+feature in between forecast from its finite differences at the last full passes.
 gate_after: T-GATE (Zhang et al., arXiv 2404.02747): full passes up to the gate;
 afterwards what cross-attention answered last, the mean with and without the
 prompt, stands in for it.
@@ -41,6 +43,10 @@ def parts(settings: LoopSettings) -> tuple[str, ...]:
     Raises:
         LoopError: two ways of leaving work out at once, or a share or a threshold that makes no sense.
     """
+    if settings.forecast_order < 0 or (settings.forecast_order and settings.cache_interval == 1):
+        raise LoopError(
+            "Settings make no sense: forecast_order must not be below 0, and needs a cache_interval above 1."
+        )
     ways = [
         settings.cache_interval > 1, settings.gate_after < 1,
         settings.cache_threshold > 0, settings.small_until > 0,
@@ -55,11 +61,27 @@ def parts(settings: LoopSettings) -> tuple[str, ...]:
             "Settings make no sense: gate_after must be above 0 and at most 1, small_until at least 0 and "
             "below 1, cache_threshold not below 0."
         )
-    if settings.cache_threshold > 0:
+    if settings.cache_threshold > 0 or settings.forecast_order:
         return STAGES
     if settings.small_until > 0:
         return ("denoiser", SMALL)
     return SPLIT if settings.cache_interval > 1 or settings.gate_after < 1 else ("denoiser",)
+
+
+def guided_steps(settings: LoopSettings, steps: int) -> range:
+    """The steps that are guided: two passes each."""
+    if settings.guidance <= 1 or settings.embedded_guidance:
+        return range(0)
+    first, end = (
+        math.ceil(share * steps - 1e-9) for share in (settings.guidance_from, settings.guidance_until)
+    )
+    return range(first, end)
+
+
+def whole_steps(settings: LoopSettings, steps: int) -> list[int]:
+    """The steps of a feature cache that are whole: every so many, and the one where guidance begins."""
+    first = guided_steps(settings, steps)[:1]
+    return [step for step in range(steps) if step % settings.cache_interval == 0 or step in first]
 
 
 def gate(settings: LoopSettings, steps: int) -> int:
@@ -82,6 +104,35 @@ class _Kept:
     """Steps that re-used it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Where a feature is heading: its value and finite differences at the last whole pass, (B, ...) each.
+
+    The m-th difference is the change of the one below it for each step, so that unequal distances between
+    whole passes are allowed for.
+    """
+
+    step: int
+    differences: tuple[Floats, ...]
+
+    def after(self, feature: Floats, step: int, order: int) -> _Course:
+        """With one more whole pass; the order grows with the passes there are."""
+        found = [feature]
+        for before in self.differences[:order]:
+            found.append((found[-1] - before) / np.float32(step - self.step))
+        return _Course(step, tuple(found))
+
+    def forecast(self, step: int) -> Floats:
+        """The Taylor series at a later step."""
+        ahead, found = step - self.step, self.differences[0]
+        for power, difference in enumerate(self.differences[1:], start=1):
+            found = found + difference * np.float32(ahead**power / math.factorial(power))
+        return found
+
+    def rows(self, first: int) -> _Course:
+        return _Course(self.step, tuple(one[first:] for one in self.differences))
+
+
 class Passes:
     """Answers for one batch of latents, from its first step to its last."""
 
@@ -89,6 +140,13 @@ class Passes:
         self._settings, self._steps, self._call = settings, steps, call
         self._features: dict[str, Floats] = {}
         self._kept: dict[str, _Kept] = {}
+        self._courses: dict[str, _Course] = {}
+
+    def guided(self) -> None:
+        """Guidance begins: what was kept is of passes with the prompt alone."""
+        self._features.clear()
+        self._kept.clear()
+        self._courses.clear()
 
     def unguided(self, count: int) -> None:
         """Guidance has ended: of `count` pictures the half with the prompt goes on."""
@@ -97,6 +155,8 @@ class Passes:
             return
         if "both" in self._features:
             self._features["prompt"] = self._features.pop("both")[count:]
+        if "both" in self._courses:
+            self._courses["prompt"] = self._courses.pop("both").rows(count)
         if "both" in self._kept:
             both = self._kept.pop("both")
             self._kept["prompt"] = _Kept(both.feature[count:], both.probe[count:], both.age[count:])
@@ -117,6 +177,8 @@ class Passes:
             return self._call(SMALL, inputs)["prediction"]
         if settings.cache_threshold > 0:
             return self._staged(branch, inputs)
+        if settings.forecast_order:
+            return self._forecast(branch, inputs, step)
         if settings.cache_interval == 1 and settings.gate_after == 1:
             return self._call("denoiser", inputs)["prediction"]
         if settings.gate_after < 1:
@@ -129,6 +191,18 @@ class Passes:
         else:
             outputs = self._call("denoiser_shallow", inputs | {"feature": self._features[branch]})
         return outputs["prediction"]
+
+    def _forecast(self, branch: str, inputs: Arrays, step: int) -> Floats:
+        state = self._call("denoiser_first", inputs)
+        del state["probe"]
+        given = {name: value for name, value in inputs.items() if name != "sample"} | state
+        course = self._courses.get(branch)
+        if course is None or step % self._settings.cache_interval == 0:
+            feature = self._call("denoiser_rest", given)["feature"]
+            order = self._settings.forecast_order
+            course = _Course(step, (feature,)) if course is None else course.after(feature, step, order)
+            self._courses[branch] = course
+        return self._call("denoiser_last", given | {"feature": course.forecast(step)})["prediction"]
 
     def _staged(self, branch: str, inputs: Arrays) -> Floats:
         state = self._call("denoiser_first", inputs)

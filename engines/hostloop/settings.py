@@ -85,7 +85,7 @@ class DiffusionDecoder:
 class LoopSettings:
     """One recipe's host loop.
 
-    `guidance_until` is the share of the steps that are guided (1.0: all),
+    `guidance_until` is the share of the steps after which guidance ends (1.0: never),
     `cache_interval` how many steps one full pass of the denoiser serves (1: no
     feature cache), `batch` the largest number of pictures per pass; batched
     guidance doubles it for the denoiser.
@@ -131,6 +131,14 @@ class LoopSettings:
     """Share of the steps that are taken at half the size (0: none)."""
     diffusion_decoder: DiffusionDecoder | None = None
     """Between the denoiser and the decoder, where a model has one."""
+    guidance_from: float = 0.0
+    """Share of the steps before guidance begins."""
+    forecast_order: int = 0
+    """Highest finite difference by which the feature of `cache_interval` is forecast (0: it is repeated)."""
+    decode_tiles: int = 1
+    """Tiles along each side that the decoder is given one after the other."""
+    decode_singly: bool = False
+    """The decoder is given one picture at a time."""
 
     def with_steps(self, steps: int) -> LoopSettings:
         """As many steps of the denoiser, and a diffusion decoder's in the proportion that they had."""

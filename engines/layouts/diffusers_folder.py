@@ -76,6 +76,13 @@ noise of `generate.py`."""
             loop=replace(
                 loop,
                 cache_interval=1,
+                forecast_order=0,
+                cache_threshold=0.0,
+                gate_after=1.0,
+                small_until=0.0,
+                guidance_from=0.0,
+                decode_tiles=1,
+                decode_singly=False,
                 batched_guidance=True,
                 prompt_cache=False,
                 guidance_until=loop.guidance_until if model.layout.pipeline in GUIDED_INPUTS else 1.0,
@@ -129,18 +136,28 @@ def _left_out(plan: Plan, model: Model) -> tuple[list[str], list[str]]:
         other.append(f"The precision {plan.precision} is left out: these weights are not quantised, so that"
                      " the picture is nearer to the model's own.")  # fmt: skip
     if loop.cache_interval > 1:
-        other.append("The feature cache is left out: a diffusers folder cannot say it; every step runs the"
+        what = "forecast" if loop.forecast_order else "cache"
+        other.append(f"The feature {what} is left out: a diffusers folder cannot say it; every step runs the"
                      " whole denoiser.")  # fmt: skip
+    elif loop.cache_threshold or loop.gate_after < 1 or loop.small_until:
+        other.append("The denoiser's parts are left out: a diffusers folder cannot say them; every step runs"
+                     " the whole denoiser at full size.")  # fmt: skip
     if graph.merge_ratio:
         other.append("Token merging is left out: it is in no weights; every token is computed.")
     if loop.guidance > 1 and loop.guidance_until < 1 and model.layout.pipeline not in GUIDED_INPUTS:
         other.append(f"The guidance cut-off is left out: {model.layout.pipeline} cannot end guidance early.")
     elif loop.guidance > 1 and loop.guidance_until < 1:
         silent.append("The guidance cut-off is in generate.py, not in the folder's own settings.")
+    if loop.guidance > 1 and loop.guidance_from:
+        other.append("The later begin of guidance is left out: diffusers guides from the first step.")
     if graph.fused_qkv:
         silent.append("Fused projections are left out; pipe.fuse_qkv_projections() makes them again.")
     if loop.prompt_cache:
         silent.append("The prompt cache is left out: diffusers encodes every prompt anew.")
+    if loop.decode_tiles > 1:
+        other.append("VAE tiling is left out of the folder; pipe.vae.enable_tiling() makes tiles again.")
+    if loop.decode_singly:
+        silent.append("VAE slicing is left out; pipe.vae.enable_slicing() makes slices again.")
     if not loop.batched_guidance:
         silent.append("Sequential guidance is left out: diffusers guides in one pass of two.")
     return silent, other

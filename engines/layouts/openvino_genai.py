@@ -29,6 +29,7 @@ import numpy as np
 
 from engines.errors import PackageError
 from engines.hostloop import schedulers
+from engines.hostloop.passes import parts
 from engines.hostloop.schedule import signal_left
 from engines.layouts.base import Drawn, Layout, Spoken, Subject, register
 from engines.layouts.engine_words import draws_pictures, listed, on_engine
@@ -77,7 +78,10 @@ noise of `generate.py`."""
             left_out.append("The prompt cache is left out: OpenVINO GenAI encodes every prompt anew.")
         if not loop.batched_guidance:
             left_out.append("Sequential guidance is left out: OpenVINO GenAI guides in one pass of two.")
-        said = replace(there, loop=replace(loop, prompt_cache=False, batched_guidance=True))
+        if loop.decode_singly:
+            left_out.append("VAE slicing is left out: OpenVINO GenAI decodes a batch in one call.")
+        plain = replace(loop, prompt_cache=False, batched_guidance=True, decode_singly=False)
+        said = replace(there, loop=plain)
         return Spoken(said, tuple(left_out), tuple(_refusals(said, model)))
 
     def write(self, subject: Subject, folder: Path) -> None:
@@ -126,14 +130,31 @@ def _refusals(plan: Plan, model: Model) -> list[str]:
         return [f"{reason} {model.layout.pipeline}; export the package as it is."]
     loop = plan.loop
     if loop.cache_interval > 1:
+        what = "forecast" if loop.forecast_order else "cache"
         found.append(
-            "A feature cache cannot be said in OpenVINO GenAI, which calls one whole denoiser at every step;"
-            " choose a candidate without feature-cache, or export the package as it is."
+            f"A feature {what} cannot be said in OpenVINO GenAI, which calls one whole denoiser at every"
+            f" step; choose a candidate without feature-{what}, or export the package as it is."
+        )
+    elif parts(loop) != ("denoiser",):
+        found.append(
+            "A denoiser in parts cannot be said in OpenVINO GenAI, which calls one whole denoiser at every"
+            " step; choose a candidate without threshold-cache, attention-gate and progressive-resolution, or"
+            " export the package as it is."
         )
     if loop.guidance > 1 and loop.guidance_until < 1:
         found.append(
             "A guidance cut-off cannot be said in OpenVINO GenAI, which guides every step;"
             " choose a candidate without guidance-cutoff, or export the package as it is."
+        )
+    if loop.guidance > 1 and loop.guidance_from:
+        found.append(
+            "A later begin of guidance cannot be said in OpenVINO GenAI, which guides every step;"
+            " choose a candidate without guidance-interval, or export the package as it is."
+        )
+    if loop.decode_tiles > 1:
+        found.append(
+            "VAE tiling cannot be said in OpenVINO GenAI, which decodes a picture in one call;"
+            " choose a candidate without vae-tiling, or export the package as it is."
         )
     if loop.embedded_guidance:
         found.append(

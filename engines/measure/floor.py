@@ -8,12 +8,20 @@ work, or the rate is wrong: a person has to look.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from engines.hostloop.conditions import encoders_of
-from engines.hostloop.passes import LONGEST, SMALL, SPLIT, STAGES, gate, small_steps
+from engines.hostloop.passes import (
+    LONGEST,
+    SMALL,
+    SPLIT,
+    STAGES,
+    gate,
+    guided_steps,
+    small_steps,
+    whole_steps,
+)
 from engines.hostloop.settings import LoopSettings
 from engines.plan import Plan, Precision
 
@@ -27,15 +35,13 @@ FORMAT: Final = 1
 
 def rows(loop: LoopSettings) -> dict[str, int]:
     """Rows that each component computes at least for one picture, the prompt not cached."""
-    guided = 0
-    if loop.guidance > 1 and not loop.embedded_guidance:
-        guided = min(loop.steps, math.ceil(loop.guidance_until * loop.steps - 1e-9))
-    by_step = [2 if step < guided else 1 for step in range(loop.steps)]
+    guided = guided_steps(loop, loop.steps)
+    by_step = [2 if step in guided else 1 for step in range(loop.steps)]
     if not loop.steps:
         return {"upscaler": 1}
     found = {encoder.component: 2 if guided else 1 for encoder in encoders_of(loop)}
     found |= dict.fromkeys(loop.picture.encoders if loop.picture else (), 1)
-    found["decoder"] = loop.latent_shape[1] if loop.decode_frames else 1
+    found["decoder"] = (loop.latent_shape[1] if loop.decode_frames else 1) * loop.decode_tiles**2
     if loop.diffusion_decoder is not None:
         found["diffusion_decoder"] = loop.diffusion_decoder.steps
     return found | _denoiser_rows(loop, by_step)
@@ -47,13 +53,16 @@ def _denoiser_rows(loop: LoopSettings, by_step: list[int]) -> dict[str, int]:
         # what the data decide is counted as if it were left out whenever it may be
         least = sum(by_step[:: LONGEST + 1])
         return dict(zip(STAGES, (every, least, every), strict=True))
+    if loop.forecast_order:
+        full = sum(by_step[step] for step in whole_steps(loop, loop.steps))
+        return dict(zip(STAGES, (every, full, every), strict=True))
     if loop.small_until > 0:
         small = sum(by_step[: small_steps(loop, loop.steps)])
         return {"denoiser": every - small, SMALL: small}
     if loop.gate_after < 1:
         full = sum(by_step[: gate(loop, loop.steps)])
     elif loop.cache_interval > 1:
-        full = sum(by_step[:: loop.cache_interval])
+        full = sum(by_step[step] for step in whole_steps(loop, loop.steps))
     else:
         return {"denoiser": every}
     return dict(zip(SPLIT, (full, every - full), strict=True))

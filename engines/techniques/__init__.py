@@ -19,12 +19,15 @@ from engines.techniques.compute_units import ComputeUnits
 from engines.techniques.cuda_graphs import CudaGraphs
 from engines.techniques.engine import Engine
 from engines.techniques.feature_cache import FeatureCache
+from engines.techniques.feature_forecast import FeatureForecast
 from engines.techniques.fewer_steps import FewerSteps
 from engines.techniques.fp8 import Float8
 from engines.techniques.fused_norm import FusedNorm
 from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
+from engines.techniques.guidance_interval import GuidanceInterval
 from engines.techniques.int8 import Int8
+from engines.techniques.precision import Precision
 from engines.techniques.progressive_resolution import ProgressiveResolution
 from engines.techniques.prompt_cache import PromptCache
 from engines.techniques.pruning import Pruning
@@ -35,6 +38,8 @@ from engines.techniques.student import Student
 from engines.techniques.threshold_cache import ThresholdCache
 from engines.techniques.tiny_decoder import TinyDecoder
 from engines.techniques.token_merging import TokenMerging
+from engines.techniques.vae_slicing import VaeSlicing
+from engines.techniques.vae_tiling import VaeTiling
 from engines.techniques.weight_bits import WeightBits
 
 __all__ = [
@@ -45,13 +50,16 @@ __all__ = [
     "CudaGraphs",
     "Engine",
     "FeatureCache",
+    "FeatureForecast",
     "FewerSteps",
     "Float8",
     "FusedNorm",
     "FusedQKV",
     "GuidanceCutoff",
+    "GuidanceInterval",
     "Int8",
     "Parameter",
+    "Precision",
     "ProgressiveResolution",
     "PromptCache",
     "Pruning",
@@ -64,6 +72,8 @@ __all__ = [
     "ThresholdCache",
     "TinyDecoder",
     "TokenMerging",
+    "VaeSlicing",
+    "VaeTiling",
     "WeightBits",
     "all_techniques",
     "from_step",

@@ -36,6 +36,10 @@ class Student(Technique):
             plan,
             denoiser=replace(plan.denoiser, student=True),
             loop=replace(
-                plan.loop.with_steps(self.steps), scheduler="ddim", guidance=1.0, guidance_until=1.0
+                plan.loop.with_steps(self.steps),
+                scheduler="ddim",
+                guidance=1.0,
+                guidance_until=1.0,
+                guidance_from=0.0,
             ),
         )

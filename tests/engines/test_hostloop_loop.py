@@ -120,7 +120,11 @@ def test_a_seed_gives_the_same_picture_in_any_batch(
         np.testing.assert_array_equal(alone.generate([prompt], [seed]).images[0], image)
 
 
-@pytest.mark.parametrize("change", [{}, {"cache_interval": 2}, {"guidance_until": 0.4}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"cache_interval": 2}, {"guidance_until": 0.4}, {"guidance_from": 0.3, "cache_interval": 3}],
+    ids=str,
+)
 def test_sequential_guidance_gives_the_same_pictures_in_twice_the_calls(
     tokenizer: Tokenizer, change: dict[str, Any]
 ) -> None:
@@ -138,6 +142,20 @@ def test_pndm_asks_the_denoiser_once_more(tokenizer: Tokenizer) -> None:
     )
     assert result.calls["denoiser"] == 7
     assert result.rows["denoiser"] == 4 * 2 + 3
+
+
+def test_guidance_begins_and_ends_where_it_is_told_to(tokenizer: Tokenizer) -> None:
+    network = Network()
+    settings = replace(SETTINGS, guidance_from=0.3, guidance_until=0.7)
+    Loop(network.components(), tokenizer, settings).generate(["a"], [1])
+    assert [rows for _, _, rows in network.timesteps] == [1, 1, 2, 2, 2, 1]
+
+
+def test_guidance_from_the_first_step_is_what_it_was(tokenizer: Tokenizer) -> None:
+    assert "guidance_from" not in SETTINGS.to_json()
+    plain, interval = (loop(tokenizer, guidance_until=0.7, guidance_from=begin) for begin in (0.0, 0.3))
+    first = plain.generate(PROMPTS, SEEDS).images
+    assert (first != interval.generate(PROMPTS, SEEDS).images).any()
 
 
 def test_guidance_stops_where_it_is_told_to(tokenizer: Tokenizer) -> None:
@@ -264,6 +282,8 @@ def test_settings_that_make_no_sense_are_refused(tokenizer: Tokenizer) -> None:
         {"batch": 0},
         {"cache_interval": 0},
         {"guidance_until": 1.5},
+        {"guidance_from": 0.5, "guidance_until": 0.5},
+        {"guidance_from": -0.1},
         {"scheduler": "x"},
         {"steps": 0},
     ):

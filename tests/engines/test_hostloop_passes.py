@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from engines.hostloop import Loop, LoopError, LoopSettings, StepDone, latent_noise, make
 from engines.hostloop.loop import Arrays, Result
-from engines.hostloop.passes import LONGEST, enlarge, shrink
+from engines.hostloop.passes import LONGEST, Passes, enlarge, shrink
 from engines.measure import floor
 from tests.engines import test_hostloop_loop as stand
 
@@ -91,7 +91,12 @@ def test_after_the_gate_cross_attention_is_the_mean_of_both_passes_and_guidance_
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++2m", "unipc", "lcm", "euler"])
 @pytest.mark.parametrize(
     "change",
-    [{"gate_after": 0.5, "guidance_until": 0.4}, {"cache_threshold": 0.05}, {"small_until": 0.3}],
+    [
+        {"gate_after": 0.5, "guidance_until": 0.4},
+        {"cache_threshold": 0.05},
+        {"small_until": 0.3},
+        {"cache_interval": 3, "forecast_order": 2, "guidance_until": 0.6},
+    ],
     ids=str,
 )
 def test_a_seed_gives_the_same_picture_in_any_batch(
@@ -114,6 +119,40 @@ def test_the_rest_runs_where_the_first_block_says_so_and_at_least_now_and_then(t
     np.testing.assert_array_equal(strict.images, whole.images)
 
 
+def forecast(order: int, steps: int = 6) -> list[float]:
+    """What stands in for a feature that is 3 - s / 2 + s^2 / 50 at step s, a whole pass every second step."""
+    now = 0
+
+    def call(name: str, inputs: Arrays) -> Arrays:
+        if name == "denoiser_first":
+            return {"state": inputs["sample"], "probe": inputs["sample"]}
+        if name == "denoiser_rest":
+            return {"feature": np.full((1, 1), 3 - now / 2 + now**2 / 50, np.float32)}
+        return {"prediction": inputs["feature"]}
+
+    passes = Passes(settings(cache_interval=2, forecast_order=order), steps, call)
+    found = []
+    for now in range(steps):
+        given: Arrays = {"sample": np.zeros((1, 1), np.float32), "timestep": np.zeros(1, np.float32)}
+        found.append(passes.evaluate("prompt", given, now).item())
+    return found
+
+
+def test_a_forecast_is_the_taylor_series_of_the_paper() -> None:
+    """arXiv 2503.06923: F + sum of differences, each over i! N^i, times k^i; N = 2 and k = 1 here."""
+    whole = {0: 3.0, 2: 2.08, 4: 1.32}
+    once, twice = whole[4] - whole[2], whole[4] - 2 * whole[2] + whole[0]
+    line, parabola = forecast(1), forecast(2)
+    for found in (line, parabola):
+        np.testing.assert_allclose(found[::2], list(whole.values()), rtol=1e-6)
+        assert found[1] == pytest.approx(whole[0])
+        assert found[3] == pytest.approx(whole[2] + (whole[2] - whole[0]) / 2)
+    assert line[5] == pytest.approx(whole[4] + once / 2)
+    assert parabola[5] == pytest.approx(whole[4] + once / 2 + twice / (2 * 4))
+    true = 3 - 5 / 2 + 25 / 50
+    assert abs(parabola[5] - true) < abs(line[5] - true) < abs(whole[4] - true)
+
+
 def test_the_first_steps_are_small_and_previews_are_not(tokenizer: Tokenizer) -> None:
     seen: list[StepDone] = []
     made = Loop(Parts().components(), tokenizer, settings(small_until=0.25))
@@ -129,6 +168,9 @@ def test_the_first_steps_are_small_and_previews_are_not(tokenizer: Tokenizer) ->
         {"gate_after": 0.4, "guidance_until": 0.4},
         {"gate_after": 0.6, "guidance_until": 0.3},
         {"small_until": 0.4, "guidance_until": 0.7},
+        {"cache_interval": 3, "forecast_order": 2, "guidance_until": 0.7},
+        {"cache_interval": 3, "guidance_from": 0.3, "guidance_until": 0.7},
+        {"cache_interval": 2, "forecast_order": 1, "guidance_from": 0.25},
     ],
     ids=str,
 )
@@ -175,6 +217,8 @@ def test_half_of_unit_noise_is_unit_noise_and_enlarging_keeps_what_is_even() -> 
     [
         ({"gate_after": 0.5, "cache_interval": 2}, "one can be used"),
         ({"small_until": 0.5, "cache_threshold": 0.1}, "one can be used"),
+        ({"forecast_order": 1}, "needs a cache_interval above 1"),
+        ({"forecast_order": 1, "cache_interval": 2, "cache_threshold": 0.1}, "one can be used"),
         ({"gate_after": 0.0}, "gate_after must be above 0"),
         ({"small_until": 1.0}, "small_until at least 0 and below 1"),
     ],

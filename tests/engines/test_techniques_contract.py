@@ -25,12 +25,15 @@ from engines.techniques import (
     CudaGraphs,
     Engine,
     FeatureCache,
+    FeatureForecast,
     FewerSteps,
     Float8,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
+    GuidanceInterval,
     Int8,
+    Precision,
     ProgressiveResolution,
     PromptCache,
     Pruning,
@@ -42,6 +45,8 @@ from engines.techniques import (
     ThresholdCache,
     TinyDecoder,
     TokenMerging,
+    VaeSlicing,
+    VaeTiling,
     WeightBits,
     all_techniques,
     from_step,
@@ -50,7 +55,7 @@ from engines.techniques import (
     to_step,
 )
 from engines.techniques.base import Parameter, Step, Value
-from engines.techniques.compatibility import canonical, check, check_plan, search_space
+from engines.techniques.compatibility import canonical, check, check_plan, plan_for, search_space
 from engines.techniques.facts import knowledge, knowledge_file, parse
 
 LOOP = LoopSettings("ddim", {"prediction_type": "v_prediction"}, 30, 4.0, (8, 8, 8), 32, 0, 1, 1)
@@ -274,6 +279,15 @@ class TestGuidanceCutoff(TechniqueContract):
     kind, changed = GuidanceCutoff, frozenset({"loop.guidance_until"})
 
 
+class TestGuidanceInterval(TechniqueContract):
+    kind, changed = GuidanceInterval, frozenset({"loop.guidance_from", "loop.guidance_until"})
+
+    def test_it_must_begin_before_a_gate_ends_it(self) -> None:
+        assert check([GuidanceInterval(start=0.2), AttentionGate(after=0.4)], card()) == []
+        (reason,) = check([GuidanceInterval(start=0.4), AttentionGate(after=0.3)], card())
+        assert "begin after 40% of the steps and another technique ends it after 30%" in reason
+
+
 class TestFeatureCache(TechniqueContract):
     kind, changed = FeatureCache, frozenset({"denoiser.cached", "loop.cache_interval"})
 
@@ -281,6 +295,16 @@ class TestFeatureCache(TechniqueContract):
         assert check([FewerSteps(steps=6), FeatureCache(interval=3)], card()) == []
         (reason,) = check([FeatureCache(interval=4), FewerSteps(steps=6)], card())
         assert "pays from 8 steps on and this recipe takes 6" in reason
+
+
+class TestFeatureForecast(TechniqueContract):
+    kind = FeatureForecast
+    changed = frozenset({"denoiser.staged", "loop.cache_interval", "loop.forecast_order"})
+
+    def test_it_needs_a_step_after_the_passes_that_it_rests_on(self) -> None:
+        assert check([FewerSteps(steps=7), FeatureForecast(2, degree=2)], card()) == []
+        (reason,) = check([FewerSteps(steps=6), FeatureForecast(2, degree=2)], card())
+        assert "pays from 7 steps on and this recipe takes 6" in reason
 
 
 class TestThresholdCache(TechniqueContract):
@@ -346,6 +370,23 @@ class TestEngine(TechniqueContract):
         assert "DirectML leaves quantised operators to the CPU" in reason
 
 
+class TestPrecision(TechniqueContract):
+    kind, changed = Precision, frozenset[str]()
+    device = "cuda"
+
+    def test_a_device_that_computes_in_halves_can_be_told_otherwise(self) -> None:
+        plan = plan_for(card(), "cuda")
+        assert plan.precision == "fp16"
+        assert Precision("fp32").apply(plan).precision == "fp32"
+        assert Precision("fp16").apply(plan) == plan
+        assert check([Precision("fp32"), Engine("compile")], card(), "cuda") == []
+
+    def test_a_device_without_fp32_does_not_offer_it(self) -> None:
+        axes = {axis.name: axis for axis in search_space(card(), "intel-npu")}
+        assert axes["precision"].parameters[0].choices == ("fp16",)
+        assert "precision" not in {axis.name for axis in search_space(card(), "cpu")}
+
+
 class TestBFloat16(TechniqueContract):
     kind, changed = BFloat16, frozenset({"precision"})
 
@@ -364,6 +405,24 @@ class TestPromptCache(TechniqueContract):
 
 class TestTinyDecoder(TechniqueContract):
     kind, changed = TinyDecoder, frozenset({"decoder"})
+
+
+class TestVaeTiling(TechniqueContract):
+    kind, changed = VaeTiling, frozenset({"loop.decode_tiles"})
+
+    def test_tiles_that_are_too_small_are_refused(self) -> None:
+        (reason,) = check([VaeTiling(4)], card())
+        assert "A latent of 8 x 8 has no 4 x 4 tiles of at least 4 x 4" in reason
+        assert check([VaeTiling(4)], card(size=512)) == []
+
+    def test_a_video_decoder_is_not_tiled(self) -> None:
+        plan = dataclasses.replace(PLAN, loop=dataclasses.replace(LOOP, latent_shape=(8, 4, 8, 8)))
+        (reason,) = check_plan([VaeTiling()], plan, card())
+        assert reason.startswith("A video decoder mixes frames")
+
+
+class TestVaeSlicing(TechniqueContract):
+    kind, changed = VaeSlicing, frozenset({"loop.decode_singly"})
 
 
 class TestFusedQKV(TechniqueContract):
@@ -476,12 +535,14 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    elsewhere = (ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm)
+    elsewhere = (Precision, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm)
     everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")
     gone = {axis.name for axis in whole} - {axis.name for axis in bare}
-    assert gone == {"student", "tiny-decoder", "guidance-cutoff", "sequential-guidance"}
+    assert gone == {
+        "student", "tiny-decoder", "guidance-cutoff", "guidance-interval", "sequential-guidance",
+    }  # fmt: skip
 
 
 def test_the_space_is_narrowed_to_the_model_and_the_device() -> None:

@@ -60,6 +60,39 @@ def test_an_answer_follows_from_the_rules(question: str, answer: str, words: str
     assert words in reasons(found)
 
 
+CATALOGUE = """
+dpm++, unipc, lcm, lcm-lora, lightning, turbo, hyper-sd, dmd2, fp16, bf16, tf32, fp32, fp8, int8,
+smoothquant, svdquant, nvfp4, int8wo, weight-only, palettes, torch.compile, cuda graphs, channels-last,
+fused-qkv, sdpa, flashattention, xformers, sageattention, deepcache, fbcache, teacache, dbcache, taylorseer,
+magcache, t-gate, tome, cfg-cutoff, limited-interval-guidance, adaptive-guidance, cfg-sequential,
+prompt-embedding-cache, vae-tiling, vae-slicing, taesd, ralu, 2:4, structured-pruning, skip-softmax,
+batching, offload, group-offload, layerwise-casting
+"""
+
+
+@pytest.mark.parametrize("word", CATALOGUE.replace("\n", " ").split(","))
+def test_every_primitive_of_the_field_is_a_technique_or_says_what_is_here_instead(word: str) -> None:
+    (effect,) = explain(word.strip()).effects
+    own = rules().subject(word.strip()).kind == "technique"
+    assert own == (not effect.here)
+    assert own or effect.here.endswith(".")
+    assert effect.sources
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("taylorseer", "feature-forecast"),
+        ("limited-interval-guidance", "guidance-interval"),
+        ("adaptive-guidance", "adaptive-guidance"),
+        ("weight-only", "int8-weight-only"),
+        ("magcache", "magcache"),
+    ],
+)
+def test_a_name_of_the_field_means_what_it_says(word: str, name: str) -> None:
+    assert explain(word).names == (name,)
+
+
 def test_every_pair_of_techniques_is_answered_as_the_check_would() -> None:
     names = list(knowledge().techniques)
     for index, one in enumerate(names):

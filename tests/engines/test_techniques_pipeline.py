@@ -22,12 +22,15 @@ from engines.techniques import (
     CudaGraphs,
     Engine,
     FeatureCache,
+    FeatureForecast,
     FewerSteps,
     Float8,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
+    GuidanceInterval,
     Int8,
+    Precision,
     ProgressiveResolution,
     PromptCache,
     Pruning,
@@ -39,6 +42,8 @@ from engines.techniques import (
     ThresholdCache,
     TinyDecoder,
     TokenMerging,
+    VaeSlicing,
+    VaeTiling,
     WeightBits,
     all_techniques,
 )
@@ -105,10 +110,18 @@ EXPECTED = (
     Expected((Scheduler("euler"),), USUAL, USUAL_ROWS, ALIKE, 60),
     Expected((Student(2),), USUAL | {"denoiser": 2}, {"text_encoder": 2, "denoiser": 4, "decoder": 2}, 5, 60),
     Expected((GuidanceCutoff(0.5),), USUAL, USUAL_ROWS | {"denoiser": 4 * 4 + 4 * 2}, ALIKE, 70),
+    Expected((GuidanceInterval(0.25, 0.75),), USUAL, USUAL_ROWS | {"denoiser": 4 * 2 + 4 * 4}, 5, 70),
     Expected(
         (FeatureCache(2),),
         ENCODE | DECODE | {"denoiser_full": 4, "denoiser_shallow": 4},
         ENCODE_ROWS | DECODE_ROWS | {"denoiser_full": 16, "denoiser_shallow": 16},
+        ALIKE,
+        70,
+    ),
+    Expected(
+        (FeatureForecast(2),),
+        ENCODE | DECODE | {"denoiser_first": 8, "denoiser_rest": 4, "denoiser_last": 8},
+        ENCODE_ROWS | DECODE_ROWS | {"denoiser_first": 32, "denoiser_rest": 16, "denoiser_last": 32},
         ALIKE,
         70,
     ),
@@ -131,6 +144,8 @@ EXPECTED = (
     Expected((BFloat16(),), USUAL, USUAL_ROWS, CLOSE, 70),
     Expected((PromptCache(),), USUAL, USUAL_ROWS, 90, 100),
     Expected((TinyDecoder(),), USUAL, USUAL_ROWS, 5, 60),
+    Expected((VaeTiling(2),), USUAL | {"decoder": 4}, USUAL_ROWS | {"decoder": 8}, 20, 70),
+    Expected((VaeSlicing(),), USUAL | {"decoder": 2}, USUAL_ROWS, SAME, 100),
     Expected((FusedQKV(),), USUAL, USUAL_ROWS, SAME, 100),
     Expected((ChannelsLast(),), USUAL, USUAL_ROWS, SAME, 100),
     Expected((SequentialGuidance(),), USUAL | {"denoiser": 2 * STEPS}, USUAL_ROWS, SAME, 100),
@@ -171,7 +186,7 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
     assert tried | {ThresholdCache} == set(all_techniques()) - {
-        Int8, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm,
+        Int8, Precision, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm,
     }  # fmt: skip
 
 

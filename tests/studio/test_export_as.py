@@ -41,6 +41,9 @@ RECIPES = {
     "c007": (TEN, Step("token-merging", {"ratio": 0.5}), Step("int8"), OPENVINO),
     "c008": (STUDENT, Step("bf16"), OPENVINO),
     "c009": (STUDENT, Step("tiny-decoder"), OPENVINO),
+    "c010": (TEN, Step("threshold-cache"), Step("vae-tiling"), OPENVINO),
+    "c011": (TEN, Step("guidance-interval", {"start": 0.2, "until": 1.0}), OPENVINO),
+    "c012": (TEN, Step("feature-forecast"), OPENVINO),
 }
 
 
@@ -86,6 +89,10 @@ def test_front_ends_name_the_layouts_that_there_are() -> None:
         ("c003", "A guidance cut-off cannot be said in OpenVINO GenAI"),
         ("c004", "OpenVINO GenAI has no scheduler dpm++2m"),
         ("c005", "would visit other timesteps"),
+        ("c010", "A denoiser in parts cannot be said"),
+        ("c010", "VAE tiling cannot be said"),
+        ("c011", "A later begin of guidance cannot be said"),
+        ("c012", "A feature forecast cannot be said"),
     ],
 )
 def test_what_genai_cannot_say_is_refused_by_name_with_a_way_on(run: Path, name: str, reason: str) -> None:
@@ -106,6 +113,11 @@ def test_what_changes_only_the_speed_is_left_out_and_listed(run: Path) -> None:
     assert "The precision int8 is left out" in said
     assert "Token merging is left out" in said
     assert "feature cache is left out" in left_out(run, "c002", "diffusers")
+    said = left_out(run, "c010", "diffusers")
+    assert "every step runs the whole denoiser at full size" in said
+    assert "pipe.vae.enable_tiling()" in said
+    assert "later begin of guidance" in left_out(run, "c011", "diffusers")
+    assert "feature forecast is left out" in left_out(run, "c012", "diffusers")
     assert "dtype=torch.bfloat16" in left_out(run, "c008", "diffusers")
     assert "bf16 became fp32" in left_out(run, "c008", "triton")
     assert left_out(run, "c002", "triton") == ""
