@@ -17,6 +17,7 @@ from agent.errors import RecipeError
 from agent.evolution.space import key
 from agent.planner.context import Coder, Context, Repair
 from agent.planner.structures import make_room
+from agent.planner.wishes import heeded
 from agent.planner.words import engine_name, title_of
 
 Change = tuple[Recipe, str]
@@ -55,7 +56,7 @@ class RuleDebugger:
             recipe = context.space.canonical(candidate.proposal.recipe)
         except RecipeError:
             return None
-        tried = context.tried()
+        context, tried = heeded(context), context.tried()
         for changed, why in _changes(recipe, verdict, context):
             if changed and key(changed) not in tried and not context.check(changed):
                 text = f"{candidate.id} failed: {_reason(verdict)} {why}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -118,6 +118,7 @@ class _Run:
     control: Control
     clock: Callable[[], float]
     history: list[Judged]
+    declined: list[Candidate]
     notes: Callable[[], tuple[str, ...]] = tuple
     approve: Approve = lambda _candidate: "run"
     started: float = 0.0
@@ -137,6 +138,7 @@ class _Run:
         changed = replace(
             self.context,
             history=tuple(self.history),
+            declined=tuple(self.declined),
             notes=(*self.context.notes, *self.notes()),
             candidate=f"c{self.number + 1:03}",
         )
@@ -204,6 +206,8 @@ class _Run:
             match self.approve(candidate):
                 case "stop":
                     raise _Stopped("stopped")
+                case "skip":
+                    self.declined.append(candidate)
                 case "run":
                     wanted.append(candidate)
         found = []
@@ -380,8 +384,8 @@ def _sentence(ending: Ending, best: Judged | None, run: _Run) -> str:
     return f"{why}; {best.id} ({label}) leads with {fast} at a loss of {run.context.loss_text(best.loss)}."
 
 
-def _last_number(history: Sequence[Judged]) -> int:
-    numbers = [int(one.id[1:]) for one in history if one.id[:1] == "c" and one.id[1:].isdigit()]
+def _last_number(candidates: Iterable[Candidate]) -> int:
+    numbers = [int(one.id[1:]) for one in candidates if one.id[:1] == "c" and one.id[1:].isdigit()]
     return max(numbers, default=0)
 
 
@@ -403,8 +407,9 @@ def evolve(
     """Run the loop to its end, its budget or a stop, and name what it found.
 
     To continue a run, give what it judged as `context.history` (the baseline
-    included) and the seconds that it had used as `spent`; a generation that
-    was under way is completed.  The candidate in flight is always finished.
+    included), what the user declined as `context.declined`, and the seconds that
+    it had used as `spent`; a generation that was under way is completed.  The
+    candidate in flight is always finished.
 
     `notes` are the wishes of the user so far, asked for before every plan;
     `approve` is asked before every candidate runs.
@@ -423,9 +428,10 @@ def evolve(
         control,
         clock,
         list(context.history),
+        list(context.declined),
         notes,
         approve,
-        number=_last_number(context.history),
+        number=_last_number((*(one.candidate for one in context.history), *context.declined)),
     )
     run.started = clock() - spent
     run.measure_baseline()

@@ -14,7 +14,6 @@ from agent.debugger import RuleDebugger
 from agent.errors import RecipeError
 from agent.evaluate.static import examine
 from agent.evolution.front import Judged
-from agent.evolution.space import Check
 from agent.llm import briefing
 from agent.llm.briefing import Surroundings
 from agent.llm.coder import LlmCoder
@@ -28,6 +27,7 @@ from agent.loop import Listener, Settings, evolve
 from agent.planner.builtin import BuiltinPlanner
 from agent.planner.context import Coder, Context, Debugger, Planner
 from agent.planner.llm import LlmPlanner, system_blocks, tools_for
+from agent.planner.wishes import Wishes, excluding
 from agent.together import JudgeLike
 
 Part = Literal["knowledge", "genetic", "debugger", "loop"]
@@ -62,27 +62,22 @@ class World:
     control: Control = lambda: "go"
     notice: OnNotice = lambda _level, _text: None
     """Told what a search has to say beside its candidates."""
+    worded: bool = True
+    """Whether an agent is told its task in words too."""
 
     def of(self, task: Task) -> Context:
         """The context of one task: its bound as tolerance, its exclusions as rules, nothing tried yet."""
-        context = replace(self.context, history=(), memory=(), notes=(task.text,))
+        context = replace(self.context, history=(), memory=(), notes=(task.text,) if self.worded else ())
         if task.loss is not None:
             context = replace(context, tolerance=task.loss)
-        return replace(context, check=_excluding(context.check, task.without)) if task.without else context
+        ruled_out = Wishes(without=frozenset(task.without))
+        return replace(context, check=excluding(context.check, ruled_out, "The task"))
 
 
 class Solver(Protocol):
     """One agent."""
 
     def solve(self, task: Task, world: World) -> Answer: ...
-
-
-def _excluding(check: Check, without: tuple[str, ...]) -> Check:
-    def checked(recipe: Recipe) -> list[str]:
-        used = [step.technique for step in recipe if step.technique in without]
-        return [f"The task rules out {name}." for name in used] + list(check(recipe))
-
-    return checked
 
 
 def _candidate(task: Task, script: str, number: int = 1, parents: tuple[str, ...] = ()) -> Candidate:
@@ -157,6 +152,7 @@ class BuiltIn:
     without: frozenset[Part] = frozenset()
 
     def solve(self, task: Task, world: World) -> Answer:
+        world = replace(world, worded=False)
         writer = ScriptWriter()
         once = "loop" in self.without
         debugger = None if once or "debugger" in self.without else RuleDebugger(writer)

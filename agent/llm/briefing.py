@@ -193,8 +193,14 @@ def memory(context: Context, limit: int = 12) -> str:
 
 
 def wishes(context: Context) -> str:
-    """What the user asked for; later sentences count more."""
-    return "\n".join(f"- {one_line(note)}" for note in context.notes) or "None."
+    """What the user asked for, later sentences counting more, and what the user did not want to run."""
+    refused = (
+        f"I did not want {one.id} ({recipe_text(one.proposal.recipe)}"
+        + (f", with code: {one_line(one.proposal.code)}" if one.proposal.code else "")
+        + ") to run; do not plan it again."
+        for one in context.declined
+    )
+    return "\n".join(f"- {one_line(note)}" for note in (*context.notes, *refused)) or "None."
 
 
 def script(text: str) -> str:

@@ -50,6 +50,9 @@ class Hearer:
     def delta(self, call: Call, kind: DeltaKind, text: str) -> None:
         """A piece of the answer as it comes; `wait` says why nothing comes."""
 
+    def counted(self, call: Call, usage: Usage, usd: float | None) -> None:
+        """What the call has cost so far, while its answer comes; None: the price is not known."""
+
     def replied(self, call: Call, reply: Reply) -> None: ...
     def notice(self, level: Literal["info", "warning", "error"], text: str) -> None: ...
 
@@ -95,6 +98,10 @@ class Conversation:
         def heard(kind: DeltaKind, text: str) -> None:
             self.hearer.delta(call, kind, text)
 
+        def counted(usage: Usage) -> None:
+            rates = self.spending.rates
+            self.hearer.counted(call, usage, None if rates is None else rates.price(usage))
+
         def reply(answer: Answer | None, error: str, usage: Usage) -> None:
             usd = self.spending.add(usage, purpose)
             known = None if self.spending.rates is None else self.spending.usd
@@ -110,7 +117,7 @@ class Conversation:
                 return False
 
         try:
-            answer = self.model.ask(question, heard, self.cancelled, affordable)
+            answer = self.model.ask(question, heard, self.cancelled, affordable, counted)
         except LlmError as error:
             reply(None, str(error), error.usage or Usage())
             raise

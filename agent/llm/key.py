@@ -107,7 +107,8 @@ def find_key(url: str = "", environment: Mapping[str, str] | None = None) -> Sec
     if is_official(where):
         raise LlmKeyError(
             "There is no key for the language model; set ANTHROPIC_API_KEY, or store one in the system "
-            "keyring (the window's agent settings do), or give --llm-url of a server that needs none."
+            "keyring (`pareto-studio llm-key` and the window's agent settings do), or give --llm-url of a "
+            "server that needs none."
         )
     return Secret("")
 

@@ -35,6 +35,7 @@ _SILENCE: Final = 180.0
 
 Kind = Literal["text", "thinking", "tool", "wait"]
 OnDelta = Callable[[Kind, str], None]
+OnUsage = Callable[[Usage], None]
 _Result = TypeVar("_Result")
 
 
@@ -121,7 +122,12 @@ class LanguageModel(Protocol):
         on_delta: OnDelta = ...,
         cancelled: Callable[[], bool] = ...,
         affordable: Callable[[Usage], bool] = ...,
+        on_usage: OnUsage = ...,
     ) -> Answer: ...
+
+
+def _uncounted(_usage: Usage) -> None:
+    return
 
 
 def _unheard(_kind: Kind, _text: str) -> None:
@@ -202,9 +208,12 @@ class Service:
         on_delta: OnDelta = _unheard,
         cancelled: Callable[[], bool] = lambda: False,
         affordable: Callable[[Usage], bool] = lambda _usage: True,
+        on_usage: OnUsage = _uncounted,
     ) -> Answer:
         """Ask, stream, and give back the whole answer without the key in it.
 
+        `on_usage` hears what the question has cost so far while its answer comes: the service counts the
+        prompt first and the answer last, what lies between is counted from the characters.
         `affordable` is asked before another attempt, with what the failed ones have cost.  An error
         carries what it cost as `usage` (`agent.llm.errors.LlmError.usage`).
         """
@@ -215,7 +224,9 @@ class Service:
                 stream = await client.messages.create(**self._parameters(question), stream=True)
                 try:
                     async for event in stream:
-                        for kind, text in partial.take(event):
+                        pieces = list(partial.take(event))
+                        on_usage(partial.failed + partial.usage_so_far())
+                        for kind, text in pieces:
                             on_delta(kind, self.hide(text))
                 finally:
                     await stream.close()
@@ -290,6 +301,7 @@ class Service:
         async def persist() -> _Result:
             while True:
                 partial = Partial.of(question)
+                partial.failed = spent.usage
                 try:
                     return await once(partial)
                 except asyncio.CancelledError:

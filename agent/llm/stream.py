@@ -50,6 +50,8 @@ class Partial:
     prompt_tokens: int = 0
     """A guess at the prompt, for an attempt that breaks off before the service counted."""
     most_characters: float = float("inf")
+    failed: Usage = field(default_factory=Usage)
+    """What attempts before this one have cost."""
     blocks: dict[int, Block] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     model: str = ""

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Final, Literal
 
 import numpy as np
@@ -30,6 +29,8 @@ from agent.planner.context import Context
 from agent.planner.forecast import Evidence, Forecast, elsewhere, evidence, number_range
 from agent.planner.seeds import best_engine, satisfied, seeds
 from agent.planner.structures import Fits, Move, assemble, at_random, joined, neighbours
+from agent.planner.wanted import Wanted
+from agent.planner.wishes import called, heeded, of_all
 from agent.planner.words import title_of
 
 Idea = Literal["numbers", "structure", "join", "lossless", "within", "single", "fresh"]
@@ -128,11 +129,17 @@ class BuiltinPlanner:
         """False: nothing but verdicts is known, and the first generation is drawn at random."""
 
     def propose(self, context: Context, count: int) -> list[Proposal]:
+        context = heeded(context)
         done = len(context.planned(context.generation))
-        turn = _Turn(context, forecast(context, knowledge=self._knowledge))
+        expected = forecast(context, knowledge=self._knowledge)
+        wanted = of_all(context.notes, context.space).wanted
+        # What was wished for last is held longest, where not all of it goes together or is left to try.
+        turns = [_Turn(context, expected, wanted[at:]) for at in range(len(wanted) + 1)]
+        for turn in turns[1:]:
+            turn.tried, turn.pending = turns[0].tried, turns[0].pending
         found: list[Proposal] = []
         for at in range(done, done + count):
-            proposal = turn.seed() if context.generation <= 1 else turn.next(ROUND[at % len(ROUND)], at)
+            proposal = next((one for turn in turns if (one := turn.idea(at)) is not None), None)
             if proposal is None:
                 break
             found.append(proposal)
@@ -145,12 +152,16 @@ class _Turn:
 
     context: Context
     forecast: Forecast
+    wanted: tuple[str, ...] = ()
+    """What the user wants in every candidate: techniques, or one with its choice (`engine/openvino`)."""
 
     def __post_init__(self) -> None:
         context = self.context
         self.space = context.space
         self.tried = context.tried()
         self.fits = Fits(context.check, context.space, _dead(context))
+        engine = best_engine(context, self.forecast, self.fits) if self.wanted else None
+        self.wish = Wanted(self.wanted, self.space, self.fits, engine)
         self.random = random.Random(f"{context.seed}/{context.generation}/{len(context.history)}")
         self.numpy_random = np.random.default_rng(self.random.getrandbits(64))
         self.elites = elites(context.history, context.reference)
@@ -166,13 +177,21 @@ class _Turn:
             tuner.wait_for(recipe)
         return tuner
 
+    def idea(self, at: int) -> Proposal | None:
+        """The proposal for a place of the generation."""
+        if self.context.generation <= 1:
+            return self.seed()
+        return self.next(ROUND[at % len(ROUND)], at)
+
     def fresh(self, recipe: Recipe) -> bool:
-        """Whether a canonical recipe is legal and untried."""
-        return bool(recipe) and key(recipe) not in self.tried and self.fits(recipe)
+        """Whether a canonical recipe is legal, untried and has what the user wants."""
+        return bool(recipe) and key(recipe) not in self.tried and self.fits(recipe) and self.wish.met(recipe)
 
     def take(self, recipe: Recipe, why: str, origin: Origin, parents: Sequence[Judged] = ()) -> Proposal:
         self.tried.add(key(recipe))
         self.pending.append(recipe)
+        if self.wanted:
+            why = f"{why} As you wished, with {' and '.join(called(token) for token in self.wanted)}."
         return Proposal(recipe, why, origin, tuple(parent.id for parent in parents))
 
     # -- the first generation --------------------------------------------------------------------
@@ -183,8 +202,9 @@ class _Turn:
             return self._fresh("seed")
         for wish, why in seeds(self.context, self.forecast, self.fits):
             recipe = assemble(self.space, wish, self.fits)
-            if satisfied(wish, recipe) and self.fresh(recipe):
-                return self.take(recipe, why, "seed")
+            wished = self.wish.added_to(recipe)
+            if satisfied(wish, recipe) and self.fresh(wished):
+                return self.take(wished, why, "seed")
         return self._single("seed") or self._fresh("seed")
 
     # -- later generations -------------------------------------------------------------------------
@@ -280,7 +300,9 @@ class _Turn:
             recipe = self.space.canonical(parent.candidate.proposal.recipe)
             moves = neighbours(self.space, recipe, self.fits)
             pool = self._shortlist(
-                other for move in moves for other in self._spread(move.recipe, 24 if len(moves) > 12 else 96)
+                other
+                for moved in map(self.wish.added_to, (move.recipe for move in moves))
+                for other in self._spread(moved, 24 if len(moves) > 12 else 96)
             )
             if not pool:
                 continue
@@ -319,12 +341,12 @@ class _Turn:
                 ):
                     moves.setdefault(key(move.recipe), (move, one, other))
         origin: dict[str, tuple[Judged, Judged]] = {}
+        pool: list[Recipe] = []
         for move, one, other in moves.values():
-            for recipe in self._spread(move.recipe, 24):
+            for recipe in self._spread(self.wish.added_to(move.recipe), 24):
                 origin.setdefault(key(recipe), (one, other))
-        pool = self._shortlist(
-            recipe for move, _, _ in moves.values() for recipe in self._spread(move.recipe, 24)
-        )
+                pool.append(recipe)
+        pool = self._shortlist(pool)
         if not pool:
             return None
         chosen = self.tuner.choose(pool)
@@ -346,12 +368,14 @@ class _Turn:
         """Legal recipes from everywhere: neighbours of the front, and structures drawn at random."""
         found = {
             key(recipe): recipe
-            for recipe in islice(at_random(self.space, self.random, self.fits, attempts=250), 250)
+            for recipe in map(self.wish.added_to, at_random(self.space, self.random, self.fits, attempts=250))
         }
         for one in self.front:
             parent = self.space.canonical(one.candidate.proposal.recipe)
-            for move in neighbours(self.space, parent, self.fits):
-                found.setdefault(key(move.recipe), move.recipe)
+            for recipe in map(
+                self.wish.added_to, (move.recipe for move in neighbours(self.space, parent, self.fits))
+            ):
+                found.setdefault(key(recipe), recipe)
         structures = {self.space.structure(recipe): recipe for recipe in found.values()}
         for recipe in structures.values():
             for other in self.space.slice(recipe, 8):

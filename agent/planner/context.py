@@ -65,7 +65,10 @@ class Context:
     memory: tuple[Remembered, ...] = ()
     seed: int = 0
     notes: tuple[str, ...] = ()
-    """What the user asked for in words; the built-in planner does not read it."""
+    """What the user asked for in words, in order; `agent.planner.wishes` says what the built-in agent
+    understands of it."""
+    declined: tuple[Candidate, ...] = ()
+    """What the user did not want to run; not planned again."""
     candidate: str = ""
     """Name of the candidate that is being written or mended."""
 
@@ -87,11 +90,11 @@ class Context:
         return next((one for one in self.history if one.id == name), None)
 
     def tried(self) -> set[str]:
-        """Canonical texts of every recipe of the run, the unchanged model's among them."""
+        """Canonical texts of every recipe of the run, the unchanged model's and declined ones too."""
         found = {key(())}
-        for one in self.history:
+        for one in (*(judged.candidate for judged in self.history), *self.declined):
             try:
-                found.add(self.space.key(one.candidate.proposal.recipe))
+                found.add(self.space.key(one.proposal.recipe))
             except RecipeError:
                 continue
         return found
@@ -125,6 +128,7 @@ def prepare(
     memory: Memory | None = None,
     seed: int = 0,
     history: tuple[Judged, ...] = (),
+    declined: tuple[Candidate, ...] = (),
 ) -> Context:
     """The context of a run on `engines`: its space, its rules, its facts, and what earlier runs learned.
 
@@ -152,6 +156,7 @@ def prepare(
         tolerance=tolerance,
         memory=() if memory is None else tuple(memory.recall(device, card.family)),
         seed=seed,
+        declined=declined,
     )
 
 

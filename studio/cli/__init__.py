@@ -83,6 +83,17 @@ def _walls(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _wish(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--wish",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a sentence to the agent, for example 'try without int8'; may be given again (the built-in one "
+        "reads without, no, not, avoid; with, use, only; and names of techniques and engines)",
+    )
+
+
 def _language_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "agent",
@@ -111,14 +122,10 @@ def _language_model(parser: argparse.ArgumentParser) -> None:
         default="hybrid",
         help="hybrid: structure by language, numbers by a Gaussian process; paper: DiffAgent's own",
     )
+    _wish(group)
     group.add_argument(
-        "--wish",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="a sentence to the language model, for example 'try without int8'; may be given again",
+        "--approve", action="store_true", help="ask before each candidate runs, whichever agent plans"
     )
-    group.add_argument("--approve", action="store_true", help="ask before each candidate runs")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -198,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument(
         "--llm-budget", default="", metavar="AMOUNT", help="more for the language model: 2.50, '300k tokens'"
     )
+    _wish(resume)
     _workers(resume)
     _walls(resume)
 
@@ -251,6 +259,24 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("b", help="another one")
     compare.add_argument("--count", type=_between(1, 256), default=16, help="pictures of each")
 
+    certify = add("certify", "check a claim about a candidate on fresh prompts that no search has seen")
+    certify.add_argument("run", help=RUN)
+    certify.add_argument("candidate", help="a candidate, or winner, knee")
+    certify.add_argument(
+        "--claim",
+        default="",
+        metavar="TEXT",
+        help="for example 'adherence loss under 1 point' or 'PSNR of 30 dB or more' (default: the run's own)",
+    )
+    certify.add_argument(
+        "--prompts",
+        type=_between(1, 100_000),
+        default=200,
+        metavar="N",
+        help="fresh prompts, as many as the claim needs at least (default: 200)",
+    )
+    _walls(certify)
+
     export = add("export", "write a candidate as a package that runs without the Studio")
     export.add_argument("run", help=RUN)
     export.add_argument("candidate", nargs="?", help="a candidate, or winner, knee")
@@ -294,6 +320,8 @@ def parser() -> argparse.ArgumentParser:
     metrics_arguments.add_arguments(pack)
     cache = add("cache", "say what the cache holds, or empty it")
     cache.add_argument("--empty", action="append", metavar="NAME", help="empty this; `all` for everything")
+    key = add("llm-key", "keep the language model's key in the system keyring")
+    key.add_argument("--llm-url", default="", metavar="URL", help="for this address (default: the service's)")
     add("hub-token", "keep your token for gated hub models in the system keyring")
 
     add_cascade(commands, common)

@@ -13,7 +13,7 @@ from studio.cli.terminal import Terminal
 from studio.record import events
 from studio.record.events import Event, event
 from studio.record.state import CandidateState, RunState
-from studio.work.control import Control
+from studio.work.control import LONGEST_WISH, Control
 from studio.work.job import Job
 from studio.work.report import bounds_text, scale_of
 
@@ -65,16 +65,21 @@ def follow(
     return (1 if result.get("reason") == "failed" else 0), result
 
 
-def _agrees(terminal: Terminal, candidate: CandidateState) -> bool:
-    """Ask whether a candidate may run; what is no yes is a no."""
+def _agrees(terminal: Terminal, candidate: CandidateState, control: Control) -> bool:
+    """Ask whether a candidate may run; what is no yes is a no, and a sentence steers what comes next."""
     proposal = candidate.proposal
     more = f" + code: {proposal.code}" if proposal.code else ""
     terminal.say(f"[b]{candidate.id}[/] {escape(proposal.title + more)}\n  {escape(proposal.why)}")
     try:
-        said = terminal.console.input(f"Run it? Its script is {escape(proposal.script)} [y/N] ")
+        said = terminal.console.input(
+            escape(f"Run it? Its script is {proposal.script} [y/N, or say what you want instead] ")
+        )
     except EOFError:
         return False
-    return said.strip().lower() in ("y", "yes")
+    words = " ".join(said.split())[:LONGEST_WISH]
+    if words.lower() not in ("", "y", "yes", "n", "no"):
+        control.steer(words)
+    return words.lower() in ("y", "yes")
 
 
 def _progress_line(terminal: Terminal) -> Callable[[int, int, str], None]:
@@ -100,7 +105,7 @@ def _with_bar(
             match item.payload():
                 case events.CandidateWaiting() as data:
                     shown.stop()
-                    control.decide(data.id, run=_agrees(terminal, state.candidates[data.id]))
+                    control.decide(data.id, run=_agrees(terminal, state.candidates[data.id], control))
                     shown.start()
                 case events.Progress() as data:
                     left = ""
@@ -109,7 +114,9 @@ def _with_bar(
                     progress(data.done, data.total, data.doing + left)
                 case events.LlmDelta() as data:
                     words = data.text if data.kind == "wait" else HEARD[data.kind]
-                    shown.update(task, description=escape(f"language model: {words}"))
+                    money = "" if data.usd is None else f", ${data.usd:.3f}"
+                    cost = f" · about {data.tokens:,} tokens{money}" if data.tokens else ""
+                    shown.update(task, description=escape(f"language model: {words}{cost}"))
                 case events.CandidateStage() as data:
                     shown.update(task, description=escape(f"{data.id} {data.stage}: {data.message}"))
 
@@ -136,7 +143,8 @@ def line_of(item: Event, state: RunState) -> str:
         case events.LlmAnswered() as data:
             return answer_line(data)
         case events.RunSteered() as data:
-            return f"[cyan]you:[/] {escape(data.text)}"
+            answer = f"\n[cyan]agent:[/] {escape(data.answer)}" if data.answer else ""
+            return f"[cyan]you:[/] {escape(data.text)}{answer}"
         case events.RunPaused():
             return "[yellow]paused[/]"
         case events.RunResumed():

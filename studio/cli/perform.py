@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.cli import metrics, show, space
+from studio.cli import keys, metrics, show, space
 from studio.cli.follow import follow, line_of
 from studio.cli.terminal import Terminal
 from studio.record import folders
@@ -167,16 +167,28 @@ def _check_agent(given: argparse.Namespace, terminal: Terminal) -> None:
     """Raises `RunError` for options that only a language model, or only a person, can answer."""
     from studio.errors import RunError
 
-    if given.agent != "llm" and (given.llm_model or given.llm_url or given.llm_budget or given.approve):
-        raise RunError("The options --llm-model, --llm-url, --llm-budget and --approve need --agent llm.")
-    if given.approve and (terminal.machine or not sys.stdin.isatty()):
+    if given.agent != "llm" and (given.llm_model or given.llm_url or given.llm_budget):
+        raise RunError("The options --llm-model, --llm-url and --llm-budget need --agent llm.")
+    if given.approve and _nobody_there(terminal):
         raise RunError("--approve needs a terminal where somebody answers; leave it out.")
+
+
+def _nobody_there(terminal: Terminal) -> bool:
+    return terminal.machine or not sys.stdin.isatty()
 
 
 def _resume(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.runs import resume
 
     folder = find_run(home, given.run)
+    known = RunState.replay(Journal.read(folder))
+    if known.approve and _nobody_there(terminal):
+        from studio.errors import RunError
+
+        raise RunError(
+            f"The run {known.run} asks before each candidate runs; resume it in a terminal where somebody "
+            "answers."
+        )
     return follow(
         terminal,
         home,
@@ -186,10 +198,11 @@ def _resume(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             generations=given.generations,
             budget=given.budget,
             llm_budget=given.llm_budget,
+            wishes=tuple(given.wish),
             workers=given.workers,
             without_walls=given.without_walls,
         ),
-        RunState.replay(Journal.read(folder)),
+        known,
     )[0]
 
 
@@ -257,6 +270,20 @@ def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     terminal.document(result)
     show.comparison(terminal, result)
     return 0
+
+
+def _certify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.certify import certify
+    from studio.work.runs import ask_first
+
+    ask_first(without_walls=given.without_walls)
+    with show.progress(terminal) as job_of:
+        result = certify(
+            job_of(home), run=given.run, candidate=given.candidate, claim=given.claim, prompts=given.prompts
+        )
+    terminal.document(result)
+    show.certificate(terminal, result["certified"])
+    return 0 if result["certified"]["held"] else 1
 
 
 def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
@@ -386,6 +413,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "evaluate": _evaluate,
     "bench": _bench,
     "compare": _compare,
+    "certify": _certify,
     "export": _export,
     "serve": _serve,
     "verify": _of_a_package,
@@ -398,4 +426,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "cache": space.cache,
     "metrics": metrics.metrics,
     "hub-token": metrics.hub_token,
+    "llm-key": keys.llm_key,
 }

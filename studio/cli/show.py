@@ -157,6 +157,23 @@ def comparison(terminal: Terminal, result: dict[str, Any]) -> None:
     terminal.say(f"Pictures: {escape(Path(result['folder']) / 'compare')}")
 
 
+def certificate(terminal: Terminal, certified: dict[str, Any]) -> None:
+    """Whether a claim holds, with the bounds that say so."""
+    from studio.record.events import Certified
+    from studio.work.report import bounds_text
+
+    one = Certified.model_validate(certified)
+    word = "[green]✓ holds[/]" if one.held else "[red]✗ not proven[/]"
+    terminal.say(f"{word}  {one.id}: {escape(one.claim)}")
+    if one.loss is not None:
+        terminal.say(f"  one-sided 95 % bounds {bounds_text(one.claim, one.loss)}, {one.prompts} prompts")
+    if one.speedup is not None:
+        low, high = one.speedup.low, one.speedup.high
+        terminal.say(f"  {one.speedup.value:.2f}× as fast as the baseline ({low:.2f} to {high:.2f})")
+    if one.note:
+        terminal.say(f"  [dim]{escape(one.note)}[/]")
+
+
 def rates(terminal: Terminal, result: dict[str, Any]) -> None:
     """A benchmark's rates, a line a level."""
     if terminal.machine:

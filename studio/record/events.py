@@ -170,9 +170,9 @@ class LlmChoice(Data):
     priced: str = ""
     """Date of the prices that money is counted with; empty: the price is not known."""
     approve: bool = False
-    """Whether the user is asked before each candidate runs."""
+    """Where earlier versions kept `RunStarted.approve`."""
     wishes: tuple[str, ...] = ()
-    """What the user asked for before the run began."""
+    """Where earlier versions kept what was said before the run began; now the first `run.steered`."""
 
 
 class RunStarted(Data):
@@ -193,6 +193,8 @@ class RunStarted(Data):
     """Processor, cores, memory in bytes, system, versions of what was used."""
     agent: LlmChoice | None = None
     """The language model that plans, writes and repairs; None: the built-in agent."""
+    approve: bool = False
+    """Whether the user is asked before each candidate runs."""
 
 
 class GenerationStarted(Data):
@@ -280,6 +282,8 @@ class RunSteered(Data):
     """A sentence of the user to the agent, heard before the next plan."""
 
     text: str
+    answer: str = ""
+    """What the built-in agent understood; a language model answers by what it plans."""
 
 
 class LlmAsked(Data):
@@ -386,6 +390,10 @@ class LlmDelta(Data):
     call: int
     kind: Literal["text", "thinking", "tool", "wait"]
     text: str
+    tokens: int = 0
+    """Of the call so far, its prompt included; of the answer at a guess until the service has counted."""
+    usd: float | None = None
+    """US dollars of the call so far; None: the price is not known."""
 
 
 class WorkerReady(Data):

@@ -20,6 +20,8 @@ from studio.record.events import Notice
 NAME: Final = "settings.json"
 ASIDE: Final = "settings.aside.json"
 RECENT: Final = 10
+RENAMED: Final = {"llm_approve": "approve"}
+"""What settings of earlier versions are called now."""
 
 
 class SavedWorkload(BaseModel):
@@ -75,7 +77,7 @@ class Settings(BaseModel):
     llm_budget: str = Field(
         default="", max_length=60, description="What the language model may cost in a run: 2.50, 300k tokens."
     )
-    llm_approve: bool = Field(default=False, description="Ask before each of its candidates runs.")
+    approve: bool = Field(default=False, description="Ask before each candidate runs.")
     llm_agreed: str = Field(
         default="", max_length=500, description="Address for which what leaves the machine was agreed to."
     )
@@ -101,7 +103,7 @@ def load(home: Path) -> tuple[Settings, list[Notice]]:
         return Settings(), []
     except (OSError, ValueError) as error:
         return Settings(), [_set_file_aside(path, error)]
-    good: dict[str, Any] = dict(found)
+    good: dict[str, Any] = {RENAMED.get(str(name), str(name)): value for name, value in found.items()}
     bad: dict[str, Any] = {}
     notices: list[Notice] = []
     while True:

@@ -32,6 +32,18 @@ class CandidateState:
         return self.verdict is not None and self.verdict.state == "passed"
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence of the user and what was answered."""
+
+    text: str
+    answer: str
+    candidates: int
+    """How many had been proposed before it."""
+    calls: int
+    """How many questions to a language model there had been before it."""
+
+
 @dataclass(slots=True)
 class RunState:
     """Apply events in order; every field is what they say so far."""
@@ -57,8 +69,10 @@ class RunState:
     certified: list[events.Certified] = field(default_factory=list)
     waiting: str = ""
     """The candidate that waits for the user to agree."""
-    steered: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
     """What the user said to the agent, in order."""
+    declined: list[str] = field(default_factory=list)
+    """Candidates that the user did not want to run."""
     asked: dict[int, events.LlmAsked] = field(default_factory=dict)
     """Questions to the language model by number."""
     answered: dict[int, events.LlmAnswered] = field(default_factory=dict)
@@ -97,6 +111,18 @@ class RunState:
         if self.finished is not None and self.finished.winner is not None:
             return self.finished.winner
         return self.knee
+
+    @property
+    def approve(self) -> bool:
+        """Whether the user is asked before each candidate runs."""
+        begun = self.started
+        return begun is not None and (begun.approve or (begun.agent is not None and begun.agent.approve))
+
+    @property
+    def steered(self) -> tuple[str, ...]:
+        """The user's sentences, those before the start first."""
+        agent = None if self.started is None else self.started.agent
+        return (*(() if agent is None else agent.wishes), *(one.text for one in self.said))
 
     @property
     def judged(self) -> int:
@@ -151,10 +177,12 @@ class RunState:
                 self.certified = [*same, data]
             case events.CandidateWaiting() as data:
                 self.waiting = data.id
-            case events.CandidateDecided():
+            case events.CandidateDecided() as data:
                 self.waiting = ""
+                if not data.run:
+                    self.declined.append(data.id)
             case events.RunSteered() as data:
-                self.steered.append(data.text)
+                self.said.append(Said(data.text, data.answer, len(self.candidates), len(self.asked)))
             case events.LlmAsked() as data:
                 self.asked[data.call] = data
             case events.LlmAnswered() as data:

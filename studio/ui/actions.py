@@ -67,13 +67,20 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "Start evolving the model, or go on with a paused run",
         ("Ctrl+Return",),
     ),
+    Command(
+        "run.more",
+        "Run",
+        "Go on…",
+        "Give a run that has ended more generations, time or money",
+        ("Ctrl+Shift+G",),
+    ),
     Command("run.pause", "Run", "Pause", "Pause after the candidate in flight", ("Ctrl+P",)),
     Command("run.stop", "Run", "Stop", "Give up the candidate in flight and end the run", ("Ctrl+.",)),
     Command(
         "run.certify",
         "Run",
-        "Certify the selected candidate",
-        "Check its quality claim on fresh prompts",
+        "Certify the selected candidate…",
+        "Check a claim about it on as many fresh prompts as you like",
         ("Ctrl+T",),
     ),
     Command(

@@ -22,6 +22,8 @@ from studio.ui.sitting import Sitting
 BUNDLED = "tiny-scenes"
 OWN_ADDRESS = "the service's own address"
 """Stands for the language model's default address."""
+CERTIFIED_ON = 200
+"""Prompts on which a claim is checked unless somebody asks for another number."""
 Level = Literal["info", "warning", "error"]
 
 
@@ -69,6 +71,8 @@ class Desk(QObject):
         self.pair = ("c000", "")
         self.opening = False
         self.asking_devices = False
+        self.wish = ""
+        """A sentence to the agent, for the run that starts or goes on next."""
         self.exported = ""
         """Package that was made of the run on show."""
         self.problems: dict[str, Problem] = {}
@@ -135,7 +139,6 @@ class Desk(QObject):
                 "llm_model": now.llm_model,
                 "llm_url": now.llm_url,
                 "llm_budget": now.llm_budget,
-                "approve": now.llm_approve,
             }
         job = self._ask(
             "evolve",
@@ -151,6 +154,8 @@ class Desk(QObject):
             budget=now.budget,
             seed=now.seed,
             metric=now.metric or None,
+            approve=now.approve,
+            wishes=self._wishes(),
             **language,
             **agreed,
         )
@@ -161,7 +166,46 @@ class Desk(QObject):
         if not self.run.id:
             return None
         where = str(self.run.folder) if self.run.folder is not None else self.run.id
-        job = self._ask("evolve", "resume", retry=self.resume_run, agree=self.resume_run, run=where, **agreed)
+        job = self._ask(
+            "evolve",
+            "resume",
+            retry=self.resume_run,
+            agree=self.resume_run,
+            run=where,
+            wishes=self._wishes(),
+            **agreed,
+        )
+        self.busy_changed.emit()
+        return job
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run on show has ended and could be given more; a script of the user's own could not."""
+        begun = self.run.state.started
+        return (
+            begun is not None
+            and begun.preset != "script"
+            and self.run.phase in {"done", "budget", "stopped", "failed"}
+        )
+
+    def go_on(self, *, generations: int | None, budget: float | None, llm_budget: str, **agreed: bool) -> Job:
+        """Continue a run that has ended: a new total of generations, further seconds, further money."""
+
+        def again(**more: bool) -> Job:
+            return self.go_on(generations=generations, budget=budget, llm_budget=llm_budget, **more)
+
+        job = self._ask(
+            "evolve",
+            "resume",
+            retry=again,
+            agree=again,
+            run=self._run_place(),
+            generations=generations,
+            budget=budget,
+            llm_budget=llm_budget,
+            wishes=self._wishes(),
+            **agreed,
+        )
         self.busy_changed.emit()
         return job
 
@@ -179,6 +223,20 @@ class Desk(QObject):
         if self.run.phase in {"running", "paused"}:
             self._ask("evolve", "stop")
 
+    def estimate_language(self) -> dict[str, Any]:
+        """What `llm_estimate` is asked for the run that would start now."""
+        now = self.sitting.settings
+        return {
+            "model": self.source,
+            "llm_model": now.llm_model,
+            "target": now.target,
+            "workload": now.workload.model_dump(mode="json"),
+            "preset": now.llm_preset,
+            "url": now.llm_url,
+            "generations": now.generations,
+            "population": now.population,
+        }
+
     def agree(self) -> None:
         """What leaves the machine for the language model in force is agreed to."""
         self.sitting.change(llm_agreed=self.sitting.settings.llm_url or OWN_ADDRESS)
@@ -191,9 +249,16 @@ class Desk(QObject):
         """Let a waiting candidate run, or not."""
         return self._ask("evolve", "decide", candidate=name, run=run)
 
-    def certify(self, name: str) -> Job:
+    def certify(self, name: str, claim: str = "", prompts: int = CERTIFIED_ON) -> Job:
+        """Check a claim (empty: the run's own) about a candidate on so many fresh prompts."""
         return self._ask(
-            "evolve", "certify", retry=lambda: self.certify(name), run=self.run.id, candidate=name
+            "evolve",
+            "certify",
+            retry=lambda: self.certify(name, claim, prompts),
+            run=self._run_place(),
+            candidate=name,
+            claim=claim,
+            prompts=prompts,
         )
 
     def report(self) -> Job:
@@ -253,6 +318,9 @@ class Desk(QObject):
         self.worker.close()
         self.pictures.close()
         self.sitting.save()
+
+    def _wishes(self) -> list[str]:
+        return [self.wish] if self.wish else []
 
     def _run_place(self) -> str:
         return str(self.run.folder) if self.run.folder is not None else self.run.id

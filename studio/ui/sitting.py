@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QObject, QSettings, QTimer
+from PySide6.QtCore import QByteArray, QObject, QSettings, QTimer, Signal
 from PySide6.QtWidgets import QSplitter
 
 from studio.record import settings as record
@@ -21,7 +21,13 @@ SAVE_AFTER = 700
 
 
 class Sitting(QObject):
-    """The settings in force and the window's own memory."""
+    """The settings in force and the window's own memory.
+
+    Signals:
+        changed(): a setting has another value.
+    """
+
+    changed = Signal()
 
     def __init__(self, home: Path, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -37,6 +43,7 @@ class Sitting(QObject):
         self.settings = record.Settings.model_validate({**self.settings.model_dump(), **values})
         self._dirty = True
         self._timer.start()
+        self.changed.emit()
 
     def opened(self, model: str) -> None:
         """Put a model at the head of the recent ones."""

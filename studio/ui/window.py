@@ -134,7 +134,8 @@ class Window(QMainWindow):
             "run.start": self._start,
             "run.pause": desk.pause_run,
             "run.stop": desk.stop_run,
-            "run.certify": lambda: desk.certify(desk.selected) if desk.selected else None,
+            "run.certify": self._certify,
+            "run.more": self._go_on,
             "run.worker": self.worker.restart,
             "view.theme": self._toggle_theme,
             "view.system": lambda: self._set_theme("system"),
@@ -232,6 +233,18 @@ class Window(QMainWindow):
     def _start(self) -> None:
         self.go("evolve")
         self.desk.start_or_resume()
+
+    def _go_on(self) -> None:
+        from studio.ui.pages.going_on import GoOnDialog
+
+        self.go("evolve")
+        if self.desk.can_go_on:
+            GoOnDialog(self.desk, self).exec()
+
+    def _certify(self) -> None:
+        from studio.ui.pages import certifying
+
+        certifying.ask(self.desk, self.desk.selected, self)
 
     def _model_page(self, method: str) -> None:
         self.go("model")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.candidate import Candidate, Interval
 from agent.evolution.choice import LOSSLESS_DECIBELS, decibels, to_certify
 from agent.evolution.front import Judged
+from studio.errors import RunError
 from studio.record import events
 from studio.work.convert import judged, read_candidate
 from studio.work.job import Job
@@ -83,14 +84,22 @@ def _first_that_holds(
 
 
 def certify_one(
-    run: OpenRun, judge: Judge, candidate: Candidate, claim: str, prompts: int, check: Check
+    run: OpenRun,
+    judge: Judge,
+    candidate: Candidate,
+    claim: str,
+    prompts: int,
+    check: Check,
+    told: Callable[[int, int, str], object] | None = None,
 ) -> events.Certified:
-    """Check one claim and record what came of it."""
+    """Check one claim and record what came of it; `told` hears how far it is."""
 
     def progress(done: int, total: int, doing: str = "") -> None:
         check()
         words = f"certifying {candidate.id}: {claim}" + (f" ({doing})" if doing else "")
         run.record(events.Progress(done=done, total=total, doing=words))
+        if told is not None:
+            told(done, total, words)
 
     found = judge.certify(candidate, claim, prompts, progress)
     check()
@@ -115,19 +124,35 @@ def _interval(found: Interval | None) -> events.Interval | None:
 
 
 def certify(job: Job, run: str, candidate: str, claim: str = "", prompts: int = PROMPTS) -> dict[str, Any]:
-    """Command `certify`: check one claim about one candidate of a run.
+    """Command `certify`: check one claim about one candidate of a run on `prompts` fresh ones.
+
+    A claim that needs more gets more (`agent.evaluate.claims.LEAST_PROMPTS`); none: the run's own.
 
     Raises:
-        RunError: there is no such run or candidate, or another process writes the run.
+        RunError: there is no such run or candidate, the candidate is the baseline or did not pass, or
+            another process writes the run.
+        JudgeError: the claim cannot be certified.
     """
+    from agent.evaluate.claims import read_claim
     from studio.work.ready import prepare_again
     from studio.work.runs import MEMORY, writing
 
     folder = job.run_folder(run)
     with writing(job, folder) as there:
         chosen = there.state.candidate(candidate)
+        if chosen.proposal.origin == "baseline" or not chosen.passed:
+            raise RunError(
+                f"{chosen.id} is the baseline or did not pass, so nothing can be certified of it; name a "
+                "candidate that passed."
+            )
+        if claim:
+            read_claim(claim)
+        if prompts < 1:
+            raise RunError("A claim is checked on one prompt at least; give a larger number.")
+        job.progress(0, 0, "opening the model")
         ready = prepare_again(there.state, job.home / MEMORY)
         with ready.judge(folder) as judge:
+            job.progress(0, 0, "measuring the baseline")
             judge.baseline()
             made = certify_one(
                 there,
@@ -136,5 +161,6 @@ def certify(job: Job, run: str, candidate: str, claim: str = "", prompts: int = 
                 claim or ready.claim,
                 prompts,
                 job.check,
+                job.progress,
             )
     return {"certified": made.model_dump(mode="json")}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 Wish = Literal["go", "pause", "stop", "leave"]
 """`leave`: end as if killed, but in order: the run can be resumed."""
+
+LONGEST_WISH: Final = 1000
+"""Characters of a sentence to the agent."""
 
 
 class Control:

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from agent.llm.conversation import Call, DeltaKind, Hearer, Reply
 from agent.llm.service import Answer
+from agent.llm.spending import Usage
 from agent.llm.tools import PLANS, SCRIPT
 from studio.record import events
 from studio.record.events import Data
@@ -41,8 +42,10 @@ class ConversationRecord(Hearer):
         self._folder, self._record, self._tell, self._hide, self._model = folder, record, tell, hide, model
         self._waiting: list[tuple[DeltaKind, str]] = []
         self._told = 0.0
+        self._cost: tuple[int, float | None] = (0, None)
 
     def asked(self, call: Call) -> None:
+        self._cost = (0, None)
         file = f"{FOLDER}/{call.number:03}.json"
         self._write(file, self._question(call))
         self._record(
@@ -61,6 +64,10 @@ class ConversationRecord(Hearer):
         self._waiting.append((kind, text))
         if kind == "wait" or time.monotonic() - self._told >= _BATCH:
             self._flush(call)
+
+    def counted(self, call: Call, usage: Usage, usd: float | None) -> None:
+        del call
+        self._cost = (usage.total, usd)
 
     def replied(self, call: Call, reply: Reply) -> None:
         self._flush(call)
@@ -111,7 +118,10 @@ class ConversationRecord(Hearer):
             text = ""
             while self._waiting and self._waiting[0][0] == kind:
                 text += self._waiting.pop(0)[1]
-            self._tell(events.LlmDelta(call=call.number, kind=kind, text=self._hide(text)))
+            tokens, usd = self._cost
+            self._tell(
+                events.LlmDelta(call=call.number, kind=kind, text=self._hide(text), tokens=tokens, usd=usd)
+            )
         self._told = time.monotonic()
 
     def _question(self, call: Call) -> dict[str, Any]:

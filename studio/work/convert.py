@@ -95,6 +95,11 @@ def judged(state: RunState, folder: Path | None = None) -> list[Judged]:
     ]
 
 
+def declined(state: RunState) -> list[Candidate]:
+    """Candidates that the user did not want to run, without their scripts."""
+    return [candidate_value(state.candidates[name].proposal, "") for name in state.declined]
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 

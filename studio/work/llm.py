@@ -32,8 +32,6 @@ def choose(
     url: str = "",
     budget: str = "",
     preset: str = "",
-    approve: bool = False,
-    wishes: tuple[str, ...] = (),
     cancelled: Callable[[], bool] = lambda: False,
 ) -> LlmChoice | None:
     """What a new run asks: None: the built-in agent; else a model of the service's list, its key checked.
@@ -45,10 +43,6 @@ def choose(
     if agent not in AGENTS:
         raise RunError(f"There is no agent {agent}; choose {' or '.join(AGENTS)}.")
     if agent == BUILT_IN:
-        if wishes:
-            raise RunError(
-                "The built-in agent does not read sentences; choose --agent llm, or leave them out."
-            )
         return None
     from agent.llm.key import address
     from agent.llm.presets import PRESETS
@@ -70,8 +64,6 @@ def choose(
         usd=limit.usd,
         tokens=limit.tokens,
         priced="" if rates is None else table.as_of,
-        approve=approve,
-        wishes=wishes,
     )
 
 

@@ -149,7 +149,7 @@ def claims(state: RunState) -> list[Claim]:
 
 def bounds_text(claim: str, bounds: events.Interval) -> str:
     """In the claim's own unit."""
-    if "points" in claim:
+    if "point" in claim:
         return f"{100 * bounds.low:.2f} to {100 * bounds.high:.2f} points"
     unit = " dB" if "PSNR" in claim else ""
     return f"{bounds.low:.3g} to {bounds.high:.3g}{unit}"

@@ -48,15 +48,18 @@ def start(
 
     `workers`: where candidates are judged, `ray://HOST:10001` or `local:2`; empty: here.
     `without_walls`: the user agrees that nothing limits candidates, where this system cannot.
+    `approve`: the user is asked before each candidate runs; `wishes`: sentences to the agent.
 
     Raises:
         EngineError, AgentError: the model, the target, the workload, the workers or the language model
             cannot be used.
+        RunError: the built-in agent understands nothing of a wish.
         RunError, JournalError: the run's folder cannot be written.
     """
     from studio.work.llm import choose
     from studio.work.ready import check_workers, prepare
     from studio.work.session import Session
+    from studio.work.steering import steered
 
     ask_first(without_walls=without_walls)
     check_workers(workers)
@@ -68,12 +71,11 @@ def start(
         url=llm_url,
         budget=llm_budget,
         preset=preset,
-        approve=approve,
-        wishes=wishes,
         cancelled=job.cancelled.is_set,
     )
     job.progress(0, 0, "opening the model")
     ready = prepare(model, target, workload or {}, metric, seed, job.home / MEMORY)
+    heard = [steered(text, ready, choice) for text in wishes]
     with _new_run(job, Path(out) if out else None, ready.card.name) as run:
         run.record(
             events.RunStarted(
@@ -89,8 +91,11 @@ def start(
                 folder=str(run.folder),
                 machine=ready.machine,
                 agent=choice,
+                approve=approve,
             )
         )
+        for sentence in heard:
+            run.record(sentence)
         return Session(job, run, ready, workers).go(certify=certify)
 
 
@@ -101,20 +106,23 @@ def resume(
     budget: float | None = None,
     certify: bool = True,
     llm_budget: str = "",
+    wishes: tuple[str, ...] = (),
     workers: str = "",
     without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `resume`: continue a run where it was; `budget` is further seconds of search.
 
-    `llm_budget` is what the language model may cost further.
+    `llm_budget` is what the language model may cost further; `wishes` are sentences to the agent.
 
     Raises:
-        RunError: there is no such run, nothing is left to do, or another process writes it.
+        RunError: there is no such run, nothing is left to do, another process writes it, or the built-in
+            agent understands nothing of a wish.
         JournalError: its journal cannot be read.
         EngineError: the model is no longer there, or is another one.
     """
     from studio.work.ready import check_workers, prepare_again
     from studio.work.session import Session
+    from studio.work.steering import steered
 
     ask_first(without_walls=without_walls)
     check_workers(workers)
@@ -124,9 +132,13 @@ def resume(
         _more_to_do(old.state, generations, budget, more)
         job.progress(0, 0, "opening the model")
         ready = prepare_again(old.state, job.home / MEMORY)
+        agent = None if old.state.started is None else old.state.started.agent
+        heard = [steered(text, ready, agent) for text in wishes]
         if budget is not None:
             budget += old.state.searched
         old.record(events.RunResumed(generations=generations, budget=budget, agent=more))
+        for sentence in heard:
+            old.record(sentence)
         return Session(job, old, ready, workers).go(certify=certify)
 
 

@@ -26,13 +26,14 @@ from studio.record import events
 from studio.work import llm
 from studio.work.certify import certify_run
 from studio.work.conversation import ConversationRecord
-from studio.work.convert import judged
+from studio.work.convert import declined, judged
 from studio.work.exportable import examine
 from studio.work.job import Job
 from studio.work.machine import busy_sentence
 from studio.work.ready import Ready
 from studio.work.recorder import Abandoned, Recorder
 from studio.work.runs import OpenRun
+from studio.work.steering import answered
 
 GIVEN: Final = "c001"
 PAUSED_LOOK: Final = 0.25
@@ -61,7 +62,6 @@ class Session:
         self._coder = ScriptWriter()
         self._aside = 0.0
         """Seconds that other jobs took between candidates."""
-        self._declined: list[str] = []
 
     def go(self, *, certify: bool) -> dict[str, Any]:
         """Search, certify, end; or leave the run so that it can be resumed."""
@@ -245,24 +245,19 @@ class Session:
         """Take in what the user said meanwhile."""
         begun = self._run.state.started
         for text in self._control.heard():
-            self._run.record(events.RunSteered(text=text))
-            if begun is not None and begun.agent is None:
-                self._recorder.notice(
-                    "warning",
-                    "The built-in agent does not read sentences; what you said is kept and not used.",
-                )
+            if begun is not None and begun.agent is not None:
+                self._run.record(events.RunSteered(text=text))
+            else:
+                self._run.record(answered(text, self._context().space))
 
     def _wishes(self) -> tuple[str, ...]:
         """What the user asked for so far, in order."""
         self._listen()
-        begun = self._run.state.started
-        first = () if begun is None or begun.agent is None else begun.agent.wishes
-        return (*first, *self._run.state.steered, *self._declined)
+        return self._run.state.steered
 
     def _approve(self, candidate: Candidate) -> Literal["run", "skip", "stop"]:
         """Wait for the user's word on a candidate, off the run's clock; other jobs are done meanwhile."""
-        begun = self._run.state.started
-        if begun is None or begun.agent is None or not begun.agent.approve:
+        if not self._run.state.approve:
             return "run"
         self._run.record(events.CandidateWaiting(id=candidate.id))
         began = time.monotonic()
@@ -274,9 +269,6 @@ class Session:
         if said is None:
             return "stop"
         self._run.record(events.CandidateDecided(id=candidate.id, run=said))
-        if not said:
-            title = self._coder.title(candidate.proposal.recipe)
-            self._declined.append(f"I did not want {candidate.id} ({title}) to run; do not plan it again.")
         return "run" if said else "skip"
 
     @property
@@ -316,6 +308,7 @@ class Session:
             memory=Memory(ready.memory),
             seed=ready.seed,
             history=tuple(judged(self._run.state, self._run.folder)),
+            declined=tuple(declined(self._run.state)),
         )
 
     def _learn(self) -> None:

@@ -25,14 +25,12 @@ from studio.record import folders
 from studio.record.events import JobDone, JobFailed, JobPoint, JobProgress, Notice, Vitals, WorkerReady
 from studio.record.protocol import PROTOCOL, Request, decode_request
 from studio.work.commands import COMMANDS, perform
-from studio.work.control import Control
+from studio.work.control import LONGEST_WISH, Control
 from studio.work.failure import explain
 from studio.work.job import Job
 from studio.work.output import Output, private_streams
 
 RUNS = ("start", "resume", "evaluate")
-LONGEST_WISH = 1000
-"""Characters of a sentence to the agent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from agent.llm.errors import LlmKeyError, LlmUnusable
 from agent.llm.key import OFFICIAL, Secret, address, find_key, is_local, is_official, keep_key
 from agent.llm.prompts import NAMES, parse, prompt
 from agent.llm.spending import Budget, Usage, parse_prices, prices, read_budget
+from studio.cli import main
 
 LOCAL = "http://127.0.0.1:8080"
 
@@ -170,3 +173,38 @@ def test_every_prompt_says_its_name_and_version_and_is_filled_completely() -> No
     assert parse("<!-- prompt plan, version 7 -->\nSay ${what}.").fill(what="yes $5") == "Say yes $5.\n"
     with pytest.raises(KnowledgeError, match="must begin"):
         parse("Say what.")
+
+
+def test_the_command_keeps_a_key_in_the_keyring_and_forgets_it(
+    keyring_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["llm-key", "--llm-url", LOCAL, "--json", "--home", str(tmp_path / "home")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("sk-canary-1234567890\n"))
+    assert main(command) == 0
+    said = capfd.readouterr()
+    assert json.loads(said.out) == {"url": LOCAL, "kept": "keyring"}
+    assert "canary" not in said.out + said.err
+    assert find_key(LOCAL).value == "sk-canary-1234567890"
+    assert find_key(LOCAL).source == "keyring"
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert main(command) == 0
+    assert json.loads(capfd.readouterr().out)["kept"] == "none"
+    assert not find_key(LOCAL)
+
+
+def test_a_command_without_a_keyring_says_that_nothing_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import keyring
+    from keyring.core import load_keyring
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(load_keyring("keyring.backends.fail.Keyring"))
+    try:
+        monkeypatch.setattr("sys.stdin", io.StringIO("sk-canary-1234567890\n"))
+        assert main(["llm-key", "--home", str(tmp_path)]) == 1
+    finally:
+        keyring.set_keyring(before)
+    said = capfd.readouterr()
+    assert "it was not kept" in " ".join(said.err.split())
+    assert "canary" not in said.out + said.err

@@ -12,6 +12,7 @@ import pytest
 from agent.llm.errors import LlmBroken, LlmBusy, LlmCancelled, LlmError, LlmKeyError, LlmUnusable
 from agent.llm.key import Secret
 from agent.llm.service import Answer, Question, Service, Tool
+from agent.llm.spending import Usage
 from tests.messages_service import InStream, MessagesService, Recorded, Status, Streamed, model
 
 KEY = "sk-test-0123456789-canary"
@@ -278,3 +279,17 @@ def test_recorded_exchanges_are_read_as_they_were(
         block = answer.tool(tool)
         assert block is not None
         assert block.input
+
+
+def test_what_an_answer_costs_is_told_while_it_comes_with_what_failed_before_it() -> None:
+    told: list[Usage] = []
+    whole = Streamed([("text", "x" * 3500)], usage={"input_tokens": 40}, output=1100)
+    with MessagesService([Status(529, "overloaded_error"), whole]) as service:
+        found = ask(service, on_usage=told.append)
+    totals = [one.total for one in told]
+    assert totals == sorted(totals)
+    assert totals[0] == 41
+    # Between the service's two counts the characters say how far it is.
+    assert any(one.estimated and 41 < one.total < 1140 for one in told[1:])
+    assert told[-1] == found.usage
+    assert found.usage.total == 1140

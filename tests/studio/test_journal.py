@@ -301,6 +301,13 @@ def test_a_bad_or_unknown_setting_is_kept_aside_and_the_others_are_used(tmp_path
     assert settings.load(tmp_path) == (loaded, [])
 
 
+def test_a_setting_that_has_another_name_now_is_kept(tmp_path: Path) -> None:
+    (tmp_path / settings.NAME).write_text('{"llm_approve": true}')
+    found, notices = settings.load(tmp_path)
+    assert found.approve
+    assert not notices
+
+
 def test_a_damaged_settings_file_is_kept_under_another_name(tmp_path: Path) -> None:
     (tmp_path / settings.NAME).write_text("{")
     loaded, notices = settings.load(tmp_path)

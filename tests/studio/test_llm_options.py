@@ -41,7 +41,7 @@ def test_the_options_reach_the_parser() -> None:
     ("arguments", "words"),
     [
         (["optimize", "tiny-scenes", "--llm-budget", "5"], "need --agent llm"),
-        (["optimize", "tiny-scenes", "--agent", "llm", "--approve"], "needs a terminal"),
+        (["optimize", "tiny-scenes", "--approve"], "needs a terminal"),
         (["bench", "--levels", "L9"], "no level 'L9'"),
         (["bench", "--agent", "one-shot", "--without", "loop"], "without the loop is --agent one-shot"),
     ],

@@ -214,7 +214,7 @@ def test_a_run_goes_on_where_it_was_and_counts_on(
         ({"llm_url": "http://me:secret@127.0.0.1:1"}, LlmUnusable, "must not carry"),
         ({"preset": "fast"}, RunError, "no preset fast"),
         ({"agent": "robot"}, RunError, "no agent robot"),
-        ({"agent": "built-in", "wishes": ("faster",)}, RunError, "does not read sentences"),
+        ({"agent": "built-in", "wishes": ("faster",)}, RunError, "did not understand that. Say for example"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_written(

@@ -24,6 +24,7 @@ SHAPES: Final[dict[Standing, str]] = {
     "passed": "○",
     "failed": "✕",
     "quarantined": "▲",
+    "declined": "–",
 }
 ROLES: Final[dict[Standing, str]] = {
     "baseline": "warn",
@@ -32,6 +33,7 @@ ROLES: Final[dict[Standing, str]] = {
     "passed": "muted",
     "failed": "bad",
     "quarantined": "warn",
+    "declined": "muted",
 }
 Index = QModelIndex | QPersistentModelIndex
 ROOT: Final = QModelIndex()

@@ -13,7 +13,7 @@ from studio.record.events import Event
 from studio.record.state import CandidateState, RunState
 from studio.ui import text
 
-Standing = Literal["baseline", "running", "front", "passed", "failed", "quarantined"]
+Standing = Literal["baseline", "running", "front", "passed", "failed", "quarantined", "declined"]
 WORDS: Final[dict[Standing, str]] = {
     "baseline": "baseline",
     "running": "running",
@@ -21,6 +21,7 @@ WORDS: Final[dict[Standing, str]] = {
     "passed": "dominated",
     "failed": "failed",
     "quarantined": "quarantined",
+    "declined": "left out",
 }
 
 
@@ -129,7 +130,7 @@ class RunModel(QObject):
         """How a candidate is drawn and named."""
         candidate = self.state.candidates[name]
         if candidate.verdict is None:
-            return "running"
+            return "declined" if name in self.state.declined else "running"
         if candidate.verdict.state == "passed":
             if candidate.proposal.origin == "baseline":
                 return "baseline"
@@ -203,9 +204,12 @@ class RunModel(QObject):
                 words = f"Answer {data.call}: {data.error or data.summary}"
             case events.RunSteered():
                 changes.talk = True
-                words = f"You: {data.text}"
-            case events.CandidateWaiting() | events.CandidateDecided():
+                words = f"You: {data.text}" + (f" Agent: {data.answer}" if data.answer else "")
+            case events.CandidateWaiting():
                 changes.talk = True
+            case events.CandidateDecided():
+                changes.talk = True
+                changes.updated.add(data.id)
             case events.RunPaused():
                 changes.phase = True
                 words = f"Paused. {data.reason}".strip()

@@ -1,4 +1,4 @@
-"""Who evolves: the agent's settings, what leaves the machine, and the line that steers a run."""
+"""Who evolves: the agent's settings, and what leaves the machine."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.ui import text
 from studio.ui.desk import Desk
-from studio.ui.models.run import Changes
 from studio.ui.widgets.labels import label, rule
 
 TITLES = {"built-in": "Built-in agent", "llm": "Language model"}
@@ -102,8 +100,9 @@ class AgentDialog(QDialog):
         self.budget.textEdited.connect(lambda words: keep(llm_budget=words[:60]))
         field(self.budget, "Budget", "What the language model may cost in a run; then the run ends cleanly")
         self.approve = QCheckBox("Ask before each candidate runs")
-        self.approve.setChecked(now.llm_approve)
-        self.approve.toggled.connect(lambda on: keep(llm_approve=on))
+        self.approve.setToolTip("Whichever agent plans: nothing runs until you say so")
+        self.approve.setChecked(now.approve)
+        self.approve.toggled.connect(lambda on: keep(approve=on))
         form.addRow("", self.approve)
         self.said = label("", "muted", wrap=True)
         self.said.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -136,11 +135,13 @@ class AgentDialog(QDialog):
             self._list,
             self.preset,
             self.budget,
-            self.approve,
         ):
             one.setEnabled(asks)
         self.said.setText(
-            "" if asks else "Needs no key and no network; it plans by a forecast and a Gaussian process."
+            ""
+            if asks
+            else "Needs no key and no network; it plans by a forecast and a Gaussian process, and reads "
+            "sentences such as “without int8” or “only with OpenVINO”."
         )
         if asks:
             self._about()
@@ -265,17 +266,7 @@ class ConsentDialog(QDialog):
         job = desk.worker.request("llm_about", url=now.llm_url)
         job.done.connect(self._show)
         job.failed.connect(lambda words, _detail: self.leaves.setText(words))
-        guess = desk.worker.request(
-            "llm_estimate",
-            model=desk.source,
-            llm_model=now.llm_model,
-            target=now.target,
-            workload=now.workload.model_dump(mode="json"),
-            preset=now.llm_preset,
-            url=now.llm_url,
-            generations=now.generations,
-            population=now.population,
-        )
+        guess = desk.worker.request("llm_estimate", **desk.estimate_language())
         guess.done.connect(lambda result: self.guess.setText(str(result["text"])))
         guess.failed.connect(lambda words, _detail: self.guess.setText(words))
 
@@ -285,97 +276,3 @@ class ConsentDialog(QDialog):
         place = ", on this machine" if result["local"] else ""
         self.where.setText(f"Address: {result['url']}{place}")
         self.agree.setEnabled(True)
-
-
-class AgentBar(QWidget):
-    """One row under the header: who evolves, what it has cost, a sentence to it, a candidate that waits."""
-
-    def __init__(self, desk: Desk) -> None:
-        super().__init__()
-        self._desk = desk
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
-        self.settings = QPushButton()
-        self.settings.setProperty("role", "flat")
-        self.settings.setToolTip("Choose who evolves: the built-in agent or a language model")
-        self.settings.clicked.connect(self.open_settings)
-        self.cost = label("", "small")
-        self.sentence = QLineEdit()
-        self.sentence.setAccessibleName("Say something to the agent")
-        self.sentence.setPlaceholderText("Say something to the agent, for example: try without int8")
-        self.sentence.setMaxLength(1000)
-        self.sentence.returnPressed.connect(self._say)
-        self.waiting = label("", wrap=True)
-        self.run = QPushButton("Run it")
-        self.run.clicked.connect(lambda: self._decide(run=True))
-        self.skip = QPushButton("Leave it out")
-        self.skip.clicked.connect(lambda: self._decide(run=False))
-        row.addWidget(self.settings)
-        row.addWidget(self.cost)
-        row.addWidget(self.sentence, 1)
-        row.addWidget(self.waiting, 1)
-        row.addWidget(self.run)
-        row.addWidget(self.skip)
-        row.addStretch(0)
-        desk.run.changed.connect(self._on_changed)
-        desk.consent_wanted.connect(self._ask_consent)
-        self._show()
-
-    def open_settings(self) -> None:
-        AgentDialog(self._desk, self.window()).exec()
-        self._show()
-
-    def _ask_consent(self) -> None:
-        if ConsentDialog(self._desk, self.window()).exec() == QDialog.DialogCode.Accepted:
-            self._desk.agree()
-            self._desk.start_run()
-
-    def _say(self) -> None:
-        words = self.sentence.text().strip()
-        if words:
-            self.sentence.clear()
-            self._desk.steer(words)
-
-    def _decide(self, *, run: bool) -> None:
-        name = self._desk.run.state.waiting
-        if name:
-            self.run.setEnabled(False)
-            self.skip.setEnabled(False)
-            self._desk.decide(name, run=run)
-
-    def _on_changed(self, changes: Changes) -> None:
-        if changes.talk or changes.phase or changes.everything:
-            self._show()
-
-    def _show(self) -> None:
-        state, now = self._desk.run.state, self._desk.sitting.settings
-        going = self._desk.run.phase in {"running", "paused"}
-        begun = state.started.agent if state.started is not None else None
-        if going:
-            named = TITLES["built-in"] if begun is None else begun.model
-        else:
-            named = TITLES[now.agent] if now.agent == "built-in" else now.llm_model or TITLES["llm"]
-        self.settings.setText(f"Agent: {named}")
-        self.settings.setAccessibleName(f"Agent settings: {named}")
-        self.cost.setText(spent_text(state.answered.values()) if begun is not None else "")
-        waits = state.waiting if going else ""
-        if waits and waits in state.candidates:
-            proposal = state.candidates[waits].proposal
-            self.waiting.setText(f"{waits} waits for you: {proposal.title}")
-        self.waiting.setVisible(bool(waits))
-        for button in (self.run, self.skip):
-            button.setVisible(bool(waits))
-            button.setEnabled(bool(waits))
-        self.sentence.setVisible(going and begun is not None and not waits)
-
-
-def spent_text(answers: Any) -> str:
-    """`12 calls, 83,000 tokens, $0.41`."""
-    there = list(answers)
-    if not there:
-        return "nothing asked yet"
-    tokens = sum(one.input + one.output + one.write + one.read for one in there)
-    known = [one.usd for one in there if one.usd is not None]
-    money = f", ${sum(known):.2f}" if len(known) == len(there) else ""
-    return f"{text.count(len(there))} calls, {tokens:,} tokens{money}"

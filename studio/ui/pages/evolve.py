@@ -23,12 +23,12 @@ from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.models.candidates import ID, SORT, CandidateTable
 from studio.ui.models.run import Changes
-from studio.ui.pages.agent import AgentBar
+from studio.ui.pages.agent_bar import AgentBar
 from studio.ui.pages.inspector import Inspector
 from studio.ui.pages.lineage import LineageView
 from studio.ui.pages.page import Page
 from studio.ui.pages.talk import TalkView
-from studio.ui.theme import Theme
+from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.fields import real, whole
 from studio.ui.widgets.hypervolume import HypervolumeLine
 from studio.ui.widgets.labels import label
@@ -125,7 +125,14 @@ class EvolvePage(Page):
         now = self.desk.sitting.settings
         self.start, self.pause, self.stop = QPushButton("Start"), QPushButton("Pause"), QPushButton("Stop")
         self.start.setProperty("role", "primary")
-        for button, name in ((self.start, "run.start"), (self.pause, "run.pause"), (self.stop, "run.stop")):
+        self.more = QPushButton("Go on…")
+        self.more.setProperty("role", "primary")
+        for button, name in (
+            (self.more, "run.more"),
+            (self.start, "run.start"),
+            (self.pause, "run.pause"),
+            (self.stop, "run.stop"),
+        ):
             button.clicked.connect(self.commands[name].trigger)
             button.setToolTip(self.commands[name].toolTip())
             self.head.addWidget(button)
@@ -221,10 +228,20 @@ class EvolvePage(Page):
         words = {"paused": "Resume", "interrupted": "Resume", "empty": "Start", "running": "Running"}
         self.start.setText(words.get(phase, "Start anew"))
         self.start.setEnabled(not going and not self.desk.opening)
+        ended = self.desk.can_go_on
+        self.more.setVisible(ended)
+        self.more.setEnabled(not self.desk.opening)
+        set_role(self.start, "" if ended else "primary")
+        self.start.setIcon(icons.icon("play", self._play_ink(), 14))
         self.pause.setEnabled(going)
         self.stop.setEnabled(going or phase == "paused")
         for field in (self._generations, self._population, self._budget):
             field.setEnabled(not going)
+
+    def _play_ink(self) -> str:
+        """Of the two buttons that begin something the likelier one is the primary."""
+        tokens = self.theme.tokens
+        return tokens.text if self.desk.can_go_on else tokens.on_accent
 
     def _on_selection(self, name: str) -> None:
         self.plot.select(name)
@@ -275,7 +292,8 @@ class EvolvePage(Page):
                 for colour, mark, word in parts
             )
         )
-        self.start.setIcon(icons.icon("play", tokens.on_accent, 14))
+        self.start.setIcon(icons.icon("play", self._play_ink(), 14))
+        self.more.setIcon(icons.icon("play", tokens.on_accent, 14))
         self.pause.setIcon(icons.icon("pause", tokens.text, 14))
         self.stop.setIcon(icons.icon("stop", tokens.text, 14))
         widths = (52, 120, 42, 72, 76, 100, 76)

@@ -23,6 +23,7 @@ from studio.ui import text
 from studio.ui.desk import Desk
 from studio.ui.models.candidates import ROLES, SHAPES
 from studio.ui.models.run import WORDS, Changes
+from studio.ui.pages import certifying
 from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.hover_card import thumbnail
 from studio.ui.widgets.labels import Chips, Flow, label
@@ -107,9 +108,9 @@ class Inspector(QWidget):
         buttons = Flow(holder, 8)
         self.compare = QPushButton("Compare with baseline")
         self.compare.clicked.connect(self._on_compare)
-        self.certify = QPushButton("Certify")
-        self.certify.setToolTip("Check the claim on fresh prompts outside the search")
-        self.certify.clicked.connect(lambda: self._desk.certify(self._desk.selected))
+        self.certify = QPushButton("Certify…")
+        self.certify.setToolTip("Check a claim on as many fresh prompts as you like, outside the search")
+        self.certify.clicked.connect(lambda: certifying.ask(self._desk, self._desk.selected, self.window()))
         self.export = QPushButton("Export")
         self.export.clicked.connect(lambda: self._desk.step_wanted.emit("export"))
         for button in (self.compare, self.certify, self.export):

@@ -1,4 +1,7 @@
-"""The agent's conversation as it happens: plan, code, evidence, repair; prompt, answer and cost of each."""
+"""The agent's conversation as it happens: plan, code, evidence, repair; prompt, answer and cost of each.
+
+Of the built-in agent: each plan's reason, the evidence of failures and the repairs, and what it was told.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 from typing import Any, Final
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QTextCursor
+from PySide6.QtGui import QShowEvent, QTextCursor
 from PySide6.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -20,27 +23,35 @@ from PySide6.QtWidgets import (
 )
 
 from studio.record.events import LlmAnswered, LlmAsked, LlmDelta
+from studio.record.state import RunState
 from studio.ui.desk import Desk
 from studio.ui.models.run import Changes
+from studio.ui.models.talk import Entry, sentence, told
 from studio.ui.theme import Theme
 from studio.ui.widgets.labels import label
 
-CALL: Final = Qt.ItemDataRole.UserRole
+KEY: Final = Qt.ItemDataRole.UserRole
+NOTHING: Final = "What the agent plans, why, and what comes of it is listed here once a run has begun."
 PURPOSES: Final = {"plan": "Plan", "code": "Code", "repair": "Repair"}
 LONGEST: Final = 400_000
 """Characters of a file that are shown."""
 
 
 class TalkView(QWidget):
-    """Calls at the left, newest last; the chosen one's words at the right, streaming while they come."""
+    """What was said at the left, newest last; the chosen one's words at the right, as they come."""
 
     def __init__(self, desk: Desk, theme: Theme) -> None:
         super().__init__()
         self._desk, self._theme = desk, theme
         self._live: dict[int, list[tuple[str, str]]] = {}
+        self._costs: dict[int, str] = {}
+        """By call that is being answered: what it has cost so far."""
+        self._entries: dict[str, Entry] = {}
         self._follows = True
+        self._stale = False
         self.calls = QListWidget()
-        self.calls.setAccessibleName("Calls of the language model")
+        self.calls.setAccessibleName("What the agent and you said")
+        self.calls.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.calls.currentItemChanged.connect(lambda *_: self._show())
         self.calls.itemClicked.connect(self._on_click)
         self.only = QCheckBox("Selected candidate only")
@@ -51,7 +62,7 @@ class TalkView(QWidget):
         column.setSpacing(4)
         column.addWidget(self.only)
         column.addWidget(self.calls, 1)
-        self.answer = self._words("Answer of the language model")
+        self.answer = self._words("Answer of the agent")
         self.question = self._words("Question to the language model")
         self.fixed = self._words("Rules, knowledge and model: what stays the same through the run")
         self.tabs = QTabWidget()
@@ -60,7 +71,7 @@ class TalkView(QWidget):
         for page, title in ((self.answer, "Answer"), (self.question, "Question"), (self.fixed, "Rules")):
             self.tabs.addTab(page, title)
         self.tabs.currentChanged.connect(lambda _: self._show())
-        self.about = label("No language model was asked in this run.", "small", wrap=True)
+        self.about = label(NOTHING, "small", wrap=True)
         right = QWidget()
         column = QVBoxLayout(right)
         column.setContentsMargins(0, 0, 0, 0)
@@ -100,63 +111,89 @@ class TalkView(QWidget):
     def _on_changed(self, changes: Changes) -> None:
         if changes.everything:
             self._live.clear()
+            self._costs.clear()
             self._follows = True
-        if changes.talk or changes.everything:
+        if self._desk.run.state.asked:
+            if changes.talk or changes.everything:
+                self._fill()
+        elif self.isVisible():
+            self._fill()
+        else:
+            # Every stage of every candidate changes something: nothing is listed that nobody sees.
+            self._stale = True
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._stale:
             self._fill()
 
     def _on_click(self, item: QListWidgetItem) -> None:
         """Whoever looks at an older call stays there."""
         self._follows = self.calls.row(item) == self.calls.count() - 1
-        asked = self._desk.run.state.asked.get(item.data(CALL))
+        entry = self._entries.get(item.data(KEY))
         if (
-            asked is not None
-            and asked.candidate in self._desk.run.state.candidates
+            entry is not None
+            and entry.candidate in self._desk.run.state.candidates
             and not self.only.isChecked()
         ):
-            self._desk.select(asked.candidate)
+            self._desk.select(entry.candidate)
 
     def _fill(self) -> None:
+        self._stale = False
         state = self._desk.run.state
-        shown = [number for number in state.asked if self._wanted(number)]
-        before = self._call()
+        agent = None if state.started is None else state.started.agent
+        found = told(state) if agent is None else _calls(state)
+        self._entries = {one.key: one for one in found if self._wanted(one)}
+        shown = list(self._entries)
+        before = self._key()
         self.calls.blockSignals(True)
         while self.calls.count() > len(shown):
             self.calls.takeItem(self.calls.count() - 1)
-        for at, number in enumerate(shown):
+        for at, (key, entry) in enumerate(self._entries.items()):
             item = self.calls.item(at)
             if item is None:
                 item = QListWidgetItem()
                 self.calls.addItem(item)
-            item.setData(CALL, number)
-            item.setText(line(state.asked[number], state.answered.get(number)))
+            item.setData(KEY, key)
+            item.setText(entry.line)
+            item.setToolTip(entry.line)
         at = len(shown) - 1 if self._follows or before not in shown else shown.index(before)
         self.calls.setCurrentRow(at)
         self.calls.blockSignals(False)
         self._show()
 
-    def _wanted(self, number: int) -> bool:
+    def _wanted(self, entry: Entry) -> bool:
         """All, or those of the selected candidate: its plan, its script, the repair that made it."""
         if not self.only.isChecked():
             return True
         state, name = self._desk.run.state, self._desk.selected
-        return number in calls_of(name, state.asked, state.candidates)
+        if entry.call:
+            return entry.call in calls_of(name, state.asked, state.candidates)
+        return entry.candidate == name
+
+    def _key(self) -> str:
+        item = self.calls.currentItem()
+        return "" if item is None else str(item.data(KEY))
 
     def _call(self) -> int:
-        item = self.calls.currentItem()
-        return int(item.data(CALL)) if item is not None else 0
+        entry = self._entries.get(self._key())
+        return 0 if entry is None else entry.call
 
     # -- the words ------------------------------------------------------------------------------
 
     def _show(self) -> None:
-        number = self._call()
+        entry = self._entries.get(self._key())
+        number = 0 if entry is None else entry.call
         asked = self._desk.run.state.asked.get(number)
+        for page in (self.question, self.fixed):
+            self.tabs.setTabVisible(self.tabs.indexOf(page), asked is not None)
+        self.tabs.tabBar().setVisible(asked is not None)
         if asked is None:
-            self.about.setText("No language model was asked in this run.")
-            for page in (self.answer, self.question, self.fixed):
-                page.clear()
+            self.about.setText(NOTHING if entry is None else entry.about)
+            _put(self.answer, "" if entry is None else entry.words)
             return
         answered = self._desk.run.state.answered.get(number)
-        self.about.setText(about(asked, answered))
+        self.about.setText(about(asked, answered, self._costs.get(number, "")))
         kept = self._kept(asked.file)
         _put(self.question, str(kept.get("prompt", "")))
         if self.tabs.currentWidget() is self.fixed:
@@ -172,7 +209,12 @@ class TalkView(QWidget):
         if pieces and pieces[-1][0] != delta.kind:
             words = f"\n\n{words}"
         pieces.append((delta.kind, words))
+        if delta.tokens:
+            money = "" if delta.usd is None else f" · ${delta.usd:.3f}"
+            self._costs[delta.call] = f"about {delta.tokens:,} tokens{money} so far"
         if delta.call == self._call() and delta.call not in self._desk.run.state.answered:
+            asked = self._desk.run.state.asked[delta.call]
+            self.about.setText(about(asked, None, self._costs.get(delta.call, "")))
             bar = self.answer.verticalScrollBar()
             at_end = bar.value() >= bar.maximum() - 4
             cursor = QTextCursor(self.answer.document())
@@ -200,6 +242,17 @@ class TalkView(QWidget):
             return path.read_text(encoding="utf-8")[:LONGEST]
         except OSError as error:
             return f"{path.name} cannot be read: {error.strerror}"
+
+
+def _calls(state: RunState) -> list[Entry]:
+    """Every question to the language model, and what the user said in between."""
+    said = list(enumerate(state.said))
+    found: list[Entry] = []
+    for at, (number, asked) in enumerate(state.asked.items()):
+        found += [sentence(count, one) for count, one in said if one.calls == at]
+        text = line(asked, state.answered.get(number))
+        found.append(Entry(f"call/{number}", text, asked.candidate, number))
+    return found + [sentence(count, one) for count, one in said if one.calls >= len(state.asked)]
 
 
 def _put(page: QPlainTextEdit, words: str) -> None:
@@ -238,11 +291,11 @@ def cost(answered: LlmAnswered) -> str:
     return f"{about}{tokens:,} tokens" + (f" · ${answered.usd:.3f}" if answered.usd is not None else "")
 
 
-def about(asked: LlmAsked, answered: LlmAnswered | None) -> str:
-    """Model, prompts, what came of it."""
+def about(asked: LlmAsked, answered: LlmAnswered | None, so_far: str = "") -> str:
+    """Model, prompts, what came of it; `so_far`: what a call that is being answered has cost."""
     parts = [asked.model, f"prompts {', '.join(asked.prompts)}"]
     if answered is None:
-        return " · ".join([*parts, "answering"])
+        return " · ".join(filter(None, [*parts, "answering", so_far]))
     cached = f", {answered.read:,} of them from the cache" if answered.read else ""
     tried = f", {answered.attempts} attempts" if answered.attempts > 1 else ""
     parts.append(f"{cost(answered)}{cached} in {answered.seconds:.1f} s{tried}")

@@ -313,6 +313,8 @@ class ParetoPlot(QWidget):
             if standing == "running":
                 running.append((name, candidate))
                 continue
+            if standing == "declined":
+                continue
             if verdict is None or verdict.latency is None or verdict.loss is None:
                 self._lane_places[name] = float(len(self._lane_places))
                 mark = tokens.bad if standing == "failed" else tokens.warn

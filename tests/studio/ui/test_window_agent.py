@@ -15,7 +15,9 @@ from studio.record import events as ev
 from studio.record.journal import Journal
 from studio.record.state import RunState
 from studio.ui.pages.agent import AgentDialog, ConsentDialog, PromptsDialog
+from studio.ui.pages.certifying import CertifyDialog
 from studio.ui.pages.evolve import EvolvePage
+from studio.ui.pages.going_on import GoOnDialog
 from studio.ui.pages.lineage import layout
 from studio.ui.window import Window
 from tests.studio.ui.window_recording import CARD
@@ -122,6 +124,12 @@ def evolve(window: Window, talked: Path) -> EvolvePage:
     return page
 
 
+def lines(evolve: EvolvePage) -> list[str]:
+    """What the conversation lists."""
+    calls = evolve.talk.calls
+    return [calls.item(at).text() for at in range(calls.count())]
+
+
 def requests(window: Window) -> list[tuple[str, dict[str, Any]]]:
     """What the worker was asked, in order."""
     lines = [json.loads(line) for line in window.worker._waiting]
@@ -137,10 +145,11 @@ def answer(window: Window, command: str, result: dict[str, Any]) -> None:
 def test_every_call_is_listed_with_its_cost_and_shows_its_words(evolve: EvolvePage) -> None:
     talk = evolve.talk
     evolve.views.setCurrentWidget(talk)
-    assert [talk.calls.item(at).text() for at in range(talk.calls.count())] == [
+    assert lines(evolve) == [
         "1  Plan (generation 1) · 1,500 tokens · $0.014",
         "2  Code c001 · 1,500 tokens · $0.014 · failed",
         "3  Repair c002 · 1,500 tokens · $0.014",
+        "You: try without int8",
         "4  Plan (generation 2) · 1,500 tokens · $0.014",
     ]
     talk.calls.setCurrentRow(2)
@@ -159,10 +168,9 @@ def test_the_selected_candidate_shows_its_plan_its_script_and_its_repair(
 ) -> None:
     window.desk.select("c002")
     evolve.talk.only.setChecked(True)
-    numbers = [evolve.talk.calls.item(at).text()[0] for at in range(evolve.talk.calls.count())]
-    assert numbers == ["1", "3"]
+    assert [words[0] for words in lines(evolve)] == ["1", "3"]
     window.desk.select("c003")
-    assert [evolve.talk.calls.item(at).text()[0] for at in range(evolve.talk.calls.count())] == ["4"]
+    assert [words[0] for words in lines(evolve)] == ["4"]
 
 
 def test_an_answer_is_seen_as_it_streams_in(window: Window, evolve: EvolvePage) -> None:
@@ -258,6 +266,159 @@ def test_the_built_in_agent_starts_without_a_question(window: Window) -> None:
     ((_, arguments),) = [one for one in requests(window) if one[0] == "start"]
     assert "agent" not in arguments
     assert "llm_model" not in arguments
+    assert arguments["approve"] is False
+    assert arguments["wishes"] == []
+
+
+def built_in_run(folder: Path) -> list[ev.Data]:
+    """c001 fails and is repaired, a sentence, c003 waits; nobody asked a language model."""
+    begun, *rest = talk_events(folder)
+    assert isinstance(begun, ev.RunStarted)
+    return [
+        begun.model_copy(update={"agent": None, "approve": True}),
+        *(data for data in rest if isinstance(data, ev.CandidateProposed | ev.CandidateJudged)),
+        ev.RunSteered(text="try without int8", answer="int8 will not be tried any more."),
+        ev.CandidateWaiting(id="c003"),
+    ]
+
+
+def test_without_a_language_model_the_conversation_tells_plans_failures_repairs_and_answers(
+    window: Window, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "told"
+    folder.mkdir(parents=True)
+    with Journal.create(folder) as journal:
+        for data in built_in_run(folder):
+            journal.append(data)
+    window.go("evolve")
+    evolve = window.page("evolve")
+    assert isinstance(evolve, EvolvePage)
+    assert "No language model" not in evolve.talk.about.text()
+    window.desk.open_run(folder)
+    talk = evolve.talk
+    evolve.views.setCurrentWidget(talk)
+    assert lines(evolve) == [
+        "Plan c001 · title of c001 · failed at smoke",
+        "Evidence c001 · It broke.",
+        "Repair c002 of c001 · title of c002 · passed, 0.500×",
+        "Plan c003 · title of c003 · waits for you",
+        "You: try without int8",
+    ]
+    assert "int8 will not be tried any more." in talk.answer.toPlainText()
+    assert not talk.tabs.isTabVisible(1)
+    talk.calls.setCurrentRow(0)
+    assert talk.answer.toPlainText() == "Because.\n"
+    assert "Generation 1, seed" in talk.about.text()
+    window.desk.select("c001")
+    talk.only.setChecked(True)
+    assert [words.split()[0] for words in lines(evolve)] == ["Plan", "Evidence"]
+    talk.only.setChecked(False)
+    run = window.desk.run
+    run.feed([ev.event(ev.CandidateDecided(id="c003", run=False), run=run.id, seq=run.state.seq + 1)])
+    assert lines(evolve)[3] == "Plan c003 · title of c003 · you left it out"
+    assert run.standing("c003") == "declined"
+
+
+def test_a_sentence_before_the_start_goes_with_it_and_approval_needs_no_language_model(
+    qtbot: QtBot, window: Window
+) -> None:
+    window.go("evolve")
+    evolve = window.page("evolve")
+    assert isinstance(evolve, EvolvePage)
+    bar = evolve.agent
+    assert bar.sentence.isVisible()
+    qtbot.keyClicks(bar.sentence, "only with OpenVINO")
+    dialog = AgentDialog(window.desk, window)
+    qtbot.addWidget(dialog)
+    assert dialog.approve.isEnabled()
+    dialog.approve.setChecked(True)
+    window.desk.start_run()
+    ((_, arguments),) = [one for one in requests(window) if one[0] == "start"]
+    assert (arguments["approve"], arguments["wishes"]) == (True, ["only with OpenVINO"])
+    # A start that fails keeps the words; one that begins takes them.
+    assert bar.sentence.text() == "only with OpenVINO"
+    begun = built_in_run(Path("nowhere"))
+    window.desk.run.feed([ev.event(data, run="new", seq=at) for at, data in enumerate(begun[:2], 1)])
+    assert bar.sentence.text() == ""
+    assert window.desk.wish == ""
+    window.desk.run.feed([ev.event(begun[-3], run="new", seq=3), ev.event(begun[-1], run="new", seq=4)])
+    assert bar.run.isVisible()
+    qtbot.mouseClick(bar.run, Qt.MouseButton.LeftButton)
+    assert ("decide", {"candidate": "c003", "run": True}) in requests(window)
+
+
+def ended(window: Window, evolve: EvolvePage, reason: Any, budget: float | None = None) -> None:
+    """The recorded run ends."""
+    run = window.desk.run
+    resumed = ev.RunResumed(budget=budget)
+    over = ev.RunFinished(reason=reason, text="That is all.", winner="c002")
+    for data in (resumed, over):
+        run.feed([ev.event(data, run=run.id, seq=run.state.seq + 1)])
+    assert evolve.more.isVisible()
+    assert evolve.start.text() == "Start anew"
+
+
+def test_a_run_that_is_done_goes_on_with_more_generations(window: Window, evolve: EvolvePage) -> None:
+    ended(window, evolve, "done")
+
+    def more(dialog: GoOnDialog) -> None:
+        assert dialog.about.text() == "That is all."
+        assert (dialog.generations.value(), dialog.minutes.value()) == (2, 0)
+        dialog.generations.setValue(0)
+        assert not dialog.go.isEnabled()
+        dialog.generations.setValue(3)
+        assert "of 5" in dialog.said.text()
+        dialog.money.setText("50k tokens")
+        dialog.go.click()
+
+    _in_dialog(GoOnDialog, more)
+    evolve.more.click()
+    ((_, arguments),) = [one for one in requests(window) if one[0] == "resume"]
+    assert arguments == {
+        "run": str(window.desk.run.folder), "generations": 5, "budget": None, "llm_budget": "50k tokens",
+        "wishes": [],
+    }  # fmt: skip
+
+
+def test_a_run_that_was_stopped_goes_on_as_it_is_and_one_without_time_with_more(
+    window: Window, evolve: EvolvePage
+) -> None:
+    ended(window, evolve, "stopped")
+
+    def as_it_is(dialog: GoOnDialog) -> None:
+        assert (dialog.generations.value(), dialog.minutes.value()) == (0, 0)
+        dialog.go.click()
+
+    _in_dialog(GoOnDialog, as_it_is)
+    evolve.more.click()
+    window.desk.run.state.searched = 240.0
+    ended(window, evolve, "budget", budget=240.0)
+
+    def longer(dialog: GoOnDialog) -> None:
+        assert (dialog.generations.value(), dialog.minutes.value()) == (0, 4)
+        dialog.go.click()
+
+    _in_dialog(GoOnDialog, longer)
+    evolve.more.click()
+    asked = [arguments for command, arguments in requests(window) if command == "resume"]
+    assert [(one["generations"], one["budget"]) for one in asked] == [(None, None), (None, 240.0)]
+
+
+def test_a_claim_is_certified_on_as_many_prompts_as_asked(window: Window, evolve: EvolvePage) -> None:
+    window.desk.select("c002")
+
+    def wanted(dialog: CertifyDialog) -> None:
+        assert dialog.prompts.value() == 200
+        assert "pictures of each take about" in dialog.time.text() or not dialog.time.text()
+        dialog.claim.setCurrentText("adherence loss under 1 point")
+        dialog.prompts.setValue(1500)
+        dialog.go.click()
+
+    _in_dialog(CertifyDialog, wanted)
+    evolve.inspector.certify.click()
+    ((_, arguments),) = [one for one in requests(window) if one[0] == "certify"]
+    assert arguments["candidate"] == "c002"
+    assert (arguments["claim"], arguments["prompts"]) == ("adherence loss under 1 point", 1500)
 
 
 def test_a_sentence_steers_and_a_waiting_candidate_is_decided(
@@ -314,6 +475,40 @@ def test_the_services_list_fills_the_choice_with_prices(qtbot: QtBot, window: Wi
     assert dialog.model.currentData() == "second"
     dialog.model.setCurrentIndex(0)
     assert window.sitting.settings.llm_model == "first"
+
+
+def test_what_a_run_would_cost_stands_beside_the_agent_and_follows_the_settings(
+    qtbot: QtBot, window: Window
+) -> None:
+    window.go("evolve")
+    page = window.page("evolve")
+    assert isinstance(page, EvolvePage)
+    bar = page.agent
+    window.sitting.change(agent="llm", llm_model="")
+    qtbot.waitUntil(lambda: bar.cost.text() == "choose a model to see its cost")
+    window.sitting.change(llm_model=MODEL)
+
+    def estimates() -> list[dict[str, Any]]:
+        return [arguments for command, arguments in requests(window) if command == "llm_estimate"]
+
+    qtbot.waitUntil(lambda: len(estimates()) == 1)
+    answer(window, "llm_estimate", {"tokens": [80_000, 200_000], "usd": [0.41, 1.2], "text": "Estimate: x."})
+    assert bar.cost.text() == "a run: $0.41 to $1.20"
+    assert bar.cost.toolTip() == "Estimate: x."
+    window.sitting.change(generations=9, llm_preset="paper")
+    qtbot.waitUntil(lambda: len(estimates()) == 2)
+    assert (estimates()[1]["generations"], estimates()[1]["preset"]) == (9, "paper")
+    window.sitting.change(agent="built-in")
+    qtbot.waitUntil(lambda: bar.cost.text() == "")
+
+
+def test_an_answer_that_is_coming_in_is_counted(window: Window, evolve: EvolvePage) -> None:
+    run = window.desk.run
+    for data in (ev.RunResumed(), called(5, "plan", "", "", 2)[0]):
+        run.feed([ev.event(data, run=run.id, seq=run.state.seq + 1)])
+    window.worker.heard.emit(ev.LlmDelta(call=5, kind="text", text="So", tokens=2500, usd=0.04))
+    assert evolve.agent.cost.text() == "5 calls, about 8,500 tokens, $0.10"
+    assert "about 2,500 tokens · $0.040 so far" in evolve.talk.about.text()
 
 
 def test_the_prompts_are_shown_as_they_ship(qtbot: QtBot, window: Window) -> None:
