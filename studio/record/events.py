@@ -116,6 +116,8 @@ class ModelCard(Data):
     memory: int
     """Bytes that the weights take when loaded in fp32."""
     notes: tuple[str, ...] = ()
+    frames: int = 0
+    """Native frames of a video; 0 for pictures."""
 
 
 class TargetState(Data):

@@ -115,6 +115,12 @@ class Desk(QObject):
     def set_workload(self, workload: SavedWorkload) -> None:
         self.sitting.change(workload=workload.model_dump())
 
+    def workload(self) -> dict[str, Any]:
+        """As the worker takes it; a number of frames is for models that draw videos, and kept for the next."""
+        now = self.sitting.settings.workload
+        still = self.card is not None and not self.card.frames
+        return (now.model_copy(update={"frames": None}) if still else now).model_dump(mode="json")
+
     # -- a run ----------------------------------------------------------------------------------
 
     def start_run(self, **agreed: bool) -> Job | None:
@@ -144,7 +150,7 @@ class Desk(QObject):
             agree=self.start_run,
             model=now.model if self.card is None else self.source,
             target=now.target,
-            workload=now.workload.model_dump(mode="json"),
+            workload=self.workload(),
             preset=now.llm_preset if language else now.preset,
             generations=now.generations,
             population=now.population,

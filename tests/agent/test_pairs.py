@@ -81,6 +81,4 @@ def test_less_work_than_declared_is_seen_and_pairs_are_drawn_only_for_an_accusat
     assert declared.worked([0.19, 0.2, 0.18], [0.2, 0.2], never) == ""
     assert declared.worked([], [0.2], never) == ""
     assert "spends 50% of the CPU time" in declared.worked([0.1, 0.11], [0.2], lambda: (0.1, 0.2))
-    assert (
-        declared.worked([0.1, 0.11], [0.9], lambda: (0.1, 0.1)) == ""
-    )  # the 0.9 were another's doing
+    assert declared.worked([0.1, 0.11], [0.9], lambda: (0.1, 0.1)) == ""  # the 0.9 were another's doing

@@ -270,7 +270,7 @@ class ConsentDialog(QDialog):
             model=desk.source,
             llm_model=now.llm_model,
             target=now.target,
-            workload=now.workload.model_dump(mode="json"),
+            workload=desk.workload(),
             preset=now.llm_preset,
             url=now.llm_url,
             generations=now.generations,

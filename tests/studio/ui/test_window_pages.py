@@ -192,6 +192,30 @@ def test_prompts_come_from_a_file_and_go_into_the_run(window: Window, tmp_path: 
     assert arguments["workload"]["size"] is None
 
 
+def test_frames_are_asked_for_where_the_model_draws_videos_and_only_there(window: Window) -> None:
+    window.go("model")
+    page = window.page("model")
+    page._tabs.setCurrentIndex(1)  # type: ignore[attr-defined]
+    frames = page._workload._frames  # type: ignore[attr-defined]
+    window.desk.card = CARD
+    window.desk.card_changed.emit()
+    assert not frames.isVisible()
+    video = CARD.model_copy(update={"frames": 25, "task": "image-to-video"})
+    window.desk.card = video
+    window.desk.card_changed.emit()
+    assert frames.isVisible()
+    assert frames.text() == "25, as shipped"
+    window.desk.start_run()
+    assert asked(window)[-1][1]["workload"]["frames"] is None
+    frames.setValue(16)
+    window.desk.start_run()
+    assert asked(window)[-1][1]["workload"]["frames"] == 16
+    window.desk.card = CARD
+    window.desk.start_run()
+    assert asked(window)[-1][1]["workload"]["frames"] is None
+    assert window.desk.sitting.settings.workload.frames == 16
+
+
 def test_a_prompt_file_that_cannot_be_used_is_said_and_loses_nothing(window: Window, tmp_path: Path) -> None:
     window.go("model")
     form = window.page("model")._workload  # type: ignore[attr-defined]
