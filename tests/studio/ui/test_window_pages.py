@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
@@ -20,7 +20,7 @@ from studio.ui.desk import Problem
 from studio.ui.pages.model import DropZone
 from studio.ui.widgets.sheet import Sheet
 from studio.ui.window import Window
-from tests.studio.ui.window_recording import CARD, cascade_result, open_run
+from tests.studio.ui.window_recording import CARD, TARGETS, cascade_result, open_run
 
 
 def asked(window: Window) -> list[tuple[str, dict[str, Any]]]:
@@ -696,3 +696,38 @@ def test_the_log_follows_its_end_until_one_scrolls_up(qtbot: QtBot, shown: Windo
     assert bar.value() == 0
     shown.log._find.setText("c000")
     assert all("c000" in line for line in shown.log.text().splitlines())
+
+
+def test_engines_for_devices_that_can_only_be_built_for_are_ticked_at_the_export(
+    qtbot: QtBot, shown: Window
+) -> None:
+    page: Any = shown.page("export")
+    shown.go("export")
+    assert set(page.also.boxes) == {"coreml"}
+    assert page.also.isVisible()
+    page.start_export()
+    assert "also" not in asked(shown)[-1][1]
+    box = page.also.boxes["coreml"]
+    assert "not verified on this machine" in box.accessibleName()
+    qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+    shown.desk.targets_changed.emit()
+    assert page.also.chosen() == ["coreml"]
+    page.start_export()
+    assert asked(shown)[-1][1]["also"] == ["coreml"]
+    page.layout_choice.setCurrentIndex(1)
+    assert not page.also.isVisible()
+    page.start_export()
+    assert "also" not in asked(shown)[-1][1]
+
+
+def test_the_export_step_asks_what_can_be_built_for_unless_a_run_is_timed(window: Window) -> None:
+    window.desk.run.live = False
+    window.go("export")
+    assert "devices" in [command for command, _ in asked(window)]
+    row = next(target for target in TARGETS if target.state == "build_only")
+    window.desk.targets = [row]
+    window.desk.targets_changed.emit()
+    window.page("device")
+    tip = window.page("device").rows[0].use.toolTip()  # type: ignore[attr-defined]
+    assert "Export step" in tip
+    assert "--also" not in tip
