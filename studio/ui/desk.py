@@ -45,6 +45,7 @@ class Desk(QObject):
         logged(list[LogLine])
         step_wanted(str): open a step of the rail.
         consent_wanted(): a run would tell a language model things, and nobody has agreed to that yet.
+        token_wanted(Callable): the hub wants the user's token; what to do again once there is one.
     """
 
     card_changed = Signal()
@@ -56,6 +57,7 @@ class Desk(QObject):
     logged = Signal(list)
     step_wanted = Signal(str)
     consent_wanted = Signal()
+    token_wanted = Signal(object)
 
     def __init__(self, sitting: Sitting, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -116,7 +118,7 @@ class Desk(QObject):
         self.sitting.change(workload=workload.model_dump())
 
     def workload(self) -> dict[str, Any]:
-        """As the worker takes it; a number of frames is for models that draw videos, and kept for the next."""
+        """As the worker takes it; frames are left out for a model that draws pictures."""
         now = self.sitting.settings.workload
         still = self.card is not None and not self.card.frames
         return (now.model_copy(update={"frames": None}) if still else now).model_dump(mode="json")
@@ -281,6 +283,11 @@ class Desk(QObject):
                 asked = {job.asks: True}
                 self.raise_problem(
                     Problem(step, text, "warning", "Run it all the same", lambda: agree(**asked))
+                )
+            elif job.wants == "hub_token" and retry is not None:
+                again = retry
+                self.raise_problem(
+                    Problem(step, text, "error", "Enter your token…", lambda: self.token_wanted.emit(again))
                 )
             elif text != "Cancelled.":
                 self.raise_problem(Problem(step, text, "error", "Try again" if retry else "", retry))

@@ -18,6 +18,7 @@ from studio.record.protocol import decode_request
 from studio.ui.actions import STEPS
 from studio.ui.desk import Problem
 from studio.ui.pages.model import DropZone
+from studio.ui.pages.token_dialog import TokenDialog
 from studio.ui.widgets.sheet import Sheet
 from studio.ui.window import Window
 from tests.studio.ui.window_recording import CARD, TARGETS, cascade_result, open_run
@@ -731,3 +732,32 @@ def test_the_export_step_asks_what_can_be_built_for_unless_a_run_is_timed(window
     tip = window.page("device").rows[0].use.toolTip()  # type: ignore[attr-defined]
     assert "Export step" in tip
     assert "--also" not in tip
+
+
+def test_a_gated_model_asks_for_the_token_in_place_and_opens_once_it_is_kept(
+    qtbot: QtBot, window: Window
+) -> None:
+    window.go("model")
+    job = window.desk.open_model("somebody/small")
+    job.wants = "hub_token"
+    job.failed.emit("The hub model somebody/small is gated: accept its licence.", "")
+    job.ended.emit()
+    qtbot.mouseClick(window.page("model").message.buttons[0], Qt.MouseButton.LeftButton)
+    dialog = window.findChildren(TokenDialog)[0]
+    assert dialog.isVisible()
+    assert not dialog.keep.isEnabled()
+    qtbot.keyClicks(dialog.token, "hf_canary")
+    assert "hf_canary" not in dialog.token.displayText()
+    before = len(asked(window))
+    qtbot.mouseClick(dialog.keep, Qt.MouseButton.LeftButton)
+    assert asked(window)[-1] == ("hub_token", {"token": "hf_canary"})
+    assert dialog.token.text() == ""
+    kept = list(window.worker._jobs.values())[-1]
+    kept.failed.emit("This system has no keyring that keeps the token.", "")
+    assert "no keyring" in dialog.message.text
+    assert len(asked(window)) == before + 1
+    qtbot.keyClicks(dialog.token, "hf_canary")
+    qtbot.keyClick(dialog.token, Qt.Key.Key_Return)
+    list(window.worker._jobs.values())[-1].done.emit({"kept": True})
+    assert not dialog.isVisible()
+    assert asked(window)[-1] == ("inspect", {"model": "somebody/small"})
