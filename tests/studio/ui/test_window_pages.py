@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
 from studio.record.journal import Journal
@@ -761,3 +761,21 @@ def test_a_gated_model_asks_for_the_token_in_place_and_opens_once_it_is_kept(
     list(window.worker._jobs.values())[-1].done.emit({"kept": True})
     assert not dialog.isVisible()
     assert asked(window)[-1] == ("inspect", {"model": "somebody/small"})
+
+
+def test_a_lora_file_is_merged_into_the_named_model_or_the_open_one(
+    qtbot: QtBot, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.go("model")
+    page: Any = window.page("model")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/models/style.safetensors", ""))
+    button = next(b for b in page.findChildren(QPushButton) if b.text() == "+ LoRA…")
+    page._name.setText("somebody/small")
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    wanted = "somebody/small + /models/style.safetensors"
+    assert asked(window)[-1] == ("inspect", {"model": wanted})
+    assert page._name.text() == "somebody/small"
+    window.desk._on_card(wanted, {"card": CARD.model_copy(update={"source": wanted}).model_dump()})
+    assert page._name.text() == ""
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert asked(window)[-1] == ("inspect", {"model": f"{wanted} + /models/style.safetensors"})
