@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
+from rich.console import Console
 
+from studio.cli.follow import summary
 from studio.record import events as ev
 from studio.record.events import Event
 from studio.record.journal import Journal
@@ -111,3 +115,17 @@ def test_the_report_says_them_for_each_candidate_and_marks_its_plot(recorded_run
     assert "built for: the CPU; verified on: the CPU; component parity: 54.3 dB (denoiser)" in page
     assert page.count('<polygon class="elsewhere"') == 1
     assert "built for: an Apple GPU; verified on: nowhere yet" in page
+
+
+def test_the_terminals_summary_says_them(recorded_run: Path) -> None:
+    recorded, here, elsewhere = with_engines(recorded_run)
+    state = RunState.replay(recorded)
+    written = StringIO()
+    console = Console(file=written, width=200)
+    terminal: Any = SimpleNamespace(console=console, say=console.print)
+    summary(terminal, state, {})
+    said = written.getvalue()
+    assert "Component parity" in said
+    assert "54.3 dB" in said
+    assert state.winner in (here, elsewhere)
+    assert f"Engines of {state.winner}: built for: " in said
