@@ -75,6 +75,23 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltEngine:
+    """What is known of one engine that a candidate runs on, as it was found when it was built."""
+
+    component: str
+    engine: str
+    precision: str
+    built_for: str
+    """The device, in words."""
+    verified_on: str = ""
+    """The device that it was compared with eager on; empty: nowhere yet."""
+    stand_in: str = ""
+    """What took the device's place in the comparison."""
+    psnr: float | None = None
+    """Component parity: dB of its outputs against eager's; `None` where nothing compared them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the stages found.
 
@@ -119,3 +136,5 @@ class Verdict:
     """Where it was measured, if not on the machine of the run."""
     isolation: Isolation | Literal[""] = ""
     """The level reached where its script ran (docs/sandbox.md); empty: it did not run."""
+    engines: tuple[BuiltEngine, ...] = ()
+    """What its recipe runs on; empty for the baseline and for scripts that do not say what they do."""

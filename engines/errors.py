@@ -29,6 +29,13 @@ class ModelError(EngineError):
     """A model that cannot be loaded."""
 
 
+class HubTokenWanted(ModelError):
+    """A hub model that the user's token, or the lack of one, keeps shut."""
+
+    wants = "hub_token"
+    """What would help, by the name of the worker's command that takes it."""
+
+
 class UnsafeWeights(ModelError):
     """Weights in a format that can run code when read."""
 

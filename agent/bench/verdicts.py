@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from agent.candidate import Candidate, Interval, Sample, Stage, Verdict
+from agent.candidate import BuiltEngine, Candidate, Interval, Sample, Stage, Verdict
 from agent.together import JudgeLike
 
 _INTERVALS: Final = ("latency", "speedup", "loss")
@@ -43,6 +43,7 @@ def from_json(fields: dict[str, Any]) -> Verdict:
     found["metrics"] = {name: Interval(**one) for name, one in found.get("metrics", {}).items()}
     found["throughput"] = {int(size): rate for size, rate in found.get("throughput", {}).items()}
     found["samples"] = tuple(Sample(**one) for one in found.get("samples", ()))
+    found["engines"] = tuple(BuiltEngine(**one) for one in found.get("engines", ()))
     found["fallbacks"] = tuple(found.get("fallbacks", ()))
     return Verdict(**found)
 

@@ -412,6 +412,7 @@ class Judge:
                 curves=found.curves,
                 given=self._given_names(),
             ),
+            engines=self._recipes.built(recipe),
         )
         for check in ("seeds", "prompts"):
             if found.robustness.get(check, "ok") != "ok":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agent.candidate import Recipe
+from agent.candidate import BuiltEngine, Recipe
 from agent.evaluate.bench import Bench
 from agent.sandbox import CandidateFailure
 from engines.errors import EngineError
@@ -60,6 +60,33 @@ class Recipes:
         before()
         self._bench.build(tuple((step.technique, dict(step.parameters)) for step in recipe))
         self._built.add(wanted)
+
+    def built(self, recipe: Recipe | None) -> tuple[BuiltEngine, ...]:
+        """What is known of its engines, which `make_ready` has built; nothing where the script names none."""
+        if recipe is None:
+            return ()
+        from engines.backends.serves import TITLES
+        from engines.pipeline import prepare
+
+        try:
+            artifacts = prepare(self.plan(recipe))
+        except (CandidateFailure, EngineError):  # emptied meanwhile; what was measured stands
+            return ()
+        found = []
+        for one in artifacts:
+            facts = one.metadata
+            found.append(
+                BuiltEngine(
+                    one.capture.component,
+                    one.backend,
+                    one.precision,
+                    TITLES.get(one.device, one.device),
+                    one.verified_on,
+                    str(facts.get("stand_in", "")),
+                    (facts.get("parity") or {}).get("psnr"),
+                )
+            )
+        return tuple(found)
 
     def _engines(self, recipe: Recipe) -> Any:
         from engines.pipeline import engines

@@ -44,6 +44,7 @@ class Card:
     hash: str
     memory: int
     notes: tuple[str, ...] = ()
+    frames: int = 0
 
     def component(self, name: str) -> Component | None:
         return next((part for part in self.components if part.name == name), None)
@@ -66,7 +67,7 @@ def describe(model: Model) -> Card:
     return Card(
         name=model.name, source=model.source, family=model.family, task=model.task, size=model.size,
         steps=model.steps, guidance=model.guidance, licence=model.licence, components=tuple(components),
-        hash=model.hash, memory=memory, notes=_notes(model, scheduler),
+        hash=model.hash, memory=memory, notes=_notes(model, scheduler), frames=model.frames,
     )  # fmt: skip
 
 

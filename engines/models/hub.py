@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from engines.errors import EngineError, ModelError
+from engines.errors import EngineError, HubTokenWanted, ModelError
 from engines.models import hub_token
 
 OnProgress = Callable[[int, int, str], None]
@@ -85,7 +85,7 @@ def explained(name: str, instead: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise ModelError(_gated(name)) from error
+        raise HubTokenWanted(_gated(name)) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"There is no model {name} on the hub and no such folder here; check the name; if it"
@@ -93,7 +93,7 @@ def explained(name: str, instead: str) -> Iterator[None]:
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, EngineError) as error:
         if said := _refusal(error):
-            raise ModelError(
+            raise HubTokenWanted(
                 f"The hub refuses {name} to your token ({said}); make one that may read it in your account's"
                 f" settings on the hub, then {_LOG_IN}."
             ) from error

@@ -191,7 +191,9 @@ def loss_text(loss: float, state: RunState) -> str:
 
 def summary(terminal: Terminal, state: RunState, result: dict[str, Any]) -> None:
     """The front and how the run ended."""
-    shown = table("Front", "Recipe", ">Per image", ">Speed-up", ">Loss", ">PSNR", ">Memory", "")
+    shown = table(
+        "Front", "Recipe", ">Per image", ">Speed-up", ">Loss", ">PSNR", ">Component parity", ">Memory", ""
+    )
     for name in state.front:
         candidate = state.candidates[name]
         verdict = candidate.verdict
@@ -206,10 +208,15 @@ def summary(terminal: Terminal, state: RunState, result: dict[str, Any]) -> None
             f"{verdict.speedup.value:.2f}×" if verdict.speedup else "",
             loss_text(verdict.loss.value, state),
             f"{psnr.value:.1f} dB" if psnr else "",
+            verdict.parity.likeness if verdict.parity else "",
             f"{verdict.held:.0f} MiB" if verdict.held else "",
             ", ".join(words),
         )
     terminal.console.print(shown)
+    winner = state.candidates.get(state.winner or "")
+    if winner is not None and winner.verdict is not None and winner.verdict.engines:
+        built, verified = winner.verdict.built_for, winner.verdict.verified_on
+        terminal.say(escape(f"Engines of {winner.id}: built for: {built}; verified on: {verified}."))
     if state.finished is not None:
         terminal.say(f"[b]{escape(state.finished.text)}[/]")
     elif result.get("reason") == "left":

@@ -152,6 +152,8 @@ def comparison(terminal: Terminal, result: dict[str, Any]) -> None:
         terminal.say(f"As sets: {escape(one['title'])} {one['value']:.3g}{bounds}")
     if result["sets_note"]:
         terminal.say(f"[dim]{escape(result['sets_note'])}[/]")
+    for name, words in result["parity"].items():
+        terminal.say(f"Component parity of {name}: {escape(words)}, engine against eager")
     means = ", ".join(f"{name} {value:.3g}" for name, value in result["mean"].items())
     terminal.say(f"{result['a']} against {result['b']}, worst first; mean: {means}")
     terminal.say(f"Pictures: {escape(Path(result['folder']) / 'compare')}")

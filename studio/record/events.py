@@ -10,11 +10,14 @@ import: the window reads events and must never load a model.
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 VERSION: Final = 1
+EQUAL: Final = 200.0
+"""dB that an engine is given whose outputs are eager's own, bit for bit."""
 BUSY: Final = 0.25
 """Share of the processors in other programs' hands from which times are worth a warning."""
 WALLS: Final = {
@@ -55,6 +58,32 @@ class Sample(Data):
     """The smaller picture that it was made from."""
 
 
+class BuiltEngine(Data):
+    """One engine of a candidate; see `agent.candidate.BuiltEngine`."""
+
+    component: str
+    engine: str
+    precision: str
+    built_for: str
+    verified_on: str = ""
+    stand_in: str = ""
+    psnr: float | None = None
+
+    @property
+    def verified(self) -> str:
+        """Where it was compared with eager, in words."""
+        if self.verified_on:
+            return self.verified_on
+        return f"nowhere yet; {self.stand_in} stood in" if self.stand_in else "nowhere yet"
+
+    @property
+    def likeness(self) -> str:
+        """Component parity, `61.2 dB`; empty where nothing compared it."""
+        if self.psnr is None:
+            return ""
+        return "equal to eager" if self.psnr >= EQUAL else f"{self.psnr:.1f} dB"
+
+
 class Verdict(Data):
     """See `agent.candidate.Verdict` for meanings and units."""
 
@@ -80,11 +109,33 @@ class Verdict(Data):
     machine: str = ""
     isolation: Literal["", "isolated", "limited", "none"] = ""
     """Empty in runs of before this was kept, and where no script ran."""
+    engines: tuple[BuiltEngine, ...] = ()
 
     @property
     def walls(self) -> str:
         """What its script could do at its level of isolation; empty where none is known."""
         return WALLS.get(self.isolation, "")
+
+    @property
+    def built_for(self) -> str:
+        """The devices that its engines were built for; empty where that is not known."""
+        return _by_value((one.component, one.built_for) for one in self.engines)
+
+    @property
+    def verified_on(self) -> str:
+        """Where its engines were compared with eager: another fact than what they were built for."""
+        return _by_value((one.component, one.verified) for one in self.engines)
+
+    @property
+    def verified_elsewhere(self) -> bool:
+        """Whether an engine was not compared on the device that it was built for."""
+        return any(one.verified_on != one.built_for for one in self.engines)
+
+    @property
+    def parity(self) -> BuiltEngine | None:
+        """The engine that is furthest from eager; None where none was compared."""
+        compared = [one for one in self.engines if one.psnr is not None]
+        return min(compared, key=lambda one: one.psnr or 0.0, default=None)
 
     @property
     def disturbed(self) -> str:
@@ -97,6 +148,16 @@ class Verdict(Data):
     def held(self) -> float | None:
         """MiB by which candidates are compared: on the card, where it ran on one, else of its process."""
         return self.memory if self.card_memory is None else self.card_memory
+
+
+def _by_value(facts: Iterable[tuple[str, str]]) -> str:
+    """`the CPU`, or by component where they differ: `nowhere yet (decoder), the CPU (text_encoder)`."""
+    named: dict[str, list[str]] = {}
+    for component, value in facts:
+        named.setdefault(value, []).append(component)
+    if len(named) < 2:
+        return "".join(named)
+    return ", ".join(f"{value} ({', '.join(parts)})" for value, parts in named.items())
 
 
 class Component(Data):
@@ -129,6 +190,8 @@ class ModelCard(Data):
     memory: int
     """Bytes that the weights take when loaded in fp32."""
     notes: tuple[str, ...] = ()
+    frames: int = 0
+    """Native frames of a video; 0 for pictures."""
 
 
 class TargetState(Data):
@@ -382,6 +445,8 @@ class JobFailed(Data):
     detail: str = ""
     asks: str = ""
     """An argument of the command, true by which the user agrees to have it done all the same."""
+    wants: str = ""
+    """A command that takes what is missing (`hub_token`), after which the same can be asked again."""
 
 
 class LlmDelta(Data):

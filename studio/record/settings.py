@@ -35,6 +35,8 @@ class SavedWorkload(BaseModel):
     guidance: Annotated[float, Field(ge=0, le=50)] | None = None
     negative_prompt: str = ""
     batch: Annotated[int, Field(ge=1, le=64)] = 1
+    frames: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Of a video."""
 
 
 class Settings(BaseModel):

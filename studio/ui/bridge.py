@@ -52,6 +52,8 @@ class Job(QObject):
         self.command = command
         self.asks = ""
         """Once it has failed: the argument by which the user can agree to have it done all the same."""
+        self.wants = ""
+        """Once it has failed: the command that takes what was missing."""
 
 
 class Worker(QObject):
@@ -248,7 +250,7 @@ class Worker(QObject):
                     job.deleteLater()
             case ev.JobFailed():
                 if job := self._jobs.pop(data.job, None):
-                    job.asks = data.asks
+                    job.asks, job.wants = data.asks, data.wants
                     job.failed.emit(data.text, data.detail)
                     job.ended.emit()
                     job.deleteLater()

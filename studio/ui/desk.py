@@ -47,6 +47,7 @@ class Desk(QObject):
         logged(list[LogLine])
         step_wanted(str): open a step of the rail.
         consent_wanted(): a run would tell a language model things, and nobody has agreed to that yet.
+        token_wanted(Callable): the hub wants the user's token; what to do again once there is one.
     """
 
     card_changed = Signal()
@@ -58,6 +59,7 @@ class Desk(QObject):
     logged = Signal(list)
     step_wanted = Signal(str)
     consent_wanted = Signal()
+    token_wanted = Signal(object)
 
     def __init__(self, sitting: Sitting, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -119,6 +121,12 @@ class Desk(QObject):
     def set_workload(self, workload: SavedWorkload) -> None:
         self.sitting.change(workload=workload.model_dump())
 
+    def workload(self) -> dict[str, Any]:
+        """As the worker takes it; frames are left out for a model that draws pictures."""
+        now = self.sitting.settings.workload
+        still = self.card is not None and not self.card.frames
+        return (now.model_copy(update={"frames": None}) if still else now).model_dump(mode="json")
+
     # -- a run ----------------------------------------------------------------------------------
 
     def start_run(self, **agreed: bool) -> Job | None:
@@ -147,7 +155,7 @@ class Desk(QObject):
             agree=self.start_run,
             model=now.model if self.card is None else self.source,
             target=now.target,
-            workload=now.workload.model_dump(mode="json"),
+            workload=self.workload(),
             preset=now.llm_preset if language else now.preset,
             generations=now.generations,
             population=now.population,
@@ -230,7 +238,7 @@ class Desk(QObject):
             "model": self.source,
             "llm_model": now.llm_model,
             "target": now.target,
-            "workload": now.workload.model_dump(mode="json"),
+            "workload": self.workload(),
             "preset": now.llm_preset,
             "url": now.llm_url,
             "generations": now.generations,
@@ -343,6 +351,11 @@ class Desk(QObject):
                 asked = {job.asks: True}
                 self.raise_problem(
                     Problem(step, text, "warning", "Run it all the same", lambda: agree(**asked))
+                )
+            elif job.wants == "hub_token" and retry is not None:
+                again = retry
+                self.raise_problem(
+                    Problem(step, text, "error", "Enter your token…", lambda: self.token_wanted.emit(again))
                 )
             elif text != "Cancelled.":
                 self.raise_problem(Problem(step, text, "error", "Try again" if retry else "", retry))

@@ -120,6 +120,8 @@ def metric(name: str, value: float) -> str:
     return number(value)
 
 
+PARITY = "Component parity"
+"""Title of how near the engines' outputs are to eager's, component by component."""
 METRIC_TITLES = {
     "psnr": "PSNR",
     "ssim": "SSIM",

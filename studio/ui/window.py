@@ -33,6 +33,7 @@ from studio.ui.journey import Journey
 from studio.ui.menus import TopMenus
 from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
+from studio.ui.pages.token_dialog import TokenDialog
 from studio.ui.sitting import Sitting
 from studio.ui.steps import state_of
 from studio.ui.theme import Theme
@@ -149,6 +150,7 @@ class Window(QMainWindow):
         }
         for name, handler in table.items():
             self.commands.on(name, handler)
+        desk.token_wanted.connect(lambda again: TokenDialog(desk, again, self).open())
         desk.step_wanted.connect(self.go)
         desk.logged.connect(self.log.add)
         desk.problem.connect(self._on_problem)

@@ -32,6 +32,7 @@ class Command:
 COMMANDS: Final = {
     "devices": Command("studio.work.machine:devices"),
     "inspect": Command("studio.work.machine:inspect"),
+    "hub_token": Command("studio.work.hub_token:hub_token"),
     "runs": Command("studio.work.machine:runs"),
     "metrics": Command("studio.work.metrics:metrics"),
     "metrics_use": Command("studio.work.metrics:metrics_use"),

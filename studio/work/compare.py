@@ -43,7 +43,8 @@ def compare(job: Job, run: str, a: str, b: str, count: int = 16) -> dict[str, An
     if found is None:
         found = _make(job, folder, state, first, second, count)
         write_atomically(path, json.dumps({"format": _format(), **found}))
-    return {"run": folder.name, "folder": str(folder), **found}
+    parity = {name: words for name in (first, second) if (words := _parity(state, name))}
+    return {"run": folder.name, "folder": str(folder), **found, "parity": parity}
 
 
 def _cached(path: Path, folder: Path) -> dict[str, Any] | None:
@@ -149,6 +150,13 @@ def of_sets(ours: Pixels, theirs: Pixels, *, pairs: bool) -> dict[str, Any]:
     if least < sets.LEAST_FOR_FRECHET:
         notes.append(sets.why_no_frechet(least))
     return {"sets": found, "sets_note": " ".join(notes)}
+
+
+def _parity(state: RunState, name: str) -> str:
+    """How near to eager a candidate's engines are, by the worst one; empty where that is not known."""
+    verdict = state.candidate(name).verdict
+    worst = verdict.parity if verdict is not None else None
+    return f"{worst.likeness} ({worst.component})" if worst is not None else ""
 
 
 def _frames(state: RunState, name: str) -> int:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.candidate import Candidate, Interval, Proposal, Sample, Step, Verdict
+from agent.candidate import BuiltEngine, Candidate, Interval, Proposal, Sample, Step, Verdict
 from agent.evolution.front import Judged
 from engines.measure.images import PSNR_CAP
 from studio.errors import RunError
@@ -47,6 +47,7 @@ def verdict_value(verdict: events.Verdict) -> Verdict:
         fields[name] = None if fields[name] is None else Interval(**fields[name])
     fields["metrics"] = {name: Interval(**value) for name, value in fields["metrics"].items()}
     fields["samples"] = tuple(Sample(**sample) for sample in fields["samples"])
+    fields["engines"] = tuple(BuiltEngine(**engine) for engine in fields["engines"])
     return Verdict(**fields)
 
 

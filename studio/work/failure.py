@@ -20,6 +20,8 @@ class Failure:
     expected: bool
     asks: str = ""
     """An argument of the command by which the user agrees to have it done all the same."""
+    wants: str = ""
+    """A command that takes what is missing, after which the same can be asked again."""
 
 
 def explain(error: BaseException) -> Failure:
@@ -28,7 +30,8 @@ def explain(error: BaseException) -> Failure:
         return Failure(str(error), "", expected=True)
     detail = "".join(traceback.format_exception(error))[-_LONGEST:]
     if isinstance(error, StudioError) or _is_ours(error):
-        return Failure(_one_line(str(error)), detail, expected=True, asks=getattr(error, "asks", ""))
+        asks, wants = getattr(error, "asks", ""), getattr(error, "wants", "")
+        return Failure(_one_line(str(error)), detail, expected=True, asks=asks, wants=wants)
     if isinstance(error, OSError):
         return Failure(_system(error), detail, expected=True)
     if isinstance(error, MemoryError):

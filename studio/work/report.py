@@ -273,6 +273,9 @@ def _points(state: RunState, labels: dict[str, str]) -> list[Point]:
                 verdict.held,
                 kind,
                 labels.get(candidate.id, ""),
+                f"built for: {verdict.built_for}; verified on: {verdict.verified_on}"
+                if verdict.verified_elsewhere
+                else "",
             )
         )
     return found

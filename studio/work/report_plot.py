@@ -25,6 +25,8 @@ class Point:
     """`baseline`, `front`, `dominated` or `quarantined`."""
     label: str = ""
     """Written beside the point."""
+    elsewhere: str = ""
+    """What its engines were built for and verified on, where the two differ."""
 
 
 def pareto(points: Sequence[Point], loss_title: str) -> str:
@@ -137,6 +139,13 @@ def _mark(point: Point, xs: Sequence[float], ys: Sequence[float]) -> str:
     tip = f"{point.id} {point.title}: {time(point.seconds[0])} per image, loss {point.loss[0]:.3g}"
     if point.memory:
         tip += f", {point.memory:.0f} MiB"
+    around = ""
+    if point.elsewhere:
+        tip += f"; {point.elsewhere}"
+        around = (
+            f'<polygon class="elsewhere" points="{x:.1f},{y - 15:.1f} {x + 15:.1f},{y:.1f} '
+            f'{x:.1f},{y + 15:.1f} {x - 15:.1f},{y:.1f}"/>'
+        )
     bars = ""
     if point.kind in ("front", "baseline"):
         path = f"M{xs[1]:.1f} {y:.1f}H{xs[2]:.1f}M{x:.1f} {ys[1]:.1f}V{ys[2]:.1f}"
@@ -155,7 +164,7 @@ def _mark(point: Point, xs: Sequence[float], ys: Sequence[float]) -> str:
         )
     else:
         shape = f'<circle class="mark {point.kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-    return f"<g><title>{escape(tip)}</title>{bars}{shape}</g>"
+    return f"<g><title>{escape(tip)}</title>{bars}{around}{shape}</g>"
 
 
 def _labels(wanted: Sequence[tuple[float, float, str]]) -> list[str]:

@@ -226,7 +226,13 @@ class Worker:
             failure = explain(error)
             self._finish(task)
             self._output.tell(
-                JobFailed(job=number, text=failure.text, detail=failure.detail, asks=failure.asks)
+                JobFailed(
+                    job=number,
+                    text=failure.text,
+                    detail=failure.detail,
+                    asks=failure.asks,
+                    wants=failure.wants,
+                )
             )
         else:
             self._finish(task)

@@ -133,6 +133,10 @@ def test_an_honest_script_passes_with_everything_measured(judge: Judge) -> None:
     with Image.open(judge.folder / found.samples[3].image) as picture:
         assert picture.size == (64, 64)
     assert found.samples[3].metrics["psnr"] > 30
+    assert {one.component for one in found.engines} == {"text_encoder", "denoiser", "decoder"}
+    assert {(one.built_for, one.verified_on, one.psnr) for one in found.engines} == {
+        ("the CPU", "the CPU", 200.0)
+    }
 
 
 def test_pictures_kept_by_prompt_fail_because_another_seed_changes_nothing(judge: Judge) -> None:
@@ -227,6 +231,7 @@ def test_a_script_of_the_user_s_own_is_judged_without_a_recipe(judge: Judge) -> 
     found = verdict(judge, source, recipe=(), origin="given")
     assert found.state == "passed"
     assert found.floor is None
+    assert found.engines == ()
 
 
 # -- a script of the user's own -------------------------------------------------------------------
@@ -344,3 +349,8 @@ def test_a_device_that_torch_does_not_know_is_judged_against_its_plain_engine(tm
         assert found.state == "passed", found.reason + found.evidence
         assert "in place of a DirectX 12 GPU" in " ".join(found.fallbacks)
         assert found.card_memory is None
+        assert {one.built_for for one in found.engines} == {"a DirectX 12 GPU"}
+        assert {(one.verified_on, one.stand_in) for one in found.engines} == {
+            ("", "ONNX Runtime's CPU provider")
+        }
+        assert all(one.psnr is not None and 30 < one.psnr < 200 for one in found.engines)

@@ -29,7 +29,7 @@ try:
     model = open_model("somebody/small", lambda done, total, doing: said.append((done, total, doing)))
     print("OPENED", model.hash, said[-1] if said else "")
 except ModelError as error:
-    print("SAID", error)
+    print("SAID", error, getattr(error, "wants", ""))
 """
 
 
@@ -237,6 +237,7 @@ def test_a_gated_model_says_on_which_page_its_licence_is_and_what_becomes_of_the
     nobody = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "HF_TOKEN": token}
     said = client(endpoint, tmp_path / "home", **nobody)
     assert says.format(page=f"{endpoint}/somebody/small") in said
+    assert said.endswith("hub_token")
     assert "hf_" not in said
     assert handler.asked == []
 
@@ -266,3 +267,52 @@ def test_a_gated_model_opens_by_command_for_a_token_that_may(
     opened = inspect("hf_member")
     assert opened.returncode == 0, opened.stderr
     assert "Weights in fp32" in " ".join(opened.stdout.split())
+
+
+@pytest.mark.slow
+def test_a_gated_model_opens_in_the_worker_once_the_window_has_given_the_token(
+    hub: tuple[str, type[Hub]], tmp_path: Path
+) -> None:
+    endpoint, handler = hub
+    handler.refusals = GATED
+    environment = os.environ | {
+        "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "",
+        "PARETO_STUDIO_CACHE": str(tmp_path / "cache"),
+        "PYTHON_KEYRING_BACKEND": "tests.engines.file_keyring.FileKeyring",
+        "TEST_KEYRING": str(tmp_path / "keyring.json"),
+    }  # fmt: skip
+    asked = [
+        ("inspect", {"model": "somebody/small"}),
+        ("hub_token", {"token": "hf_member"}),
+        ("inspect", {"model": "somebody/small"}),
+        ("hub_token", {"token": ""}),
+    ]
+    requests = "".join(
+        json.dumps({"job": number, "command": command, "arguments": arguments}) + "\n"
+        for number, (command, arguments) in enumerate(asked, 1)
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "studio.work.worker", "--home", str(tmp_path / "studio")],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(requests)
+    process.stdin.flush()
+    answers: dict[int, dict[str, Any]] = {}
+    said = ""
+    while len(answers) < len(asked):
+        line = process.stdout.readline()
+        assert line, answers
+        said += line
+        event = json.loads(line)
+        if event["type"] in ("job.done", "job.failed"):
+            answers[event["data"]["job"]] = event["data"]
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
+    assert answers[1]["wants"] == "hub_token"
+    assert answers[2]["result"] == {"kept": True}
+    assert answers[3]["result"]["card"]["source"] == "somebody/small"
+    assert answers[4]["result"] == {"kept": False}
+    assert "hf_member" not in said

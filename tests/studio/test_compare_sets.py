@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from engines.metrics_pack import encoders, place
+from studio.record.journal import Journal
+from studio.record.state import RunState
 from studio.work.compare import compare, of_sets
 from studio.work.job import Job
 from studio.work.runs import evaluate
@@ -77,3 +79,25 @@ def test_a_run_of_a_video_model_is_compared_frame_by_frame(tmp_path: Path) -> No
     assert first.name == "000.png"
     assert sorted(path.name for path in first.parent.iterdir()) == ["000.png", "001.png", "002.png"]
     assert compare(job, run["run"], "baseline", "c001", count=2)["rows"] == found["rows"]
+
+
+@pytest.mark.slow
+def test_a_clip_of_sixteen_frames_goes_from_the_windows_workload_through_judge_and_compare(
+    tmp_path: Path,
+) -> None:
+    from studio.record.settings import SavedWorkload
+    from tests.engines.families.family_models import write
+
+    source = str(write("animatediff", tmp_path / "model"))
+    (tmp_path / "mine.py").write_text(SCRIPT)
+    asked = SavedWorkload(prompts=("a red house", "a blue bird"), steps=2, guidance=4.0, frames=16)
+    job = Job(tmp_path / "home")
+    run = evaluate(job, source, str(tmp_path / "mine.py"), workload=asked.model_dump(mode="json"))
+    assert run["reason"] == "done", run
+    state = RunState.replay(Journal.read(job.run_folder(run["run"])))
+    verdict = state.candidate("c001").verdict
+    assert verdict is not None
+    assert {"psnr", "psnr_worst", "change", "flicker"} <= set(verdict.metrics)
+    assert {sample.frames for sample in verdict.samples} == {16}
+    row = compare(job, run["run"], "baseline", "c001", count=2)["rows"][0]
+    assert (row["frames"], len(row["curves"]["psnr"])) == (16, 16)

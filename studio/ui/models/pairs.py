@@ -68,6 +68,17 @@ def badness(pair: Pair) -> float:
     return 0.0
 
 
+def parity_words(run: RunModel, a: str, b: str) -> str:
+    """How near to eager the engines of two candidates are, each by its worst one; empty where not known."""
+    said = []
+    for side, name in (("A", a), ("B", b)):
+        candidate = run.state.candidates.get(name)
+        worst = candidate.verdict.parity if candidate is not None and candidate.verdict is not None else None
+        if worst is not None:
+            said.append(f"{side} {worst.likeness} ({worst.component})")
+    return f"{text.PARITY}: {', '.join(said)}" if said else ""
+
+
 def gate_pairs(run: RunModel, a: str, b: str) -> list[Pair]:
     """Pairs from the gate's pictures of two candidates, worst first; no model has to run."""
     candidates = run.state.candidates

@@ -23,7 +23,7 @@ from studio.ui import text
 from studio.ui.actions import Commands, keys
 from studio.ui.desk import Desk
 from studio.ui.journey import Journey
-from studio.ui.models.pairs import Pair, compared_pairs, gate_pairs, set_words
+from studio.ui.models.pairs import Pair, compared_pairs, gate_pairs, parity_words, set_words
 from studio.ui.models.run import Changes
 from studio.ui.pages.blind_panel import BlindPanel
 from studio.ui.pages.page import Page
@@ -319,6 +319,7 @@ class ComparePage(Page):
         known = self._more.get((a, b))
         self._set_pairs(gate_pairs(self.desk.run, a, b) if known is None else known)
         words, why = self._sets.get((a, b), ("", ""))
+        words = "   ·   ".join(filter(None, (parity_words(self.desk.run, a, b), words)))
         self._as_sets.setText(words)
         self._as_sets.setToolTip(why)
         self._as_sets.setVisible(bool(words))

@@ -71,8 +71,8 @@ class TargetRow(QFrame):
         self.use.setEnabled(target.state == "ready")
         if target.state == "build_only":
             self.use.setToolTip(
-                "Nothing can be measured on it here: optimise on a device that is ready, then export engines "
-                f"for {target.name} too (export --also {target.id})"
+                "Nothing can be measured on it here: optimise on a device that is ready, then tick "
+                f"{target.name} on the Export step to put engines for it into the package too"
             )
         self.use.clicked.connect(lambda: self.chosen.emit(target.id))
         grid.addWidget(self.use, 0, 3, 2, 1)

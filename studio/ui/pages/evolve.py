@@ -162,6 +162,9 @@ class EvolvePage(Page):
         row.setSpacing(6)
         self._legend = QLabel()
         self._legend.setTextFormat(Qt.TextFormat.RichText)
+        self._legend.setToolTip(
+            "◇ around a point: not verified on the device that its engines were built for"
+        )
         row.addWidget(self._legend)
         row.addStretch(1)
         remembered = self.desk.sitting.real

@@ -29,6 +29,7 @@ from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
 from studio.ui.pages.signing import Asked, SignDialog, Signer, TrustDialog
 from studio.ui.theme import Theme
+from studio.ui.widgets.also_devices import AlsoDevices
 from studio.ui.widgets.canvas import Canvas
 from studio.ui.widgets.choice import Choice
 from studio.ui.widgets.labels import Chips, label
@@ -76,10 +77,15 @@ class ExportPage(Page):
         desk.run.changed.connect(self._on_changed)
         desk.selection_changed.connect(self._on_selection)
         desk.pictures.ready.connect(self._on_picture)
+        desk.targets_changed.connect(lambda: self.also.show_targets(desk.targets))
         theme.changed.connect(lambda: self.show_checks(self._checks))
         self._on_changed(Changes(everything=True))
 
     def entered(self) -> None:
+        desk = self.desk
+        unasked = not (desk.targets or desk.asking_devices or "device" in desk.problems)
+        if unasked and desk.run.phase != "running":  # looking at the machine would disturb what is timed
+            desk.refresh_devices()
         self._examine()
 
     # -- building -------------------------------------------------------------------------------
@@ -126,6 +132,9 @@ class ExportPage(Page):
         column.addWidget(self._chips)
         self._contents = label("", "muted", wrap=True)
         column.addWidget(self._contents)
+        self.also = AlsoDevices()
+        self.also.show_targets(self.desk.targets)
+        column.addWidget(self.also)
         column.addWidget(label("Checks", "section"))
         self.checks = WrappedList()
         self.checks.setAccessibleName("Checks of the package")
@@ -207,7 +216,7 @@ class ExportPage(Page):
             return
         self.desk.sitting.change(export_folder=self.folder.text().strip())
         self._show_proof(None, None)
-        layout = self.layout_choice.currentData()
+        layout, also = self.layout_choice.currentData(), self.also.chosen()
         job = self.desk.ask(
             "export",
             "export_as" if layout else "export",
@@ -215,7 +224,7 @@ class ExportPage(Page):
             run=self.desk.run.id,
             candidate=name,
             out=self.folder.text().strip(),
-            **({"layout": layout} if layout else {}),
+            **({"layout": layout} if layout else {"also": also} if also else {}),
         )
         self._follow(job)
         job.done.connect(self.show_exported)
@@ -413,6 +422,7 @@ class ExportPage(Page):
     def _on_layout(self) -> None:
         """Another layout: what was exported before is no longer what the checks are about."""
         self._package, self._verifiable = None, False
+        self.also.offer(offered=not self.layout_choice.currentData())
         self.signer.hide()
         for button in self._trust_buttons():
             button.setEnabled(False)

@@ -235,6 +235,11 @@ class Inspector(QWidget):
                 text.metric(name, one.value),
                 text.span(text.metric(name, one.low), text.metric(name, one.high)),
             )
+        if (worst := verdict.parity) is not None:
+            add(text.PARITY, worst.likeness, f"{worst.component}, the worst")
+        if verdict.engines:
+            add("Built for", "", verdict.built_for)
+            add("Verified on", "", verdict.verified_on)
         if verdict.card_memory is not None:
             add("Memory", text.size(verdict.card_memory * 2**20), "peak on the card")
         if verdict.memory is not None:

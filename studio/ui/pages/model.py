@@ -140,6 +140,14 @@ class ModelPage(Page):
         row.addWidget(self._name, 1)
         row.addWidget(go)
         column.addLayout(row)
+        holder = QWidget()
+        parts = Flow(holder, 4)
+        lora = QPushButton("+ LoRA…")
+        lora.setAccessibleName("Merge a LoRA file into the model")
+        lora.setToolTip("Merge a LoRA file into the named model, or else into the open one")
+        lora.clicked.connect(self._choose_lora)
+        parts.addWidget(lora)
+        column.addWidget(holder)
         column.addWidget(label("Bundled", "small"))
         bundled = QPushButton("Tiny Scenes")
         bundled.setToolTip("A small text-to-image model, trained for this program")
@@ -258,6 +266,8 @@ class ModelPage(Page):
         for widget in (self._recent_word, self._recent):
             widget.setVisible(bool(self._recent.count()))
         if card is not None:
+            if self.desk.sitting.settings.model.startswith(self._name.text().strip()):
+                self._name.clear()  # it is open now; what "+ LoRA" is about is the open model again
             self._fill(card)
             self._workload.show_card(card)
 
@@ -376,6 +386,17 @@ class ModelPage(Page):
     def _open_named(self) -> None:
         if self._name.text().strip():
             self.desk.open_model(self._name.text().strip())
+
+    def _choose_lora(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self, "LoRA to merge into the model", "", "LoRA (*.safetensors);;All files (*)"
+        )
+        if name:
+            self.open_with(name)
+
+    def open_with(self, part: str) -> None:
+        """Open the named model, or else the open one, with a file that is merged into it."""
+        self.desk.open_model(f"{self._name.text().strip() or self.desk.source} + {part}")
 
     def _open_item(self, item: QListWidgetItem) -> None:
         self.desk.open_model(item.data(Qt.ItemDataRole.UserRole))

@@ -6,6 +6,7 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from studio.record.events import Verdict
 from studio.ui import text
 from studio.ui.models.run import WORDS, RunModel
 from studio.ui.pictures import Pictures
@@ -57,6 +58,8 @@ class HoverCard(QFrame):
             grid.addWidget(number, at, 1)
             self._numbers.append(number)
         column.addLayout(grid)
+        self._engines = label("", "small", wrap=True)
+        column.addWidget(self._engines)
         column.addStretch(1)
         row.addLayout(column)
         pictures.ready.connect(self._on_ready)
@@ -85,6 +88,8 @@ class HoverCard(QFrame):
                 shown[3] = text.size(verdict.held * 2**20)
         for label_, value in zip(self._numbers, shown, strict=True):
             label_.setText(value)
+        self._engines.setText(_engines(verdict))
+        self._engines.setVisible(bool(self._engines.text()))
         path = self._run.first_picture(name)
         self._path = "" if path is None else str(path)
         self._picture.setVisible(path is not None)
@@ -110,3 +115,13 @@ class HoverCard(QFrame):
     def _on_ready(self, path: str) -> None:
         if path == self._path and self.isVisible():
             self._show_picture()
+
+
+def _engines(verdict: Verdict | None) -> str:
+    """What a candidate's engines were built for, where they were verified, and how near to eager they are."""
+    if verdict is None or not verdict.engines:
+        return ""
+    lines = [f"Built for: {verdict.built_for}", f"Verified on: {verdict.verified_on}"]
+    if (worst := verdict.parity) is not None:
+        lines.append(f"{text.PARITY}: {worst.likeness}")
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
     ★ baseline   ● front (staircase)   ○ dominated   ◌ being evaluated (around its parent)
     ▲ quarantined   ✕ failed, in a lane of their own above
+    ◇ around a point: its engines were not verified on the device that they were built for
 
 Size says memory, older generations fade.  The table under the plot says the
 same in words; `accessibleDescription` sums the front up.
@@ -125,6 +126,9 @@ class ParetoPlot(QWidget):
         self._plot.addItem(self._ring)
         self._lane_ring = pg.ScatterPlotItem(symbol="o", pxMode=True)
         self._lane.addItem(self._lane_ring)
+        self._elsewhere = pg.ScatterPlotItem(symbol="d", pxMode=True)
+        self._elsewhere.setZValue(2)
+        self._plot.addItem(self._elsewhere)
         self._knee = pg.TextItem("knee", anchor=(1.4, 0.5))
         self._faster = pg.TextItem("← faster", anchor=(0, 1))
         self._better = pg.TextItem("↓ better", anchor=(0, 0))
@@ -182,7 +186,15 @@ class ParetoPlot(QWidget):
         head = (
             f"{len(state.candidates)} candidates, {len(parts)} on the front, {len(self._lane_places)} failed."
         )
-        return f"{head} From fastest to best: {'; '.join(parts)}." if parts else head
+        if parts:
+            head += f" From fastest to best: {'; '.join(parts)}."
+        elsewhere = self.elsewhere()
+        return f"{head} Not verified where built for: {', '.join(elsewhere)}." if elsewhere else head
+
+    def elsewhere(self) -> list[str]:
+        """Names of those whose engines were not verified on the device that they were built for."""
+        found = self._run.state.candidates
+        return [name for name in self._places if (one := found[name].verdict) and one.verified_elsewhere]
 
     # -- keys and mouse -------------------------------------------------------------------------
 
@@ -301,6 +313,7 @@ class ParetoPlot(QWidget):
         spots: dict[Standing, list[dict[str, Any]]] = {standing: [] for standing in self._scatter}
         self._places, self._lane_places = {}, {}
         running: list[tuple[str, CandidateState]] = []
+        elsewhere: list[dict[str, Any]] = []
         memories = [
             c.verdict.held for c in state.candidates.values() if c.verdict and c.verdict.held is not None
         ]
@@ -347,6 +360,9 @@ class ParetoPlot(QWidget):
             pen, brush, width = look[standing]
             target: Standing = "passed" if standing == "failed" else standing
             spots[target].append({"pos": place, "size": width, "pen": pen, "brush": brush})
+            if verdict.verified_elsewhere:
+                edge = self._inks.pen(tokens.warn, 2)
+                elsewhere.append({"pos": place, "size": width + 14, "pen": edge, "brush": hollow})
         for name, candidate in running:
             around = next((self._places[p] for p in candidate.proposal.parents if p in self._places), None)
             around = around or self._places.get("c000")
@@ -357,6 +373,7 @@ class ParetoPlot(QWidget):
                 )
         for standing, item in self._scatter.items():
             item.setData(spots[standing])
+        self._elsewhere.setData(elsewhere)
         self._lane.setXRange(-0.8, max(24.0, len(self._lane_places) + 0.0), padding=0)
         self._draw_front()
         if not self._own_range:

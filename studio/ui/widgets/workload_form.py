@@ -91,12 +91,14 @@ class WorkloadForm(QWidget):
         shipped = "as shipped"
         self._size = whole("Size", 0, 4096, 0, step=8, unit="px", least=shipped)
         self._steps = whole("Steps", 0, 1000, 0, least=shipped)
+        self._frames = whole("Frames", 0, 512, 0, least=shipped)
         self._batch = whole("Batch", 1, 64, 1)
         self._guidance = real("Guidance", -0.5, 50, -0.5, step=0.5, least=shipped)
         self._native = label("", "small")
         for name, field in (
             ("Negative prompt", self._negative),
             ("Size", self._size),
+            ("Frames", self._frames),
             ("Steps", self._steps),
             ("Guidance", self._guidance),
             ("Batch", self._batch),
@@ -108,10 +110,12 @@ class WorkloadForm(QWidget):
                 field.setMaximumWidth(160)
             form.addRow(caption, field)
         column.addLayout(form)
+        self._form = form
+        form.setRowVisible(self._frames, False)
         column.addWidget(self._native)
         self._prompts.textChanged.connect(self._on_edit)
         self._negative.textChanged.connect(self._on_edit)
-        for spin in (self._size, self._steps, self._batch):
+        for spin in (self._size, self._frames, self._steps, self._batch):
             spin.valueChanged.connect(self._on_edit)
         self._guidance.valueChanged.connect(self._on_edit)
 
@@ -121,6 +125,7 @@ class WorkloadForm(QWidget):
         self._prompts.setPlainText("\n".join(workload.prompts))
         self._negative.setText(workload.negative_prompt)
         self._size.setValue(workload.size or 0)
+        self._frames.setValue(workload.frames or 0)
         self._steps.setValue(workload.steps or 0)
         self._guidance.setValue(-0.5 if workload.guidance is None else workload.guidance)
         self._batch.setValue(workload.batch)
@@ -128,8 +133,12 @@ class WorkloadForm(QWidget):
         self._show_count()
 
     def show_card(self, card: ModelCard) -> None:
+        """Say what the model ships with; one that draws videos is asked for its frames."""
+        self._form.setRowVisible(self._frames, bool(card.frames))
+        self._frames.setSpecialValueText(f"{card.frames}, as shipped" if card.frames else "as shipped")
+        clip = f" {card.frames} frames," if card.frames else ""
         self._native.setText(
-            f"{card.name} ships with {card.size} px, {card.steps} steps, guidance {card.guidance:g}."
+            f"{card.name} ships with {card.size} px,{clip} {card.steps} steps, guidance {card.guidance:g}."
         )
 
     def workload(self) -> SavedWorkload:
@@ -142,6 +151,7 @@ class WorkloadForm(QWidget):
             guidance=self._guidance.value() if self._guidance.value() >= 0 else None,
             negative_prompt=self._negative.text(),
             batch=self._batch.value(),
+            frames=self._frames.value() or None,
         )
 
     def load(self, path: Path) -> None:

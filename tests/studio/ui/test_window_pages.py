@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
 from studio.record.events import Verdict
@@ -19,9 +19,10 @@ from studio.record.protocol import decode_request
 from studio.ui.actions import STEPS
 from studio.ui.desk import Problem
 from studio.ui.pages.model import DropZone
+from studio.ui.pages.token_dialog import TokenDialog
 from studio.ui.widgets.sheet import Sheet
 from studio.ui.window import Window
-from tests.studio.ui.window_recording import CARD, cascade_result, open_run
+from tests.studio.ui.window_recording import CARD, TARGETS, cascade_result, open_run
 
 
 def asked(window: Window) -> list[tuple[str, dict[str, Any]]]:
@@ -191,6 +192,30 @@ def test_prompts_come_from_a_file_and_go_into_the_run(window: Window, tmp_path: 
     assert arguments["workload"]["steps"] == 20
     assert arguments["workload"]["batch"] == 2
     assert arguments["workload"]["size"] is None
+
+
+def test_frames_are_asked_for_where_the_model_draws_videos_and_only_there(window: Window) -> None:
+    window.go("model")
+    page = window.page("model")
+    page._tabs.setCurrentIndex(1)  # type: ignore[attr-defined]
+    frames = page._workload._frames  # type: ignore[attr-defined]
+    window.desk.card = CARD
+    window.desk.card_changed.emit()
+    assert not frames.isVisible()
+    video = CARD.model_copy(update={"frames": 25, "task": "image-to-video"})
+    window.desk.card = video
+    window.desk.card_changed.emit()
+    assert frames.isVisible()
+    assert frames.text() == "25, as shipped"
+    window.desk.start_run()
+    assert asked(window)[-1][1]["workload"]["frames"] is None
+    frames.setValue(16)
+    window.desk.start_run()
+    assert asked(window)[-1][1]["workload"]["frames"] == 16
+    window.desk.card = CARD
+    window.desk.start_run()
+    assert asked(window)[-1][1]["workload"]["frames"] is None
+    assert window.desk.sitting.settings.workload.frames == 16
 
 
 def test_a_prompt_file_that_cannot_be_used_is_said_and_loses_nothing(window: Window, tmp_path: Path) -> None:
@@ -689,3 +714,85 @@ def test_the_log_follows_its_end_until_one_scrolls_up(qtbot: QtBot, shown: Windo
     assert bar.value() == 0
     shown.log._find.setText("c000")
     assert all("c000" in line for line in shown.log.text().splitlines())
+
+
+def test_engines_for_devices_that_can_only_be_built_for_are_ticked_at_the_export(
+    qtbot: QtBot, shown: Window
+) -> None:
+    page: Any = shown.page("export")
+    shown.go("export")
+    assert set(page.also.boxes) == {"coreml"}
+    assert page.also.isVisible()
+    page.start_export()
+    assert "also" not in asked(shown)[-1][1]
+    box = page.also.boxes["coreml"]
+    assert "not verified on this machine" in box.accessibleName()
+    qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+    shown.desk.targets_changed.emit()
+    assert page.also.chosen() == ["coreml"]
+    page.start_export()
+    assert asked(shown)[-1][1]["also"] == ["coreml"]
+    page.layout_choice.setCurrentIndex(1)
+    assert not page.also.isVisible()
+    page.start_export()
+    assert "also" not in asked(shown)[-1][1]
+
+
+def test_the_export_step_asks_what_can_be_built_for_unless_a_run_is_timed(window: Window) -> None:
+    window.desk.run.live = False
+    window.go("export")
+    assert "devices" in [command for command, _ in asked(window)]
+    row = next(target for target in TARGETS if target.state == "build_only")
+    window.desk.targets = [row]
+    window.desk.targets_changed.emit()
+    window.page("device")
+    tip = window.page("device").rows[0].use.toolTip()  # type: ignore[attr-defined]
+    assert "Export step" in tip
+    assert "--also" not in tip
+
+
+def test_a_gated_model_asks_for_the_token_in_place_and_opens_once_it_is_kept(
+    qtbot: QtBot, window: Window
+) -> None:
+    window.go("model")
+    job = window.desk.open_model("somebody/small")
+    job.wants = "hub_token"
+    job.failed.emit("The hub model somebody/small is gated: accept its licence.", "")
+    job.ended.emit()
+    qtbot.mouseClick(window.page("model").message.buttons[0], Qt.MouseButton.LeftButton)
+    dialog = window.findChildren(TokenDialog)[0]
+    assert dialog.isVisible()
+    assert not dialog.keep.isEnabled()
+    qtbot.keyClicks(dialog.token, "hf_canary")
+    assert "hf_canary" not in dialog.token.displayText()
+    before = len(asked(window))
+    qtbot.mouseClick(dialog.keep, Qt.MouseButton.LeftButton)
+    assert asked(window)[-1] == ("hub_token", {"token": "hf_canary"})
+    assert dialog.token.text() == ""
+    kept = list(window.worker._jobs.values())[-1]
+    kept.failed.emit("This system has no keyring that keeps the token.", "")
+    assert "no keyring" in dialog.message.text
+    assert len(asked(window)) == before + 1
+    qtbot.keyClicks(dialog.token, "hf_canary")
+    qtbot.keyClick(dialog.token, Qt.Key.Key_Return)
+    list(window.worker._jobs.values())[-1].done.emit({"kept": True})
+    assert not dialog.isVisible()
+    assert asked(window)[-1] == ("inspect", {"model": "somebody/small"})
+
+
+def test_a_lora_file_is_merged_into_the_named_model_or_the_open_one(
+    qtbot: QtBot, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.go("model")
+    page: Any = window.page("model")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/models/style.safetensors", ""))
+    button = next(b for b in page.findChildren(QPushButton) if b.text() == "+ LoRA…")
+    page._name.setText("somebody/small")
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    wanted = "somebody/small + /models/style.safetensors"
+    assert asked(window)[-1] == ("inspect", {"model": wanted})
+    assert page._name.text() == "somebody/small"
+    window.desk._on_card(wanted, {"card": CARD.model_copy(update={"source": wanted}).model_dump()})
+    assert page._name.text() == ""
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert asked(window)[-1] == ("inspect", {"model": f"{wanted} + /models/style.safetensors"})

@@ -1,0 +1,56 @@
+"""For which devices that are not here a package shall hold engines too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from studio.record.events import TargetState
+from studio.ui.widgets.labels import Flow, label
+
+
+class AlsoDevices(QWidget):
+    """A check box for each device that can only be built for; what was ticked stays ticked."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.boxes: dict[str, QCheckBox] = {}
+        self._offered = True
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(label("Engines for other devices too", "section"))
+        self._holder = QWidget()
+        self._flow = Flow(self._holder, 12)
+        column.addWidget(self._holder)
+        column.addWidget(label("Built, not verified on this machine.", "muted", wrap=True))
+        self.hide()
+
+    def show_targets(self, targets: Sequence[TargetState]) -> None:
+        """Offer those of the devices that this machine builds for and does not have."""
+        ticked = set(self.chosen())
+        while (item := self._flow.takeAt(0)) is not None:
+            if (box := item.widget()) is not None:
+                box.hide()
+                box.deleteLater()
+        self.boxes = {}
+        for target in targets:
+            if target.state != "build_only":
+                continue
+            box = QCheckBox(target.name)
+            box.setAccessibleName(f"Engines for {target.name} too, built, not verified on this machine")
+            box.setToolTip(target.reason)
+            box.setChecked(target.id in ticked)
+            self.boxes[target.id] = box
+            self._flow.addWidget(box)
+        self.setVisible(self._offered and bool(self.boxes))
+
+    def offer(self, *, offered: bool) -> None:
+        """Only a package holds engines for further devices; other layouts do not."""
+        self._offered = offered
+        self.setVisible(offered and bool(self.boxes))
+
+    def chosen(self) -> list[str]:
+        """Ids of the devices that are ticked and on offer."""
+        return [name for name, box in self.boxes.items() if self._offered and box.isChecked()]
