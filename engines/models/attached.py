@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engines import students
 from engines.errors import ModelError, UnsafeWeights
+from engines.measure.quality import READER
 from engines.models import safetensors_file
 from engines.models.layout import STUDENT, STUDENT_FACTS, TINY, read_part
 from engines.models.lora import MADE_FOR, fitting, link_files
@@ -147,6 +148,8 @@ def _attached(model: Model, name: str, content: list[Any], write: Callable[[Path
                 write(fresh / name)
                 old = [path for path in model.layout.files() if path.parent == model.path / name]
                 link_files(model, fresh, [*old, model.path / "pareto.json"])
+                if (model.path / READER).is_file():
+                    link(model.path / READER, fresh / READER)  # it judges this model's pictures still
                 text = json.dumps(facts, indent=2) + "\n"
                 (fresh / "pareto.json").write_text(text, encoding="utf-8")
     return folder

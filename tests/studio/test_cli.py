@@ -235,6 +235,7 @@ def test_inspect_shows_the_student_it_was_given(tmp_path: Path) -> None:
     assert "LoRA (lcm)" in {part["kind"] for part in card["components"]}
     assert "you said so" in " ".join(card["notes"])
     assert card["name"] == "Tiny Scenes"
+    assert list((tmp_path / "cache").rglob("reader.safetensors")), "adherence can be measured still"
     absent = run("inspect", "tiny-scenes", "--student", "absent.safetensors", home=tmp_path)
     assert "There is no LoRA" in refused(absent)
 

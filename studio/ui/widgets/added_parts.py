@@ -51,7 +51,9 @@ class AddedParts(QWidget):
         return field
 
     def show_source(self, text: str) -> None:
-        """Show what the open model was given."""
+        """Show what the open model was given; what is being written for the same model stays."""
+        if Source.read(text) == self._source:
+            return
         self._source = Source.read(text)
         self.student.setText(self._source.student)
         self.tiny_decoder.setText(self._source.tiny_decoder)
