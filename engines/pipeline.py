@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines import students
 from engines.backends import backend
 from engines.backends.base import Artifact, Loaded, Options
 from engines.backends.calibration import calibration_for
@@ -63,6 +64,7 @@ def plan(
         model=opened.source,
         device=device,
         loop=loop_settings(opened, workload),
+        student=students.OWN if opened.student is None else opened.student.kind,
         backend=plain_engine(device),
         precision=plain_precision(device),
     )

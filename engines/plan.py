@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engines import students
 from engines.hostloop.settings import LoopSettings
 
 Backend = Literal["torch", "compile", "onnxruntime", "openvino", "tensorrt", "mlx", "coreml"]
@@ -49,6 +50,8 @@ class Plan:
     device: str
     loop: LoopSettings
     denoiser: DenoiserStructure = field(default_factory=DenoiserStructure)
+    student: str = students.OWN
+    """Of which kind the model's student is (`engines.students`); of no matter where it has none."""
     decoder: Literal["vae", "tiny"] = "vae"
     backend: Backend = "torch"
     precision: Precision = "fp32"

@@ -25,6 +25,7 @@ from engines.hostloop.settings import LoopSettings
 from engines.hostloop.tiles import tile_shape
 from engines.paths import cache_folder, digest, locked
 from engines.plan import DenoiserStructure
+from engines.students import KINDS, MOST_STEPS
 
 if TYPE_CHECKING:
     from engines.models.model import Model
@@ -178,6 +179,13 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
             prompt_cache=False, negative_prompt="", batch=8, cache_threshold=0.0, gate_after=1.0,
             small_until=0.0, forecast_order=0, guidance_from=0.0,
             decode_singly=False,
+        )  # fmt: skip
+    student = model.student if denoiser.student else None
+    if student is not None:
+        kind_of = KINDS[student.kind]
+        fixed = replace(
+            fixed, scheduler=kind_of.solver, steps=student.steps or MOST_STEPS, guidance=1.0,
+            scheduler_config={**model.scheduler_config, **kind_of.settings},
         )  # fmt: skip
     if loop.small_until:
         fixed = replace(fixed, small_until=0.5)

@@ -80,7 +80,8 @@ def module(model: Model, structure: Structure) -> nn.Module:
     if name == "decoder":
         if structure.decoder == "tiny" and not model.has_tiny_decoder:
             raise CaptureError(
-                f"The model {model.name} has no tiny decoder (tiny_vae); leave tiny-decoder out."
+                f"The model {model.name} has no tiny decoder; give one as MODEL + tiny-decoder=FOLDER,"
+                " or leave tiny-decoder out."
             )
         part = "tiny_vae" if structure.decoder == "tiny" else "vae"
         decoder = decoder_kind(model.layout.parts[part].kind)
@@ -115,7 +116,8 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
     if wanted.student:
         if model.layout.student is None:
             raise CaptureError(
-                f"The model {model.name} has no few-step student (student_lora); leave student out."
+                f"The model {model.name} has no few-step student; give one as MODEL + student=FILE,"
+                " or leave student out."
             )
         merge(network, model.layout.student)
     if wanted.pruned and prune(network, wanted.pruned) == 0:

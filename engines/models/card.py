@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from engines.models import safetensors_file
-from engines.models.layout import Part
+from engines.models.layout import STUDENT, Part
 from engines.models.model import Model
+from engines.students import KINDS
 
 DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
 
@@ -29,7 +30,7 @@ class Card:
     """Mirrors `studio.record.events.ModelCard`.
 
     `components` also lists what techniques may exchange for: `student_lora`
-    (kind `LoRA`) and `tiny_vae`.  `memory` is bytes in fp32 without those two.
+    (kind `LoRA`, or `LoRA (KIND, N steps)`) and `tiny_vae`.  `memory` is bytes in fp32 without those two.
     """
 
     name: str
@@ -58,11 +59,13 @@ def describe(model: Model) -> Card:
     scheduler = str(model.scheduler_config.get("_class_name", "unknown"))
     if not model.enlarges:
         components.append(Component("scheduler", scheduler, 0, "", 0))
-    if layout.student is not None:
+    if layout.student is not None and model.student is not None:
         tensors = safetensors_file.header(layout.student).values()
         count = sum(tensor.elements for tensor in tensors)
         components.append(
-            Component("student_lora", "LoRA", count, _dtype(list(tensors)), layout.student.stat().st_size)
+            Component(
+                STUDENT, model.student.words(), count, _dtype(list(tensors)), layout.student.stat().st_size
+            )
         )
     return Card(
         name=model.name, source=model.source, family=model.family, task=model.task, size=model.size,
@@ -105,6 +108,16 @@ def _notes(model: Model, scheduler: str) -> tuple[str, ...]:
         notes.append(f"Draws videos of {model.frames} frames.")
     if model.task in ("image-to-video", "upscaling"):
         notes.append("Starts from a picture: a prompt begins with the picture's path.")
+    student = model.student
+    if student is not None and student.told:
+        kind = KINDS[student.kind]
+        steps = f" in {student.steps} steps" if student.steps else ""
+        notes.append(
+            f"Student: a {kind.title} LoRA ({student.told}), solved with {kind.solver}{steps}, unguided;"
+            f" another kind is given as student=FILE:KIND, one of {', '.join(KINDS)}."
+        )
+        if student.left:
+            notes.append(f"The student's {student.left} tensors for text encoders are not used.")
     if "safety_checker" in (part.name for part in model.path.iterdir()):
         notes.append("The safety checker that ships with this model is not run.")
     return tuple(notes)

@@ -29,6 +29,12 @@ SECOND: Final[Mapping[str, str]] = {"decoder": "diffusion_decoder", "vqgan": "va
 """What is run of such a pipeline's second half, and its name here; the first half's texts serve both."""
 ENLARGED_SIDE: Final = 128
 """Pixels of the pictures that a network which enlarges them is given, where the user names no size."""
+STUDENT: Final = "student_lora"
+"""The folder of the few-step student's LoRA."""
+STUDENT_FACTS: Final = "student.json"
+"""Beside it: of which kind it is (`engines.students`)."""
+TINY: Final = "tiny_vae"
+"""The folder of the tiny decoder."""
 VIDEO_UNET: Final = "UNetMotionModel"
 """What a U-Net becomes with a motion adapter."""
 
@@ -105,7 +111,7 @@ class Layout:
             ]
         found += [
             path
-            for path in (self.folder / "pareto.json", self.student)
+            for path in (self.folder / "pareto.json", self.folder / STUDENT / STUDENT_FACTS, self.student)
             if path is not None and path.is_file()
         ]
         return sorted(found)
@@ -142,14 +148,15 @@ def examine(folder: Path) -> Layout:
         )
     prefix = JOINED if f"{JOINED}prior" in index else ""
     parts = {
-        name: _part(folder, name, kind, at) for name, (at, kind) in _components(folder, index, prefix).items()
+        name: read_part(folder, name, kind, at)
+        for name, (at, kind) in _components(folder, index, prefix).items()
     }
     denoiser = next(name for name in DENOISERS if name in parts)
     moving = "motion_adapter" in parts and parts[denoiser].kind == "UNet2DConditionModel"
     if not moving:
         parts.pop("motion_adapter", None)  # its weights are in the video U-Net already
-    if (folder / "tiny_vae").is_dir():
-        parts["tiny_vae"] = _part(folder, "tiny_vae", "AutoencoderTiny", "tiny_vae")
+    if (folder / TINY).is_dir():
+        parts[TINY] = read_part(folder, TINY, "AutoencoderTiny", TINY)
     schedulers = [
         read_json_file(folder / name / "scheduler_config.json")
         for name in dict.fromkeys((f"{prefix}scheduler", "scheduler"))
@@ -261,9 +268,9 @@ def _known(name: str, kind: str) -> bool:
 
 
 def _student(folder: Path) -> Path | None:
-    found = sorted((folder / "student_lora").glob("*.safetensors"))
+    found = sorted((folder / STUDENT).glob("*.safetensors"))
     if not found:
-        pickles = [path for path in (folder / "student_lora").glob("*") if path.suffix in PICKLES]
+        pickles = [path for path in (folder / STUDENT).glob("*") if path.suffix in PICKLES]
         if pickles:
             raise _unsafe(pickles[0])
         return None
@@ -278,7 +285,13 @@ def _unsafe(path: Path) -> UnsafeWeights:
     )
 
 
-def _part(folder: Path, name: str, kind: str, at: str) -> Part:
+def read_part(folder: Path, name: str, kind: str, at: str) -> Part:
+    """The part in a sub-folder.
+
+    Raises:
+        UnsafeWeights: it has pickled weights only.
+        ModelError: it is not whole.
+    """
     place = folder / at
     config = read_json_file(place / "config.json")
     if not isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""Open a model from wherever it is: the bundled one, a folder, a file, a hub id; with a LoRA if asked."""
+"""Open a model from wherever it is: the bundled one, a folder, a file, a hub id; with what is added to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engines.models.model import Model
 from engines.paths import BUNDLED, bundled_model
 
 WITH: Final = " + "
-"""Between a model and the file of a LoRA that is merged into it."""
+"""Between a model and what is added to it."""
 
 
 def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Model:
@@ -24,6 +24,8 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
     pictures) or a hub id such as `owner/name`, which is downloaded; and
     `MODEL + LORA.safetensors` for a model with a LoRA merged into it, or
     `MODEL + PRIOR`, two folders or hub ids, where a model is shipped in two halves.
+    `MODEL + student=LORA.safetensors` (or `LORA.safetensors:KIND`, `engines.students`) and
+    `MODEL + tiny-decoder=FOLDER` give it what techniques may exchange for.
 
     Raises:
         UnsafeWeights: a pickle checkpoint.
@@ -39,9 +41,13 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
             " use a .safetensors file instead."
         )
     if WITH in name and not path.exists():
+        from engines.models.attached import ATTACH
         from engines.models.lora import merged_folder
 
         base, _, lora = name.rpartition(WITH)
+        option, _, value = lora.partition("=")
+        if option in ATTACH:
+            return Model(name, examine(ATTACH[option](open_model(base, on_progress), value)))
         if _is_model(lora):
             from engines.models.joined import joined_folder
 

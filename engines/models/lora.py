@@ -6,7 +6,7 @@ By hand, so that `peft` is not needed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from engines.models.model import Model
 
+MADE_FOR: Final = "use one made for this model"
+PEFT: Final = "base_model.model."
+"""What `peft` puts before a layer's name where it saves an adapter by itself."""
 ENDINGS: Final = ((".lora_A.weight", ".lora_B.weight"), (".lora.down.weight", ".lora.up.weight"))
 """Diffusers' names, present and former: down, up."""
 FLAT: Final = {
@@ -127,14 +130,47 @@ def _write_merged(model: Model, path: Path, folder: Path) -> None:
             save_file(state, str(place / f"{stem}.safetensors"))
     if not changed:
         raise ModelError(f"The LoRA {path} holds no weights for {' or '.join(parts)}; use one made for it.")
-    replaced = {weight for part in changed.values() for weight in part.weights}
-    kept = [part for name, part in model.layout.parts.items() if name not in changed]
+    link_files(model, folder, {weight for part in changed.values() for weight in part.weights})
+
+
+def link_files(model: Model, folder: Path, without: Collection[Path]) -> None:
+    """Link a model's files into another folder, but for those that it has its own of."""
+    kept = [part for part in model.layout.parts.values() if not set(part.weights) & set(without)]
     shards = [file for part in kept for file in part.folder.glob("*.index*.json")]
     for file in (*model.layout.files(), *shards):
-        if file not in replaced:
+        if file not in without:
             target = folder / file.relative_to(model.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             link(file, target)
+
+
+def fitting(model: Model, path: Path) -> tuple[dict[str, torch.Tensor], int]:
+    """A LoRA's weights for the denoiser under diffusers' names, and how many tensors are for other parts.
+
+    Raises:
+        ModelError: the first layer that does not fit, or no weights for the denoiser.
+    """
+    from engines.models import weights
+
+    name = model.layout.denoiser
+    read = {
+        (f"{name}.{key.removeprefix(PEFT)}" if key.startswith(PEFT) else key): value
+        for key, value in _read(model, path).items()
+    }
+    module = weights.outline(model.denoiser)
+    found = _for_part(read, name, module, path)
+    endings = tuple(one for pair in ENDINGS for one in pair)
+    for key in found:
+        if not key.endswith((*endings, ".alpha")):
+            raise ModelError(
+                f"The LoRA {path} does not fit this model at {key}, of a form that is not known;"
+                " use the LoRA made for it."
+            )
+    shapes = {key: value if key.endswith(".alpha") else value.to("meta") for key, value in found.items()}
+    if merge_weights(module, shapes, path, prefix=f"{name}.") == 0:
+        raise ModelError(f"The LoRA {path} holds no weights for the {name}; {MADE_FOR}.")
+    own = sum(key.startswith((f"{name}.", *FLAT.get(name, ()))) for key in read)
+    return {key: value.contiguous() for key, value in found.items()}, len(read) - own
 
 
 def _read(model: Model, path: Path) -> dict[str, torch.Tensor]:

@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines import students
 from engines.errors import ModelError
 from engines.hostloop.settings import Encoder
 from engines.models import defaults
 from engines.models.kinds import decoder_kind, denoiser_kind, diffusion_decoder_kind, text_kind
 from engines.models.kinds.base import DecoderKind, DenoiserKind, DiffusionDecoderKind, TextKind, TextUse
-from engines.models.layout import Layout, Part, read_json_file
+from engines.models.layout import STUDENT, STUDENT_FACTS, Layout, Part, read_json_file
 from engines.paths import cache_folder, digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -254,6 +255,28 @@ class Model:
     @property
     def has_student(self) -> bool:
         return self.layout.student is not None
+
+    @cached_property
+    def student(self) -> students.Student | None:
+        """What its few-step student is; `None` where it has none.
+
+        Raises:
+            ModelError: of a kind that is not known.
+        """
+        if self.layout.student is None:
+            return None
+        path = self.path / STUDENT / STUDENT_FACTS
+        if not path.is_file():
+            return students.Student()
+        try:
+            found = students.Student(**read_json_file(path))
+        except TypeError:
+            found = students.Student("")
+        if found.kind not in students.KINDS:
+            raise ModelError(
+                f"{path} names no kind of student; its `kind` is one of {', '.join(students.KINDS)}."
+            )
+        return found
 
     @property
     def has_tiny_decoder(self) -> bool:

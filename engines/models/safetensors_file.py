@@ -34,6 +34,19 @@ class Tensor:
         return prod(self.shape)
 
 
+def metadata(path: Path) -> Mapping[str, str]:
+    """What a safetensors file says of itself; empty where it says nothing.
+
+    Raises:
+        ModelError: as `header`.
+    """
+    header(path)
+    with path.open("rb") as file:
+        entries = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    found = entries.get("__metadata__")
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
 def header(path: Path) -> Mapping[str, Tensor]:
     """The tensors that a safetensors file declares, without reading them.
 

@@ -38,6 +38,15 @@ def load(part: Part) -> torch.nn.Module:
     return _ready(part, lambda: kind.from_config(dict(part.config)), None)
 
 
+def outline(part: Part) -> torch.nn.Module:
+    """The module without its weights: names and shapes only."""
+    import torch
+
+    with torch.device("meta"):
+        made: torch.nn.Module = diffusers_class(part.kind).from_config(dict(part.config))
+    return made
+
+
 def diffusers_class(name: str) -> Any:
     """A model's class by its name; one that diffusers keeps with its pipeline among them."""
     import diffusers
@@ -150,8 +159,13 @@ def _ready(part: Part, make: Any, rename: Any) -> torch.nn.Module:
     try:
         missing, unexpected = module.load_state_dict(state, strict=False, assign=size >= LARGE)
     except RuntimeError as error:
+        shapes = {name: value.shape for name, value in module.state_dict().items()}
+        wrong = next(
+            (name for name, value in state.items() if shapes.get(name, value.shape) != value.shape), ""
+        )
+        at = f" at {wrong}" if wrong else ""
         raise ModelError(
-            f"The weights of {part.folder} do not fit {part.kind}; copy or download the model again."
+            f"The weights of {part.folder} do not fit {part.kind}{at}; copy or download the model again."
         ) from error
     unexpected = [name for name in unexpected if not name.endswith("position_ids")]
     if missing or unexpected:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from engines import students
 from engines.plan import Plan
-from engines.techniques.base import Parameter, Technique, register
+from engines.techniques.base import Card, Parameter, Target, Technique, register
 
 
 @register
 @dataclass(frozen=True)
 class Student(Technique):
-    """A student distilled from the guided trajectory (Salimans & Ho 2022, arXiv 2202.00512), merged."""
+    """A student distilled from the guided trajectory (Salimans & Ho 2022, arXiv 2202.00512), merged.
+
+    How it is solved is a fact of the model's student and no parameter: `engines.students`.
+    """
 
     steps: int = 4
 
@@ -20,26 +24,50 @@ class Student(Technique):
     summary = "Use the distilled student: a handful of steps without guidance."
     order = 10
     export = "weights"
-    parameters = (Parameter("steps", "int", 4, "How many steps the student takes.", low=1, high=8),)
+    parameters = (
+        Parameter("steps", "int", 4, "How many steps the student takes.", low=1, high=students.MOST_STEPS),
+    )
+
+    @classmethod
+    def parameters_for(cls, card: Card) -> tuple[Parameter, ...]:
+        made_for = _made_for(card)
+        if made_for is None:
+            return cls.parameters
+        (steps,) = cls.parameters
+        return (replace(steps, low=made_for, high=made_for, default=made_for),)
 
     def explain(self) -> str:
         return (
             f"The student's adapter is merged into the denoiser, which then draws in {self.steps} unguided "
-            f"step{'s' if self.steps > 1 else ''} with DDIM, the solver it was distilled for."
+            f"step{'s' if self.steps > 1 else ''} with the solver it was distilled for."
         )
 
     def label(self) -> str:
         return f"student {self.steps}"
 
     def apply(self, plan: Plan) -> Plan:
+        kind = students.KINDS[plan.student]
         return replace(
             plan,
             denoiser=replace(plan.denoiser, student=True),
             loop=replace(
                 plan.loop.with_steps(self.steps),
-                scheduler="ddim",
+                scheduler=kind.solver,
+                scheduler_config={**plan.loop.scheduler_config, **kind.settings},
                 guidance=1.0,
                 guidance_until=1.0,
                 guidance_from=0.0,
             ),
         )
+
+    def applies(self, card: Card, target: Target) -> str | None:
+        made_for = _made_for(card)
+        if made_for not in (None, self.steps):
+            return f"The student was distilled for {made_for} steps, not {self.steps}; take {made_for}."
+        return super().applies(card, target)
+
+
+def _made_for(card: Card) -> int | None:
+    """The only number of steps that a model's student takes; `None`: any."""
+    part = card.component("student_lora")
+    return None if part is None else students.understood(part.kind).steps

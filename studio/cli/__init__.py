@@ -19,6 +19,11 @@ MODEL = (
     "a model folder, a .safetensors file, a hub id, or tiny-scenes; also 'MODEL + LORA.safetensors' and "
     "'MODEL + PRIOR'"
 )
+STUDENT = (
+    "a distilled LoRA as published (LCM, Lightning, Hyper-SD, DMD2, Turbo) for the technique `student`; "
+    "FILE:KIND where its name does not say which (lcm, dmd2, lightning, hyper, turbo, ddim)"
+)
+TINY_DECODER = "a folder with an AutoencoderTiny, such as TAESD, for the technique `tiny-decoder`"
 RUN = "a run's name, the beginning of it, its folder, or `last`"
 
 
@@ -62,6 +67,15 @@ def _workload(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--guidance", type=float)
     group.add_argument("--negative-prompt", default="", metavar="TEXT")
     group.add_argument("--batch", type=_between(1, 64), default=1)
+
+
+def _model(parser: argparse.ArgumentParser, default: str = "") -> None:
+    if default:
+        parser.add_argument("model", nargs="?", default=default, help=MODEL)
+    else:
+        parser.add_argument("model", help=MODEL)
+    parser.add_argument("--student", default="", metavar="FILE", help=STUDENT)
+    parser.add_argument("--tiny-decoder", default="", metavar="FOLDER", help=TINY_DECODER)
 
 
 def _workers(parser: argparse.ArgumentParser) -> None:
@@ -164,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
     add("doctor", "say what this machine can run, what it can only build for, and why")
 
     inspect = add("inspect", "describe a model without running it")
-    inspect.add_argument("model", help=MODEL)
+    _model(inspect)
 
     explain = add("explain", "say why techniques go together or do not, in which order, and what they bring")
     explain.add_argument(
@@ -174,7 +188,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--device", help="answer for this device (default: the one that takes most of it)")
 
     optimize = add("optimize", "evolve a model for a device")
-    optimize.add_argument("model", help=MODEL)
+    _model(optimize)
     optimize.add_argument("--device", default="cpu", help="a target that `doctor` calls ready (default: cpu)")
     optimize.add_argument("--generations", type=_between(1, 1000), default=4)
     optimize.add_argument(
@@ -210,7 +224,7 @@ def parser() -> argparse.ArgumentParser:
     _walls(resume)
 
     evaluate = add("evaluate", "judge a script of your own against the unchanged model")
-    evaluate.add_argument("model", help=MODEL)
+    _model(evaluate)
     evaluate.add_argument(
         "--script", type=Path, required=True, help="a Python file that defines load and generate"
     )

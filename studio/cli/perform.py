@@ -16,6 +16,7 @@ from studio.record import folders
 from studio.record.events import Event
 from studio.record.journal import Journal
 from studio.record.library import find_run
+from studio.record.sources import Source
 from studio.record.state import RunState
 from studio.work.failure import explain
 
@@ -104,6 +105,16 @@ def workload(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def model_source(given: argparse.Namespace) -> str:
+    """The model with what the options add to it, in one text that is found again from any folder."""
+    source = Source.read(given.model)
+    student = str(Path(given.student).expanduser().absolute()) if given.student else source.student
+    tiny = (
+        str(Path(given.tiny_decoder).expanduser().absolute()) if given.tiny_decoder else source.tiny_decoder
+    )
+    return str(Source(source.model, student, tiny))
+
+
 def _doctor(_given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.machine import devices
 
@@ -118,7 +129,7 @@ def _inspect(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.machine import inspect
 
     with terminal_status(terminal, "Reading the model"):
-        result = inspect(show.job(home, terminal), given.model)
+        result = inspect(show.job(home, terminal), model_source(given))
     terminal.document(result)
     show.card(terminal, result["card"])
     return 0
@@ -140,7 +151,7 @@ def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
         home,
         lambda job: start(
             job,
-            model=given.model,
+            model=model_source(given),
             target=given.device,
             workload=workload(given),
             generations=given.generations,
@@ -214,7 +225,7 @@ def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
         home,
         lambda job: evaluate(
             job,
-            model=given.model,
+            model=model_source(given),
             script=str(given.script.expanduser()),
             target=given.device,
             workload=workload(given),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engines.hostloop import LoopError, make, step_noise
+from engines.students import KINDS
 
 torch = pytest.importorskip("torch")
 
@@ -104,6 +105,19 @@ def compare(name: str, config: dict[str, Any], steps: int) -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_step_equals_diffusers(name: str, spacing: str, prediction: str) -> None:
     compare(name, BASE | {"timestep_spacing": spacing, "prediction_type": prediction}, 20)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_student_is_solved_as_diffusers_does(kind: str, steps: int) -> None:
+    """On the settings that Stable Diffusion 1.5 and SDXL are saved with."""
+    saved = {"prediction_type": "epsilon", "timestep_spacing": "leading", "set_alpha_to_one": False}
+    saved |= {"skip_prk_steps": True, **KINDS[kind].settings}
+    compare(KINDS[kind].solver, BASE | saved, steps)
+
+
+def test_dmd2_visits_the_timesteps_that_its_authors_name() -> None:
+    assert make("lcm", dict(KINDS["dmd2"].settings), 4).timesteps.tolist() == [999, 749, 499, 249]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 12, 14, 15, 30])

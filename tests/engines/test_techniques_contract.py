@@ -272,7 +272,7 @@ class TestScheduler(TechniqueContract):
 
 class TestStudent(TechniqueContract):
     kind = Student
-    changed = frozenset({"denoiser.student", "loop.steps", "loop.guidance"})
+    changed = frozenset({"denoiser.student", "loop.steps", "loop.guidance", "loop.scheduler_config"})
 
 
 class TestGuidanceCutoff(TechniqueContract):

@@ -16,14 +16,17 @@ from pathlib import Path
 import pytest
 
 from agent.sandbox import walls
+from engines.models import load
+from engines.models.attached import ATTACH
 from engines.paths import bundled_model
 from studio.cli import main, parser, seconds
 from studio.cli.follow import candidate_line
 from studio.cli.main_job import unused_folder
-from studio.cli.perform import has_display
+from studio.cli.perform import has_display, model_source
 from studio.errors import RunError
 from studio.record import library
 from studio.record.journal import Journal
+from studio.record.sources import STUDENT, TINY_DECODER, WITH
 from studio.record.state import RunState
 from studio.work import ready
 from tests.studio import scripted_worker
@@ -210,6 +213,33 @@ def test_doctor_and_inspect_say_the_same_to_people_and_machines(tmp_path: Path) 
     card = json.loads(run("inspect", "tiny-scenes", "--json", home=tmp_path).stdout)["card"]
     assert card["family"] == "stable-diffusion"
     assert "UNet2DConditionModel" in run("inspect", "tiny-scenes", home=tmp_path).stdout
+
+
+def test_a_student_and_a_tiny_decoder_are_part_of_the_models_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--student", "few.safetensors:lightning", "--tiny-decoder", "taesd"]
+    for command in ("optimize", "inspect"):
+        source = model_source(parser().parse_args([command, "sd15 + style.safetensors", *options]))
+        student = f"student={tmp_path / 'few.safetensors'}:lightning"
+        assert source == f"sd15 + style.safetensors + {student} + tiny-decoder={tmp_path / 'taesd'}"
+    assert model_source(parser().parse_args(["inspect", source])) == source
+    assert (WITH, {STUDENT[:-1], TINY_DECODER[:-1]}) == (load.WITH, set(ATTACH)), "what the engines read"
+
+
+def test_inspect_shows_the_student_it_was_given(tmp_path: Path) -> None:
+    own = bundled_model() / "student_lora" / "pytorch_lora_weights.safetensors"
+    student = ["--student", f"{own}:lcm"]
+    cache = {"PARETO_STUDIO_CACHE": str(tmp_path / "cache")}
+    done = run("inspect", "tiny-scenes", *student, "--json", home=tmp_path, **cache)
+    card = json.loads(done.stdout)["card"]
+    assert "LoRA (lcm)" in {part["kind"] for part in card["components"]}
+    assert "you said so" in " ".join(card["notes"])
+    assert card["name"] == "Tiny Scenes"
+    assert list((tmp_path / "cache").rglob("reader.safetensors")), "adherence can be measured still"
+    absent = run("inspect", "tiny-scenes", "--student", "absent.safetensors", home=tmp_path)
+    assert "There is no LoRA" in refused(absent)
 
 
 def test_no_runs_is_said_and_is_no_error(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_clip_of_sixteen_frames_goes_from_the_windows_workload_through_judge_a
     tmp_path: Path,
 ) -> None:
     from studio.record.settings import SavedWorkload
-    from tests.engines.families.family_models import write
+    from engines.models.small.families import write
 
     source = str(write("animatediff", tmp_path / "model"))
     (tmp_path / "mine.py").write_text(SCRIPT)

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.record.events import Component, ModelCard
+from studio.record.sources import Source
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import BUNDLED, Desk
@@ -33,6 +34,7 @@ from studio.ui.journey import Journey
 from studio.ui.models.run import Changes
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme, set_role
+from studio.ui.widgets.added_parts import AddedParts
 from studio.ui.widgets.labels import Figure, Flow, label
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.share_bar import ShareBars
@@ -240,6 +242,9 @@ class ModelPage(Page):
             if item is not None:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         body.addWidget(self._table)
+        self.added = AddedParts()
+        self.added.chosen.connect(self.desk.open_model)
+        body.addWidget(self.added)
         self._notes = label("", "muted", wrap=True)
         body.addWidget(self._notes)
         body.addStretch(1)
@@ -259,7 +264,9 @@ class ModelPage(Page):
         self._body.setVisible(card is not None)
         self._recent.clear()
         for source in self.desk.sitting.settings.recent_models:
-            item = QListWidgetItem("Tiny Scenes" if source == BUNDLED else Path(source).name)
+            given = Source.read(source)
+            name = "Tiny Scenes" if given.model == BUNDLED else Path(given.model).name
+            item = QListWidgetItem(name if given.model == source else f"{name} with added parts")
             item.setData(Qt.ItemDataRole.UserRole, source)
             item.setToolTip(source)
             self._recent.addItem(item)
@@ -304,6 +311,7 @@ class ModelPage(Page):
             self._table.setItem(row, 5, share)
         rows = sum(self._table.rowHeight(row) for row in range(len(card.components)))
         self._table.setFixedHeight(rows + self._table.horizontalHeader().sizeHint().height() + 6)
+        self.added.show_source(card.source)
         self._notes.setText("\n".join(card.notes))
         self._notes.setVisible(bool(card.notes))
         self._show_fit()

@@ -20,6 +20,7 @@ from studio.ui.actions import STEPS
 from studio.ui.desk import Problem
 from studio.ui.pages.model import DropZone
 from studio.ui.pages.token_dialog import TokenDialog
+from studio.ui.widgets.added_parts import AddedParts
 from studio.ui.widgets.sheet import Sheet
 from studio.ui.window import Window
 from tests.studio.ui.window_recording import CARD, TARGETS, cascade_result, open_run
@@ -55,6 +56,24 @@ def test_building_the_steps_shows_no_stray_window(qtbot: QtBot, window: Window) 
         qtbot.wait(20)
     assert shown == []
     assert [widget for widget in QApplication.topLevelWidgets() if widget.isVisible()] == [window]
+
+
+def test_a_student_and_a_tiny_decoder_are_given_to_the_open_model(qtbot: QtBot, window: Window) -> None:
+    window.go("model")
+    window.desk.card = CARD.model_copy(update={"source": "sd15 + student=/few.safetensors"})
+    window.desk.card_changed.emit()
+    added = window.pages["model"].findChild(AddedParts)
+    assert added is not None
+    assert added.student.text() == "/few.safetensors"
+    added.student.setText("/other.safetensors:hyper")
+    added.tiny_decoder.setText(" /taesd ")
+    qtbot.keyClick(added.tiny_decoder, Qt.Key.Key_Return)
+    wanted = "sd15 + student=/other.safetensors:hyper + tiny-decoder=/taesd"
+    assert asked(window)[-1] == ("inspect", {"model": wanted})
+    added.student.clear()
+    added.tiny_decoder.clear()
+    qtbot.keyClick(added.student, Qt.Key.Key_Return)
+    assert asked(window)[-1] == ("inspect", {"model": "sd15"})
 
 
 def test_the_rail_walks_by_arrow_keys(qtbot: QtBot, window: Window) -> None:
