@@ -85,8 +85,8 @@ def test_a_run_of_a_video_model_is_compared_frame_by_frame(tmp_path: Path) -> No
 def test_a_clip_of_sixteen_frames_goes_from_the_windows_workload_through_judge_and_compare(
     tmp_path: Path,
 ) -> None:
-    from studio.record.settings import SavedWorkload
     from engines.models.small.families import write
+    from studio.record.settings import SavedWorkload
 
     source = str(write("animatediff", tmp_path / "model"))
     (tmp_path / "mine.py").write_text(SCRIPT)
