@@ -27,12 +27,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+import numpy as np
+
 from engines import installing
 from engines.backends import lowered, parity
 from engines.backends.calibration import Calibration
 from engines.backends.guard import Component, first_line, fitting
 from engines.backends.serves import TITLES, devices_of
 from engines.capture.capture import Capture
+from engines.capture.pictured import pictured
 from engines.errors import BuildError, CaptureError, ModelError, WorkloadError
 from engines.full_memory import explained, is_full, ran_out
 from engines.paths import cache_folder, digest, locked, new_folder, read_json, write_json
@@ -405,8 +408,13 @@ class Backend(ABC):
             cases = samples[:: max(1, len(samples) // 4)][:4]
         # The reference first: of a large component eager and engine together may not fit into memory.
         wanted = [capture.reference(inputs) for inputs in cases]
+        drawn = pictured(capture) if options.precision in COMPUTED_IN_FP16 else None
         capture.release()
         component = self.component_of(artifact)
+        if drawn is not None and not all(np.isfinite(value).all() for value in component(drawn).values()):
+            raise BuildError(
+                f"of a picture's latent it makes values that are not finite in {options.precision}"
+            )
         found: list[dict[str, float]] = []
         for inputs, reference in zip(cases, wanted, strict=True):
             evidence = parity.compare(component(inputs), reference)

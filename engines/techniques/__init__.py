@@ -21,6 +21,7 @@ from engines.techniques.engine import Engine
 from engines.techniques.feature_cache import FeatureCache
 from engines.techniques.fewer_steps import FewerSteps
 from engines.techniques.fp8 import Float8
+from engines.techniques.fp32 import Float32
 from engines.techniques.fused_norm import FusedNorm
 from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
@@ -47,6 +48,7 @@ __all__ = [
     "FeatureCache",
     "FewerSteps",
     "Float8",
+    "Float32",
     "FusedNorm",
     "FusedQKV",
     "GuidanceCutoff",

@@ -27,6 +27,7 @@ from engines.techniques import (
     FeatureCache,
     FewerSteps,
     Float8,
+    Float32,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
@@ -100,6 +101,7 @@ class TechniqueContract:
 
     kind: ClassVar[type[Technique]]
     device: ClassVar[str] = "cpu"
+    plan: ClassVar[Plan] = PLAN
     changed: ClassVar[frozenset[str]]
     """Fields of the plan (and, dotted, of its parts) that differ after `apply` with default parameters."""
 
@@ -159,12 +161,12 @@ class TechniqueContract:
         assert len(set(labels)) == len(labels)
 
     def test_applying_changes_what_it_says_and_leaves_the_given_plan(self) -> None:
-        before = dataclasses.replace(PLAN)
-        after = self.kind().apply(PLAN)
-        assert before == PLAN
+        before = dataclasses.replace(self.plan)
+        after = self.kind().apply(self.plan)
+        assert before == self.plan
         changed = set()
         for field in dataclasses.fields(Plan):
-            old, new = getattr(PLAN, field.name), getattr(after, field.name)
+            old, new = getattr(self.plan, field.name), getattr(after, field.name)
             if dataclasses.is_dataclass(old) and not isinstance(old, type):
                 names = [part.name for part in dataclasses.fields(old)]
                 changed |= {
@@ -176,7 +178,7 @@ class TechniqueContract:
 
     def test_applying_twice_is_applying_once(self) -> None:
         for value in self.values():
-            assert value.apply(value.apply(PLAN)) == value.apply(PLAN)
+            assert value.apply(value.apply(self.plan)) == value.apply(self.plan)
 
     def test_its_exclusions_are_mutual_and_have_reasons(self) -> None:
         for other, reason in self.kind.excludes.items():
@@ -350,6 +352,19 @@ class TestBFloat16(TechniqueContract):
     kind, changed = BFloat16, frozenset({"precision"})
 
 
+class TestFloat32(TechniqueContract):
+    kind, changed = Float32, frozenset({"precision"})
+    device, plan = "directml", dataclasses.replace(PLAN, device="directml", precision="fp16")
+
+    def test_it_is_for_devices_whose_plain_precision_is_a_half(self) -> None:
+        assert check([Float32()], card(), "cuda") == []
+        (reason,) = check([Float32()], card(), "cpu")
+        assert reason.endswith("leave fp32 out.")
+        assert any(
+            "an NPU computes in fp16 and int8" in one for one in check([Float32()], card(), "intel-npu")
+        )
+
+
 class TestInt8(TechniqueContract):
     kind, changed = Int8, frozenset({"precision"})
 
@@ -476,7 +491,7 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    elsewhere = (ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm)
+    elsewhere = (ComputeUnits, CudaGraphs, Float8, Float32, WeightBits, Sparse24, FusedNorm)
     everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")
