@@ -187,7 +187,7 @@ class Backend(ABC):
                 except BuildError as error:
                     why = str(error)
                 else:
-                    return _with(found, reasons)
+                    return _with(found, [*reasons, *backend.remarks(found)])
             reasons.append(f"{capture.component}: {backend.title} {attempt.precision} was not used: {why}.")
         raise BuildError(" ".join(reasons))
 
@@ -270,6 +270,10 @@ class Backend(ABC):
     def examine(self, artifact: Artifact) -> Mapping[str, Any]:  # noqa: ARG002
         """Facts read off the files where nothing here can run them; raise anything where they are wrong."""
         return {}
+
+    def remarks(self, artifact: Artifact) -> Sequence[str]:  # noqa: ARG002
+        """What a good artifact does otherwise than was asked, read off its facts, as sentences."""
+        return ()
 
     def version(self) -> str:
         """The engine's version."""
