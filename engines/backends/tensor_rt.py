@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Final
 from engines import drivers, installing
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
+from engines.backends.onnx_files import FORMAT, converted, precision_facts, quantise
 from engines.backends.onnx_files import MODEL as ONNX
-from engines.backends.onnx_files import converted, precision_facts, quantise
 from engines.backends.tensor_rt_names import SERVER, USUAL, chosen, targets
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -82,8 +82,9 @@ class TensorRt(Backend):
         return drivers.nvidia() if self._server() else drivers.tensorrt_rtx()
 
     def settings(self, options: Options) -> tuple[str, ...]:  # noqa: ARG002
-        """Generations beyond the usual ones, which make another engine."""
-        return () if self._server() else tuple(name for name in targets() if name not in USUAL)
+        """Of which form the ONNX file is, and generations beyond the usual ones: they make another engine."""
+        beyond = () if self._server() else tuple(name for name in targets() if name not in USUAL)
+        return (f"onnx{FORMAT}", *beyond)
 
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
         from engines.backends.tensor_rt_build import build_engine, validity

@@ -233,6 +233,24 @@ def test_tensorrt_rtx_builds_without_a_gpu_and_its_header_says_so(model: Model) 
     assert artifact.verified_on == ""
 
 
+@pytest.mark.slow
+@rtx
+@pytest.mark.skipif(not drivers.nvidia(), reason="what happens without a GPU")
+@pytest.mark.parametrize("capability", [None, (7, 5), (12, 1)], ids=["usual", "turing", "blackwell"])
+def test_a_whole_u_net_is_built_without_a_gpu_also_for_cards_that_must_be_asked_for(
+    model: Model, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None
+) -> None:
+    cards = () if capability is None else (drivers.Card("a card", capability),)
+    monkeypatch.setattr(drivers, "nvidia_cards", lambda: cards)
+    artifact = backend("tensorrt").build(
+        Capture(model, Structure("denoiser", LATENT)), Options("fp16", device="cuda")
+    )
+    assert artifact.backend == "tensorrt", artifact.fallbacks
+    assert artifact.metadata["header"] == {"state": "INVALID", "reasons": []}
+    own = [] if capability is None else ["SM{}{}".format(*capability)]
+    assert artifact.metadata["targets"] == [*own, "SM80", "SM86", "SM89", "SM120"]
+
+
 @rtx
 def test_a_damaged_engine_is_recognised_by_its_header(model: Model) -> None:
     from engines.backends.tensor_rt_build import validity
