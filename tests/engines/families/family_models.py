@@ -15,6 +15,7 @@ import diffusers
 import torch
 import transformers
 from diffusers.pipelines.stable_cascade.pipeline_stable_cascade import PaellaVQModel
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from engines.paths import bundled_model
@@ -32,9 +33,35 @@ def write(name: str, folder: Path) -> Path:
     torch.manual_seed(7)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if name in NETWORKS:
+            return _network(name, folder)
         pipeline = MAKERS[name]()
         pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def _network(name: str, folder: Path) -> Path:
+    """One file that `spandrel` reads, as Real-ESRGAN's are."""
+    folder.mkdir()
+    path = folder / f"{name}.safetensors"
+    save_file(NETWORKS[name]().state_dict(), path)
+    return path
+
+
+def srvgg() -> Any:
+    from spandrel.architectures.Compact import Compact
+
+    return Compact(num_feat=8, num_conv=2, upscale=4)
+
+
+def rrdb() -> Any:
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    return ESRGAN(num_filters=8, num_blocks=1, scale=4)
+
+
+NETWORKS: Final[dict[str, Callable[[], Any]]] = {"real-esrgan-srvgg": srvgg, "real-esrgan-rrdb": rrdb}
+"""Networks that enlarge a picture in one pass: no denoiser, no prompt."""
 
 
 def _settled(module: Any) -> Any:
@@ -512,6 +539,8 @@ WORKLOADS: Final = {
     "wan": Workload(steps=2, guidance=4.0, size=32, frames=5, batch=1),
     "stable-cascade": Workload(steps=3, guidance=4.0, size=128, batch=2),
     "stable-video-diffusion": Workload(steps=2, guidance=3.0, frames=3, batch=1),
+    "real-esrgan-srvgg": Workload(size=96, batch=2),
+    "real-esrgan-rrdb": Workload(size=96, batch=2),
 }
 
 
