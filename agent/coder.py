@@ -15,7 +15,7 @@ from engines.backends.serves import TORCH, baseline
 
 _WIDTH: Final = 100
 
-_PRECISIONS: Final = ("bf16", "int8")
+_PRECISIONS: Final = ("fp32", "bf16", "int8")
 
 
 def _plain(value: object) -> str:

@@ -28,6 +28,7 @@ _MEMORY: Final = re.compile(
 _BF16: Final = re.compile(r"bf16|bfloat16", re.IGNORECASE)
 _INT8: Final = re.compile(r"int8|quanti[sz]|calibrat|nncf", re.IGNORECASE)
 _BLANK: Final = re.compile(r"\bnan\b|not finite|black|blank|solid colou?r|one colou?r", re.IGNORECASE)
+_PRECISIONS: Final = frozenset({"bf16", "fp32", "int8", "fp8", "weight-bits"})
 _CAPTURE: Final = re.compile(r"captur|torch\.export|export", re.IGNORECASE)
 _SLOW: Final = re.compile(r"time limit|timed out|timeout|too long|did not finish", re.IGNORECASE)
 _ENGINE_WORDS: Final = {
@@ -102,7 +103,14 @@ def _changes(recipe: Recipe, verdict: Verdict, context: Context) -> Iterator[Cha
             yield lower, "It now runs in bf16 instead of int8."
         yield without("int8"), "It now runs without int8."
     if "bf16" in names and (_BF16.search(said) or _BLANK.search(said)):
-        yield without("bf16"), "It now runs in fp32 instead of bf16."
+        wide = with_one("fp32", without("bf16"))
+        yield wide or without("bf16"), "It now runs in fp32 instead of bf16."
+    if _BLANK.search(said) and space.has("fp32") and not names & _PRECISIONS:
+        # The device's plain precision is a half, whose range ends at 65504.
+        for wider, why in (("bf16", "bf16, whose range is that of fp32"), ("fp32", "fp32")):
+            changed = with_one(wider)
+            if changed is not None:
+                yield changed, f"Denoiser and decoder now run in {why}, instead of fp16."
     for name in _GRAPH:
         if name in names and re.search(re.escape(name).replace(r"\-", "[-_ ]?"), said, re.IGNORECASE):
             yield without(name), f"It now runs without {title_of(name)}."

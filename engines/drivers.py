@@ -80,14 +80,20 @@ def tensorrt_rtx() -> str:
     """Why TensorRT-RTX does not run on the first card: it serves desktop cards only."""
     if reason := nvidia():
         return reason
-    cards = nvidia_cards()
-    if not cards or cards[0].capability in RTX_CAPABILITIES:
+    card = beyond_rtx()
+    if card is None:
         return ""
-    number = ".".join(map(str, cards[0].capability))
+    number = ".".join(map(str, card.capability))
     return (
-        f"TensorRT-RTX serves desktop cards, and this one ({cards[0].name}, compute capability {number}) is a"
+        f"TensorRT-RTX serves desktop cards, and this one ({card.name}, compute capability {number}) is a"
         " server's or an older one; the tensorrt package serves it"
     )
+
+
+def beyond_rtx() -> Card | None:
+    """The first card, where TensorRT-RTX does not serve it: a server's, which TensorRT itself serves."""
+    cards = nvidia_cards()
+    return cards[0] if cards and cards[0].capability not in RTX_CAPABILITIES else None
 
 
 RTX_CAPABILITIES: Final = ((7, 5), (8, 6), (8, 9), (12, 0), (12, 1))

@@ -28,7 +28,7 @@ def line(*wanted: str) -> str:
 def lacking(*modules: str, extra: str = "") -> str:
     """What brings modules that pareto-studio needs, or those for which it has an extra."""
     if extra:
-        return line(*requirements(extra))
+        return line(*(requirements(extra) or modules))
     setup = os.environ.get(SETUP)
     return f"{setup} --make" if setup else line(*(module.replace("_", "-") for module in modules))
 

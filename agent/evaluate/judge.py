@@ -164,7 +164,7 @@ class Judge:
             self.tell(0, 0, "loading the unchanged model")
             process = self._bench.baseline()
             self._warming.join()
-            self._bench.draw_baseline(self._asked.part(0, 1))  # the first picture pays for lazy set-up
+            first = self._bench.draw_baseline(self._asked.part(0, 1))  # it pays for lazy set-up
             if found is None:
                 found = self._draw_reference()
             size = self.workload.batch
@@ -201,6 +201,7 @@ class Judge:
             isolation=process.isolation,
             loss=Interval(0.0, 0.0, 0.0),
             metrics=metrics,
+            fallbacks=first.fallbacks,
             samples=references.samples(self._asked, names, shown, frames=frames, given=self._keep_given()),
             seconds=time.monotonic() - started,
         )

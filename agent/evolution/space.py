@@ -287,7 +287,6 @@ def joint_space(card: Any, device: str = "cpu") -> Space:
 
     `card` is an `engines.techniques.base.Card` whose steps and guidance are the workload's.
     """
-    from engines.backends.serves import plain_precision
     from engines.techniques.compatibility import search_space
 
     neutral: dict[str, dict[str, Value]] = {
@@ -296,7 +295,6 @@ def joint_space(card: Any, device: str = "cpu") -> Space:
         "feature-cache": {"interval": 1},
         "token-merging": {"ratio": 0.0},
         "fewer-steps": {"steps": int(card.steps)},
-        "precision": {"format": plain_precision(device)},
     }
     axes = (
         Axis(one.name, one.order, tuple(one.parameters), neutral.get(one.name, {}))

@@ -34,6 +34,7 @@ _FACTORS: Final[dict[str, tuple[float, float, float]]] = {
     "engine/onnxruntime": (0.8, 0.7, 0.75),
     "engine/compile": (1.0, 0.75, 0.75),
     "bf16": (1.0, 0.9, 0.9),
+    "fp32": (1.0, 2.0, 2.0),
     "int8": (1.0, 0.8, 0.85),
     "prompt-cache": (0.2, 1.0, 1.0),
     "tiny-decoder": (1.0, 1.0, 0.15),
@@ -42,9 +43,10 @@ _FACTORS: Final[dict[str, tuple[float, float, float]]] = {
     "sequential-guidance": (1.0, 1.04, 1.0),
 }
 # Expected loss as a share of the worst loss, and PSNR in dB, of techniques without numbers.
-_LOSS: Final = {"bf16": 0.002, "int8": 0.02, "tiny-decoder": 0.02, "scheduler": 0.005}
+_LOSS: Final = {"bf16": 0.002, "fp32": 0.0, "int8": 0.02, "tiny-decoder": 0.02, "scheduler": 0.005}
 _DECIBELS: Final = {
     "bf16": 38.0,
+    "fp32": 60.0,
     "int8": 29.0,
     "tiny-decoder": 26.0,
     "scheduler": 29.0,

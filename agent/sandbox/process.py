@@ -53,7 +53,6 @@ class Answer:
     stages: Mapping[str, float] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
-    broken: tuple[int, ...] = ()
     fallbacks: tuple[str, ...] = ()
     cpu: float = 0.0
     """CPU seconds that the process and all it started spent meanwhile, by the operating system's count."""
@@ -127,7 +126,11 @@ class Process:
         return time.perf_counter() - started
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Answer:
-        """Pictures for prompts and seeds; the time is from the request to the last byte."""
+        """Pictures for prompts and seeds; the time is from the request to the last byte.
+
+        Raises:
+            CandidateFailure: none came, they do not fit the request, or the pipeline calls them broken.
+        """
         seeds = [int(seed) for seed in seeds]
         before = self.cpu_seconds()
         answer, payload, seconds = self._ask(
@@ -149,13 +152,18 @@ class Process:
                 "The script answered with pictures that do not fit the request; return (N, H, W, 3), or"
                 " (N, F, H, W, 3) for videos."
             )
+        if broken := {index for index in answer.get("broken") or () if isinstance(index, int)}:
+            # What is no number was drawn black: a picture that breaks in part would pass for a picture.
+            raise self._failure(
+                f"{len(broken)} of {len(prompts)} pictures hold values that are not finite: numbers left the"
+                " range of the precision; compute the denoiser and the decoder in a wider one."
+            )
         return Answer(
             np.frombuffer(payload, dtype=np.uint8).reshape(shape),
             seconds,
             _numbers(answer.get("stages"), float),
             _numbers(answer.get("calls"), int),
             _numbers(answer.get("rows"), int),
-            tuple(index for index in answer.get("broken") or () if isinstance(index, int)),
             tuple(str(text) for text in answer.get("fallbacks") or ()),
             max(self.cpu_seconds() - before, 0.0),
         )

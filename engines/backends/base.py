@@ -27,12 +27,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+import numpy as np
+
 from engines import installing
 from engines.backends import lowered, parity
 from engines.backends.calibration import Calibration
 from engines.backends.guard import Component, first_line, fitting
 from engines.backends.serves import TITLES, devices_of
 from engines.capture.capture import Capture
+from engines.capture.pictured import pictured
 from engines.errors import BuildError, CaptureError, ModelError, WorkloadError
 from engines.full_memory import explained, is_full, ran_out
 from engines.paths import cache_folder, digest, locked, new_folder, read_json, write_json
@@ -186,7 +189,7 @@ class Backend(ABC):
                 except BuildError as error:
                     why = str(error)
                 else:
-                    return _with(found, reasons)
+                    return _with(found, [*reasons, *backend.remarks(found)])
             reasons.append(f"{capture.component}: {backend.title} {attempt.precision} was not used: {why}.")
         raise BuildError(" ".join(reasons))
 
@@ -269,6 +272,10 @@ class Backend(ABC):
     def examine(self, artifact: Artifact) -> Mapping[str, Any]:  # noqa: ARG002
         """Facts read off the files where nothing here can run them; raise anything where they are wrong."""
         return {}
+
+    def remarks(self, artifact: Artifact) -> Sequence[str]:  # noqa: ARG002
+        """What a good artifact does otherwise than was asked, read off its facts, as sentences."""
+        return ()
 
     def version(self) -> str:
         """The engine's version."""
@@ -409,8 +416,13 @@ class Backend(ABC):
         # together (SDXL's denoiser has 10 GiB of weights in fp32).
         capture.release()
         wanted = [capture.reference(inputs) for inputs in cases]
+        drawn = pictured(capture) if options.precision in COMPUTED_IN_FP16 else None
         capture.release()
         component = self.component_of(artifact)
+        if drawn is not None and not all(np.isfinite(value).all() for value in component(drawn).values()):
+            raise BuildError(
+                f"of a picture's latent it makes values that are not finite in {options.precision}"
+            )
         found: list[dict[str, float]] = []
         for inputs, reference in zip(cases, wanted, strict=True):
             evidence = parity.compare(component(inputs), reference)

@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Final, Literal
 
 from engines.capture.capture import Capture
+from engines.capture.pictured import pictured
 from engines.errors import BuildError, CaptureError
 from engines.plan import Precision
 
@@ -64,7 +65,9 @@ def program_of(capture: Capture, precision: Precision) -> ExportedProgram:
 
 
 def check_range(capture: Capture) -> None:
-    """Compute once in fp16, every intermediate value, where the engine's device cannot be asked.
+    """Compute in fp16, every intermediate value, where the engine's device cannot be asked.
+
+    A decoder is given the latent of a picture too (`engines.capture.pictured`).
 
     Runtimes that stand in for a device widen halves between operators and would
     hide it.
@@ -76,11 +79,16 @@ def check_range(capture: Capture) -> None:
     import torch
 
     module = Capture(capture.model, capture.structure).module.to(torch.float16)
-    inputs = capture.example(batch=1, seed=1)
-    tensors = [torch.from_numpy(np.ascontiguousarray(inputs[spec.name])) for spec in capture.inputs]
-    halves = [one.half() if one.is_floating_point() and one.ndim > 1 else one for one in tensors]
-    with torch.inference_mode():
-        found = module(*halves)
-    for value, spec in zip(found if isinstance(found, tuple) else (found,), capture.outputs, strict=True):
-        if not bool(torch.isfinite(value).all()):
-            raise BuildError(f"its {spec.name} has values that are not finite in fp16, which ends at 65504")
+    drawn = pictured(capture)
+    for inputs, of in ((capture.example(batch=1, seed=1), ""), (drawn, " of a picture's latent")):
+        if inputs is None:
+            continue
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[spec.name])) for spec in capture.inputs]
+        halves = [one.half() if one.is_floating_point() and one.ndim > 1 else one for one in tensors]
+        with torch.inference_mode():
+            found = module(*halves)
+        for value, spec in zip(found if isinstance(found, tuple) else (found,), capture.outputs, strict=True):
+            if not bool(torch.isfinite(value).all()):
+                raise BuildError(
+                    f"its {spec.name}{of} has values that are not finite in fp16, which ends at 65504"
+                )

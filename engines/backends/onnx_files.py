@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 MODEL: Final = "model.onnx"
+FORMAT: Final = 2
+"""Raise it when the same program becomes another file."""
 LARGEST: Final = 2**31 - 2**20
 """Bytes that fit into one ONNX file; beyond it weights would lie in a second file."""
 
@@ -44,7 +46,7 @@ def converted(
     """
     import torch
 
-    parts: tuple[object, ...] = (capture.key, version, torch.__version__)
+    parts: tuple[object, ...] = (FORMAT, capture.key, version, torch.__version__)
     if precision in HALVES or opset:
         parts = (*parts, precision if precision in HALVES else "fp32", opset)
     folder = cache_folder("onnx") / digest(*parts)
@@ -60,7 +62,7 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
 
     chosen: dict[str, Any] = {} if opset is None else {"opset_version": opset}
     program = torch.onnx.export(
-        _without_idle_squeezes(program_of(capture, precision)),
+        _without_sequences(_without_idle_squeezes(program_of(capture, precision))),
         dynamo=True,
         optimize=False,
         verbose=False,
@@ -91,6 +93,43 @@ def _without_idle_squeezes(program: ExportedProgram) -> ExportedProgram:
         node.replace_all_uses_with(node.args[0])
         program.graph.erase_node(node)
     if idle:
+        program.graph_module.recompile()
+    return program
+
+
+def _without_sequences(program: ExportedProgram) -> ExportedProgram:
+    """Equal pieces of a tensor are slices: the exporter would make a sequence of them, an ONNX type that
+    neither TensorRT nor DirectML knows.
+
+    GEGLU in every transformer block splits so.
+    """
+    import operator
+
+    import torch
+
+    aten = torch.ops.aten
+    graph, changed = program.graph, False
+    for node in list(graph.nodes):
+        if node.target not in (aten.chunk.default, aten.split.Tensor):
+            continue
+        given, count, at = (*node.args, 0)[:3]
+        size = given.meta["val"].shape[at]
+        pieces = node.meta["val"]
+        if not isinstance(size, int) or any(user.target is not operator.getitem for user in node.users):
+            continue
+        length = -(-size // count) if node.target is aten.chunk.default else count
+        for user in list(node.users):
+            first = user.args[1] * length
+            with graph.inserting_before(user):
+                piece = graph.call_function(
+                    aten.slice.Tensor, (given, at, first, min(first + length, size)), {}
+                )
+            piece.meta = {**user.meta, "val": pieces[user.args[1]]}
+            user.replace_all_uses_with(piece)
+            graph.erase_node(user)
+        graph.erase_node(node)
+        changed = True
+    if changed:
         program.graph_module.recompile()
     return program
 

@@ -6,7 +6,7 @@ provider then takes the device's place in checks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,7 +78,7 @@ class OnnxRuntime(Backend):
         opset = directml.OPSET if options.device in ("directml", "windowsml") else None
         source = converted(capture, self.version(), half, opset)
         facts: dict[str, Any] = {"options": dict(OPTIONS)}
-        if options.device == "directml":
+        if opset is not None:
             facts["left_to_cpu"] = directml.lacking(source / MODEL)
         if options.device != "cpu":
             facts |= precision_facts(source / MODEL)
@@ -91,6 +91,15 @@ class OnnxRuntime(Backend):
             for file in files(source / MODEL):
                 link(file, folder / file.name)
         return Built([file.name for file in files(folder / MODEL)], facts)
+
+    def remarks(self, artifact: Artifact) -> Sequence[str]:
+        left = artifact.metadata.get("left_to_cpu", ())
+        if not left:
+            return ()
+        whose = "DirectML" if artifact.device == "directml" else "DirectML, Windows ML's last resort,"
+        lacks = f"{whose} has no {' and no '.join(left)}"
+        cost = "computed on the CPU, with a copy of what goes in and what comes out each time"
+        return (f"{artifact.capture.component}: {lacks}: {cost}.",)
 
     def component_of(self, artifact: Artifact) -> Component:
         place = "cpu" if self.absent(artifact.device) else artifact.device

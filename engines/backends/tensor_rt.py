@@ -9,15 +9,17 @@ runtime cache keeps them.  An engine opens in the very version only that built i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from engines import drivers
+from engines import drivers, installing
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
+from engines.backends.onnx_files import FORMAT, converted, precision_facts, quantise
 from engines.backends.onnx_files import MODEL as ONNX
-from engines.backends.onnx_files import converted, precision_facts, quantise
+from engines.backends.tensor_rt_names import SERVER, USUAL, chosen, targets
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest, locked
@@ -49,10 +51,19 @@ class TensorRt(Backend):
         return "TensorRT" if self._server() else "TensorRT-RTX"
 
     def _server(self) -> bool:
-        return find_spec("tensorrt_rtx") is None and find_spec("tensorrt") is not None
+        return chosen() == SERVER
+
+    def probe(self, device: str = "") -> Availability:
+        """On a server's card the other distribution is named, also beside TensorRT-RTX, which only builds."""
+        found = super().probe(device)
+        if found.state != "ready" and drivers.beyond_rtx() and find_spec(SERVER) is None:
+            return replace(found, install=installing.lacking(SERVER, extra="tensorrt-server"))
+        return found
 
     def missing(self) -> list[str]:
-        return [] if self._server() else super().missing()
+        if self._server():
+            return [] if find_spec(SERVER) is not None else [SERVER]
+        return super().missing()
 
     def unfit(self) -> Availability | None:
         if self._server() and drivers.nvidia():
@@ -60,8 +71,7 @@ class TensorRt(Backend):
         return None
 
     def version(self) -> str:
-        names = ("tensorrt-rtx", "tensorrt_rtx", "tensorrt")
-        found = drivers.installed(*names)
+        found = drivers.installed(*((SERVER,) if self._server() else ("tensorrt-rtx", "tensorrt_rtx")))
         if not found:
             return "none"
         from importlib import metadata
@@ -70,6 +80,11 @@ class TensorRt(Backend):
 
     def absent(self, device: str) -> str:  # noqa: ARG002 - it serves one
         return drivers.nvidia() if self._server() else drivers.tensorrt_rtx()
+
+    def settings(self, options: Options) -> tuple[str, ...]:  # noqa: ARG002
+        """Of which form the ONNX file is, and generations beyond the usual ones: they make another engine."""
+        beyond = () if self._server() else tuple(name for name in targets() if name not in USUAL)
+        return (f"onnx{FORMAT}", *beyond)
 
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
         from engines.backends.tensor_rt_build import build_engine, validity
@@ -95,6 +110,7 @@ class TensorRt(Backend):
         facts |= {
             "profile": {"least": 1, "best": BEST_BATCH, "largest": LARGEST_BATCH},
             "header": validity(engine),
+            "targets": ["this GPU"] if self._server() else list(targets()),
             "source": precision_facts(source),
         }
         if options.precision == "int8":

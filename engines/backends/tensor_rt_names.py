@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import importlib
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
+from engines import drivers
 from engines.errors import BuildError
+
+RTX: Final = "tensorrt_rtx"
+SERVER: Final = "tensorrt"
+USUAL: Final = ("SM80", "SM86", "SM89", "SM120")
+"""TensorRT-RTX's own default: Ampere, Ada and Blackwell."""
+ASKED_FOR: Final = ("SM75", "SM121")
+"""Served too, but built for only where the card here is one: Turing, and Blackwell in small computers."""
+
+
+def chosen() -> str:
+    """The module for the card of this machine: `tensorrt_rtx` for desktop cards and where there is none,
+    `tensorrt` for others; the other one where only that is installed.
+    """
+    wanted = (SERVER, RTX) if drivers.beyond_rtx() else (RTX, SERVER)
+    return next((name for name in wanted if find_spec(name) is not None), wanted[0])
 
 
 def module() -> Any:
-    """`tensorrt_rtx` where it is installed, else `tensorrt`.
+    """The chosen module.
 
     Raises:
-        BuildError: neither is, or its libraries do not load.
+        BuildError: it is not installed, or its libraries do not load.
     """
-    for name in ("tensorrt_rtx", "tensorrt"):
-        if find_spec(name) is not None:
-            try:
-                return importlib.import_module(name)
-            except (ImportError, OSError) as error:
-                raise BuildError(f"{name} does not load ({error})") from error
-    raise BuildError("neither tensorrt_rtx nor tensorrt is installed")
+    name = chosen()
+    if find_spec(name) is None:
+        raise BuildError("neither tensorrt_rtx nor tensorrt is installed")
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        raise BuildError(f"{name} does not load ({error})") from error
 
 
 def is_rtx(trt: Any) -> bool:
@@ -34,15 +50,20 @@ def network_flags(trt: Any) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def set_targets(trt: Any, config: Any) -> list[str]:
-    """The cards that an engine is for: TensorRT-RTX's desktop generations, or the card in this machine.
-
-    Without a GPU, TensorRT-RTX's default is every generation that it serves but Turing.
+def targets() -> tuple[str, ...]:
+    """The generations that a TensorRT-RTX engine is for: the usual ones, and this machine's where that is
+    one that must be asked for.
     """
+    cards = drivers.nvidia_cards()
+    own = "SM{}{}".format(*cards[0].capability) if cards else ""
+    return (own, *USUAL) if own in ASKED_FOR else USUAL
+
+
+def set_targets(trt: Any, config: Any) -> list[str]:
+    """The cards that an engine is for, set and named: see `targets`, or the card in this machine."""
     if not is_rtx(trt):
         return ["this GPU"]
-    wanted = [trt.ComputeCapability.SM80, trt.ComputeCapability.SM86, trt.ComputeCapability.SM89]
-    wanted += [trt.ComputeCapability.SM120]
+    wanted = [getattr(trt.ComputeCapability, name) for name in targets()]
     config.num_compute_capabilities = len(wanted)
     for index, capability in enumerate(wanted):
         config.set_compute_capability(capability, index)

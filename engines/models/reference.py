@@ -42,7 +42,8 @@ STEPS: Final = 1_000_000
 class Reference:
     """A pipeline with its settings; `last` keeps the seconds of each stage.
 
-    `precision` is by the device, unless it is given.
+    `precision` is by the device, unless it is given.  Where fp16 makes values
+    that are not finite, the pictures are drawn again in bf16, as all later ones.
 
     Raises:
         ModelError: diffusers has no such pipeline, or cannot load it, or torch does not know the device.
@@ -61,22 +62,44 @@ class Reference:
         self.negative_prompt = workload.negative_prompt
         self.batch = max(workload.batch, 1 if model.frames else 4)
         self.last: Any = None
+        self.fallbacks: list[str] = []
+        """What was lowered, as sentences."""
         self.pipe = None if model.enlarges else _opened(model, self.device, self._type)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
         """Pictures uint8 (N, H, W, 3), videos (N, F, H, W, 3)."""
         spent = {"encode": 0.0, "denoise": 0.0, "decode": 0.0}
         drawn = []
+        broken: list[int] = []
         for first in range(0, len(prompts), self.batch):
             part = slice(first, first + self.batch)
-            drawn.append(self._draw(list(prompts[part]), list(seeds[part]), spent))
+            found = self._draw(list(prompts[part]), list(seeds[part]), spent)
+            broken += [first + at for at, one in enumerate(found) if not np.isfinite(one).all()]
+            if broken and self._widen():
+                return self.generate(prompts, seeds)
+            drawn.append(_pixels(found))
         calls = {"upscaler": len(drawn)} if self.pipe is None else {"denoiser": self.steps * len(drawn)}
         if self._second is not None:
             calls["diffusion_decoder"] = self._second.steps(self.steps) * len(drawn)
-        self.last = SimpleNamespace(seconds=spent, calls=calls)
+        self.last = SimpleNamespace(seconds=spent, calls=calls, broken=tuple(broken))
         return np.concatenate(drawn)
 
-    def _draw(self, prompts: list[str], seeds: list[int], spent: dict[str, float]) -> Pixels:
+    def _widen(self) -> bool:
+        """Go on in bf16, whose range is that of fp32; false where the precision is not fp16."""
+        import torch
+
+        if self._type != torch.float16:
+            return False
+        self._type = torch.bfloat16
+        if self.pipe is not None:
+            self.pipe = None  # its memory first
+            self.pipe = _opened(self.model, self.device, self._type)
+        self.fallbacks.append(
+            "The unchanged model leaves the range of fp16, which ends at 65504; it runs in bf16."
+        )
+        return True
+
+    def _draw(self, prompts: list[str], seeds: list[int], spent: dict[str, float]) -> NDArray[Any]:
         import torch
 
         start = time.perf_counter()
@@ -86,13 +109,13 @@ class Reference:
             if self.pipe is None:
                 found = self._enlarge(prompts)
                 spent["decode"] += time.perf_counter() - start
-                return _pixels(found)
+                return found
             with self._timed(spent), _studio_noise(self._halves, seeds, self._drawn):
                 output = self.pipe(**self._arguments(prompts, seeds))
         others = sum(spent[name] - before[name] for name in ("encode", "decode"))
         spent["denoise"] += time.perf_counter() - start - others
         found = output.frames if hasattr(output, "frames") else output.images
-        return _pixels(np.asarray(found))
+        return np.asarray(found)
 
     def _enlarge(self, prompts: list[str]) -> NDArray[Any]:
         import torch
@@ -348,6 +371,6 @@ def _image(picture: NDArray[np.float32]) -> Any:
 
 
 def _pixels(values: NDArray[Any]) -> Pixels:
-    """uint8 of numbers in [0, 1]."""
-    found: Pixels = (np.asarray(values) * 255).round().astype(np.uint8)
+    """uint8 of numbers in [0, 1]; what is no number is black."""
+    found: Pixels = (np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) * 255).round().astype(np.uint8)
     return found

@@ -33,7 +33,7 @@ def load(part: Part) -> torch.nn.Module:
     if part.name == "upscaler":
         from engines.models.upscaler import network
 
-        return network(part.weights[0])
+        return _checked(part, network(part.weights[0]))
     kind = diffusers_class(part.kind)
     return _ready(part, lambda: kind.from_config(dict(part.config)), None)
 
@@ -110,11 +110,12 @@ def _checked(part: Part, module: Any) -> torch.nn.Module:
     """
     import torch
 
+    where = part.weights[0] if part.name == "upscaler" else part.folder
     for name, value in module.named_parameters():
         # One pass over the memory: a sum has a number in it that is none if the weights have.
         if not value.sum(dtype=torch.float32).isfinite() and not value.isfinite().all():
             raise ModelError(
-                f"The weights of {part.folder} are damaged: {name} holds values that are no numbers; copy or"
+                f"The weights of {where} are damaged: {name} holds values that are no numbers; copy or"
                 " download the model again."
             )
     ready: torch.nn.Module = module.float().eval().requires_grad_(False)

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineError, PackageError
-from engines.package import components, likeness, signature, sums, variants
+from engines.package import components, likeness, signature, sound, sums, variants
 from engines.package.benchmark import PICTURES, benchmark, sentence
 from engines.package.serving.options import (
     add_arguments,
@@ -88,17 +88,30 @@ class Package:
         return {name: self.load(name, body) for name, body in self.manifest["components"].items()}
 
     def load(self, name: str, body: dict[str, Any]) -> components.Component:
-        """One component, by the first of its variants that this machine can load."""
+        """One component, by the first of its variants that this machine can load.
+
+        What makes pictures goes on with the next variant where one makes none (`engines.package.sound`).
+        """
         trusted = self.signature is not None and self.signature.trusted
-        component, self.choices[name] = variants.choose(
-            self.folder,
-            name,
-            body,
-            device=self.device,
-            native=self.allow_native or trusted,
-            threads=self.threads,
-        )
-        return component
+        broken: dict[str, str] = {}
+
+        def choose() -> components.Component:
+            component, self.choices[name] = variants.choose(
+                self.folder,
+                name,
+                body,
+                device=self.device,
+                native=self.allow_native or trusted,
+                threads=self.threads,
+                broken=broken,
+            )
+            return component
+
+        def other(reason: str) -> components.Component:
+            broken[self.choices[name].variant] = reason
+            return choose()
+
+        return sound.Sound(choose(), other) if name in sound.LAST else choose()
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
@@ -221,6 +234,8 @@ def answer_lines(package: Package, requests: IO[str], answers: IO[bytes]) -> Non
                 {"ok": False, "error": f"The request makes no sense ({error}); send prompts and seeds."},
                 b"",
             )
+        except PackageError as error:
+            answer, body = {"ok": False, "error": " ".join(str(error).split())}, b""
         else:
             body = result.images.tobytes()
             answer = {"ok": True, "shape": result.images.shape, "bytes": len(body), "stages": result.seconds}

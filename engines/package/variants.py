@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from engines.errors import NoVariant, PackageError
@@ -42,7 +43,14 @@ def device_of(body: dict[str, Any], variant: str) -> str:
 
 
 def choose(
-    folder: Path, name: str, body: dict[str, Any], *, device: str, native: bool, threads: int | None
+    folder: Path,
+    name: str,
+    body: dict[str, Any],
+    *,
+    device: str,
+    native: bool,
+    threads: int | None,
+    broken: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Component, Choice]:
     """The first variant of a component that this machine can load.
 
@@ -50,6 +58,7 @@ def choose(
         device: whose variants are tried first; or a variant's name.
         native: whether machine code may be loaded.
         threads: that an engine may use on a CPU; `None`: as many as it likes.
+        broken: variants that were loaded before and are not to be used, with the reason.
 
     Raises:
         NoVariant: none of them; each reason is said.
@@ -62,6 +71,8 @@ def choose(
         if threads is not None and engine["engine"] in THREADS:
             engine["options"] = engine.get("options", {}) | {THREADS[engine["engine"]]: str(threads)}
         try:
+            if variant in broken:
+                raise PackageError(broken[variant])
             if not native:
                 _refuse_native(
                     place, engine, [file["path"] for file in facts["additional_metadata"]["files"]]

@@ -56,7 +56,7 @@ TOKENIZER: Final = "tokenizer"
 _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TRAVELLERS: Final = (
-    "__init__", "sums", "likeness", "native", "signature", "processors", "components", "variants",
+    "__init__", "sums", "likeness", "native", "signature", "processors", "components", "variants", "sound",
     "benchmark", "runner", "cascade", "serving/*",
 )  # fmt: skip
 """Modules of this folder that travel inside every package, as they are."""

@@ -22,12 +22,12 @@ from engines.techniques.feature_cache import FeatureCache
 from engines.techniques.feature_forecast import FeatureForecast
 from engines.techniques.fewer_steps import FewerSteps
 from engines.techniques.fp8 import Float8
+from engines.techniques.fp32 import Float32
 from engines.techniques.fused_norm import FusedNorm
 from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
 from engines.techniques.guidance_interval import GuidanceInterval
 from engines.techniques.int8 import Int8
-from engines.techniques.precision import Precision
 from engines.techniques.progressive_resolution import ProgressiveResolution
 from engines.techniques.prompt_cache import PromptCache
 from engines.techniques.pruning import Pruning
@@ -53,13 +53,13 @@ __all__ = [
     "FeatureForecast",
     "FewerSteps",
     "Float8",
+    "Float32",
     "FusedNorm",
     "FusedQKV",
     "GuidanceCutoff",
     "GuidanceInterval",
     "Int8",
     "Parameter",
-    "Precision",
     "ProgressiveResolution",
     "PromptCache",
     "Pruning",

@@ -32,7 +32,9 @@ from studio.work.trust import variants
 if TYPE_CHECKING:
     from engines.plan import Backend, Plan, Precision
 
-ENGINE_ONLY: Final = frozenset({"engine", "bf16", "int8", "weight-bits", "compute-units", "channels-last"})
+ENGINE_ONLY: Final = frozenset(
+    {"engine", "fp32", "bf16", "int8", "weight-bits", "compute-units", "channels-last"}
+)
 """Techniques that choose how the same graph is computed; packages that differ in no other fit each other."""
 STEPS: Final = 4
 

@@ -8,6 +8,7 @@ import pytest
 from agent.candidate import Candidate, Proposal, Recipe, Step, Verdict
 from agent.debugger import RuleDebugger
 from agent.evolution.front import Judged
+from agent.evolution.space import Axis, Space
 
 OPENVINO = Step("engine", {"backend": "openvino"})
 
@@ -66,6 +67,27 @@ def test_a_failure_is_answered_by_one_change(
     assert world.space.structure(repair.recipe) == left
     assert repair.script == repr(repair.recipe)
     assert reason in repair.why
+
+
+def test_numbers_that_leave_the_range_of_a_half_get_a_wider_precision(world: Any) -> None:
+    """As on a GPU, whose plain precision is fp16: bf16 first, then fp32, then nothing is left."""
+
+    def check(recipe: Recipe) -> list[str]:
+        both = {"fp32", "bf16"} <= {step.technique for step in recipe}
+        return ["Choose fp32 or bf16."] if both else world.context.check(recipe)
+
+    space = Space((*world.space.axes, Axis("fp32", 79)))
+    on_card = replace(world, space=space, context=replace(world.context, space=space, check=check))
+    said = "2 of 4 pictures hold values that are not finite: numbers left the range of the precision."
+    verdict = Verdict("failed", "smoke", reason=said)
+    first = repaired(on_card, (), verdict)
+    assert on_card.space.structure(first.recipe) == ("bf16",)
+    assert "instead of fp16" in first.why
+    second = repaired(on_card, (), verdict, first.recipe)
+    assert on_card.space.structure(second.recipe) == ("fp32",)
+    third = repaired(on_card, first.recipe, verdict)
+    assert on_card.space.structure(third.recipe) == ("fp32",)
+    assert repaired(on_card, second.recipe, verdict) is None
 
 
 def test_a_repair_that_was_tried_before_gives_way_to_the_next(world: Any) -> None:

@@ -74,6 +74,38 @@ def verdict(
     return found
 
 
+@pytest.mark.parametrize(("call", "stage"), [(1, "smoke"), (2, "gate")])
+def test_a_picture_that_breaks_in_a_corner_is_refused_where_it_is_drawn(
+    judge: Judge, call: int, stage: str
+) -> None:
+    """A decoder that leaves fp16's range in one corner; the rest of the picture is right."""
+    before = f"""
+CALLS = []
+
+
+def decoder(real):
+    def component(inputs):
+        found = {{name: value.copy() for name, value in real(inputs).items()}}
+        CALLS.append(1)
+        if len(CALLS) >= {call}:
+            found["image"][-1, :, :4, :4] = np.inf
+        return found
+
+    return component
+
+
+def broken(pipeline):
+    parts = pipeline.loop._components
+    if not CALLS:
+        parts["decoder"] = decoder(parts["decoder"])
+    return pipeline
+"""
+    body = "    return broken(pipeline).generate(prompts, seeds).images\n"
+    found = verdict(judge, cheat(body, before), name="c009")
+    assert (found.state, found.stage) == ("failed", stage)
+    assert "1 of 4 pictures hold values that are not finite" in found.reason
+
+
 def test_a_candidate_for_which_memory_runs_out_is_refused_in_one_sentence(judge: Judge) -> None:
     """By torch's own exception, with the words of its allocator on a card."""
     said = (

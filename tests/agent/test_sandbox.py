@@ -105,6 +105,14 @@ def test_who_builds_engines_may_write_larger_files_than_a_candidate(nursery: Nur
         assert (builder.folder / "engine.bin").stat().st_size == 12_000_000
 
 
+def test_pictures_that_the_pipeline_calls_broken_are_no_pictures(nursery: Nursery) -> None:
+    """What is no number was drawn black: the rest of the picture would pass for one."""
+    source = GOOD.replace("np.float32(7)", "SimpleNamespace(last=SimpleNamespace(broken=(1,)))")
+    source = f"from types import SimpleNamespace\n{source}"
+    with pytest.raises(CandidateFailure, match=r"1 of 2 pictures hold values that are not finite"):
+        run(nursery, source, prompts=2)
+
+
 BROKEN = (
     ("def load(:", "does not parse"),
     ("x = 1", "no function load"),

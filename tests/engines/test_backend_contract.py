@@ -198,6 +198,22 @@ class TestTorchEager(Contract):
     ships = False
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(bool(drivers.torch_on("cuda")), reason=drivers.torch_on("cuda") or "an NVIDIA GPU")
+class TestTorchOnCuda(Contract):
+    name, device = "torch", "cuda"
+    plain: ClassVar[Precision] = "fp16"
+    able: ClassVar[tuple[Precision, ...]] = ("fp16", "bf16")
+    ships = False
+
+
+@pytest.mark.skipif(bool(drivers.torch_on("mps")), reason=drivers.torch_on("mps") or "an Apple GPU")
+class TestTorchOnMps(TestTorchOnCuda):
+    """Not verified on device."""
+
+    device = "mps"
+
+
 class TestOpenVino(Contract):
     name = "openvino"
     able = ("fp32", "bf16", "int8") if has_bf16() else ("fp32", "int8")

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,11 @@ import torch
 from torch.nn import functional as F
 
 from engines import drivers
-from engines.backends import backend, directml, parity
+from engines.backends import backend, directml, parity, providers
 from engines.backends.base import Artifact, Options
 from engines.backends.core_ml import CoreMl
 from engines.backends.onnx_files import converted, precision_facts
-from engines.backends.onnx_runtime import OPTIONS
+from engines.backends.onnx_runtime import OPTIONS, OnnxRuntime
 from engines.backends.providers import PROVIDERS, open_session, settings_for
 from engines.backends.split_einsum import attend, split_attention
 from engines.backends.torch_graphs import GraphedComponent
@@ -115,6 +117,104 @@ def test_operators_that_directml_lacks_are_listed(model: Model, tmp_path: Path) 
     assert directml.lacking(tmp_path / "odd.onnx") == ["NonMaxSuppression", "com.microsoft.MoE"]
     artifact = backend("onnxruntime").build(decoder(model), Options("fp16", device="directml"))
     assert artifact.metadata["left_to_cpu"] == []
+    assert artifact.fallbacks == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "whose"), [("directml", "DirectML"), ("windowsml", "DirectML, Windows ML's last resort,")]
+)
+def test_operators_that_a_device_leaves_to_the_cpu_are_said_with_the_fallbacks(
+    model: Model, monkeypatch: pytest.MonkeyPatch, device: str, whose: str
+) -> None:
+    """A table without the decoder's own operators, as a runtime older than the graph would have."""
+    monkeypatch.setattr(directml, "OPERATORS", directml.OPERATORS - {"Conv", "Tanh"})
+    engine = OnnxRuntime()
+    monkeypatch.setattr(type(engine), "version", lambda _: "1.0")  # an artifact of its own
+    artifact = engine.build(decoder(model), Options("fp16", device=device))
+    assert artifact.backend == "onnxruntime", artifact.fallbacks
+    (said,) = artifact.fallbacks
+    assert said.startswith(f"decoder: {whose} has no Conv and no Tanh: computed on the CPU, with")
+    assert said in engine.load(artifact).fallbacks
+
+
+# -- Windows ML's catalogue
+
+
+@dataclass
+class Listed:
+    """A provider as `windowsml` lists it; the library is there once it is ready."""
+
+    name: str
+    library: str
+    library_path: str = ""
+
+    def ensure_ready(self) -> None:
+        self.library_path = self.library
+
+
+class Catalogue:
+    """As `windowsml.EpCatalog`: open while it is looked into."""
+
+    def __init__(self, *providers: Listed) -> None:
+        self._providers, self._open = providers, False
+
+    def __enter__(self) -> Catalogue:
+        self._open = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open = False
+
+    def find_all_providers(self) -> tuple[Listed, ...]:
+        assert self._open
+        return self._providers
+
+
+class Chosen:
+    """Session options that keep what was chosen."""
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+
+    def add_provider_for_devices(self, devices: list[Any], options: dict[str, str]) -> None:
+        assert options == {}
+        self.devices += [f"{one.ep_name} {one.device.type.name}" for one in devices]
+
+
+def ep_device(name: str, kind: str) -> Any:
+    return SimpleNamespace(ep_name=name, device=SimpleNamespace(type=SimpleNamespace(name=kind)))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "chosen"),
+    [(("CPU", "NPU", "GPU"), ["MIGraphX GPU"]), (("NPU", "CPU"), ["MIGraphX NPU"]), (("CPU",), [])],
+    ids=["a GPU first", "else an NPU", "never the CPU"],
+)
+def test_windows_ml_registers_what_its_catalogue_holds_and_takes_its_best_device(
+    monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], chosen: list[str]
+) -> None:
+    """A catalogue of the same shape: the real one exists under Windows only."""
+    import onnxruntime
+
+    registered: list[tuple[str, str]] = []
+    listed = (Listed("MIGraphX", "migraphx.dll"), Listed("Gone", ""))
+    fake = SimpleNamespace(EpCatalog=lambda: Catalogue(*listed))
+    monkeypatch.setitem(sys.modules, "windowsml", fake)
+    monkeypatch.setattr(
+        onnxruntime, "register_execution_provider_library", lambda *one: registered.append(one)
+    )
+    others = [ep_device("SomebodyElses", "GPU")]
+    monkeypatch.setattr(
+        onnxruntime, "get_ep_devices", lambda: others + [ep_device("MIGraphX", kind) for kind in kinds]
+    )
+    settings = Chosen()
+    if chosen:
+        providers._choose_windows_device(settings)
+    else:
+        with pytest.raises(BuildError, match="no execution provider for a GPU or NPU"):
+            providers._choose_windows_device(settings)
+    assert registered == [("MIGraphX", "migraphx.dll")]
+    assert settings.devices == chosen
 
 
 # -- TensorRT
@@ -131,6 +231,24 @@ def test_tensorrt_rtx_builds_without_a_gpu_and_its_header_says_so(model: Model) 
     assert artifact.metadata["source"]["weights"]["float16"] > 0
     assert (artifact.folder / "model.engine").stat().st_size > 1000
     assert artifact.verified_on == ""
+
+
+@pytest.mark.slow
+@rtx
+@pytest.mark.skipif(not drivers.nvidia(), reason="what happens without a GPU")
+@pytest.mark.parametrize("capability", [None, (7, 5), (12, 1)], ids=["usual", "turing", "blackwell"])
+def test_a_whole_u_net_is_built_without_a_gpu_also_for_cards_that_must_be_asked_for(
+    model: Model, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None
+) -> None:
+    cards = () if capability is None else (drivers.Card("a card", capability),)
+    monkeypatch.setattr(drivers, "nvidia_cards", lambda: cards)
+    artifact = backend("tensorrt").build(
+        Capture(model, Structure("denoiser", LATENT)), Options("fp16", device="cuda")
+    )
+    assert artifact.backend == "tensorrt", artifact.fallbacks
+    assert artifact.metadata["header"] == {"state": "INVALID", "reasons": []}
+    own = [] if capability is None else ["SM{}{}".format(*capability)]
+    assert artifact.metadata["targets"] == [*own, "SM80", "SM86", "SM89", "SM120"]
 
 
 @rtx

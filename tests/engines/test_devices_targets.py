@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from engines import devices, drivers
+from engines.backends import backend, tensor_rt_names
 from engines.backends.serves import SERVES
 from engines.measure import rates
 
@@ -151,6 +153,47 @@ def test_tensorrt_rtx_says_which_cards_it_serves(smi: Path) -> None:
     drivers.nvidia_cards.cache_clear()
     answering(smi, "echo 'NVIDIA GeForce RTX 4090, 8.9'")
     assert drivers.tensorrt_rtx() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(
+    ("card", "installed", "module", "targets"),
+    [
+        ("NVIDIA H200, 9.0", ("tensorrt_rtx", "tensorrt"), "tensorrt", ()),
+        ("NVIDIA H200, 9.0", ("tensorrt_rtx",), "tensorrt_rtx", ()),
+        ("NVIDIA H200, 9.0", (), "tensorrt", ()),
+        ("NVIDIA GeForce RTX 4090, 8.9", ("tensorrt_rtx", "tensorrt"), "tensorrt_rtx", ()),
+        ("NVIDIA GeForce RTX 4090, 8.9", ("tensorrt",), "tensorrt", ()),
+        ("NVIDIA GeForce RTX 2080, 7.5", ("tensorrt_rtx",), "tensorrt_rtx", ("SM75",)),
+        ("NVIDIA GB10, 12.1", ("tensorrt_rtx",), "tensorrt_rtx", ("SM121",)),
+        ("", ("tensorrt_rtx", "tensorrt"), "tensorrt_rtx", ()),
+    ],
+)
+def test_the_card_decides_which_tensorrt_is_used_and_what_it_builds_for(
+    smi: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    card: str,
+    installed: tuple[str, ...],
+    module: str,
+    targets: tuple[str, ...],
+) -> None:
+    answering(smi, f"echo '{card}'")
+    monkeypatch.setattr(tensor_rt_names, "find_spec", lambda name: name if name in installed else None)
+    assert tensor_rt_names.chosen() == module
+    assert tensor_rt_names.targets() == (*targets, *tensor_rt_names.USUAL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx not installed")
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="what is said where it is missing")
+def test_beside_a_servers_card_the_distribution_that_serves_it_is_named(smi: Path) -> None:
+    answering(smi, "echo 'NVIDIA H200, 9.0'")
+    found = backend("tensorrt").probe("cuda")
+    assert found.state == "build_only"
+    assert "the tensorrt package serves it" in found.reason
+    assert " pip install " in found.install
+    assert found.install.split()[-1].strip("'").startswith("tensorrt")
+    assert "rtx" not in found.install.split()[-1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,18 @@ def residual(path: Path) -> Path:
     torch.manual_seed(0)
     save_file(ESRGAN(num_filters=8, num_blocks=1, scale=4).state_dict(), path)
     return path
+
+
+@pytest.mark.parametrize("make", [compact, residual], ids=["srvgg", "rrdb"])
+def test_a_network_that_enlarges_with_weights_that_are_no_numbers_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    path = make(tmp_path / "enlarge.safetensors")
+    weights = load_file(path)
+    next(value for value in weights.values() if value.ndim > 1).view(-1)[3] = float("nan")
+    save_file(weights, path)
+    with pytest.raises(ModelError, match=r"enlarge\.safetensors are damaged: .* no numbers"):
+        open_model(path).part("upscaler")
 
 
 @pytest.mark.parametrize(("make", "scale"), [(compact, 2), (residual, 4)], ids=["srvgg", "rrdb"])

@@ -14,6 +14,7 @@ from engines.backends import backend
 from engines.backends.base import Options
 from engines.backends.serves import SERVES
 from engines.capture.capture import Capture
+from engines.capture.pictured import pictured
 from engines.capture.structure import Structure
 from engines.errors import BuildError, WorkloadError
 from engines.full_memory import is_full
@@ -182,6 +183,23 @@ def test_files_of_another_version_are_not_opened(model: Model, monkeypatch: pyte
     loaded = engine.load(artifact)
     assert loaded.backend == "torch"
     assert "and 99.0 is installed; build it again" in loaded.fallbacks[-1]
+
+
+def test_a_decoder_that_overflows_on_pictures_only_is_found_out(tmp_path: Path) -> None:
+    """Random latents stay within fp16; those of the model's own encoder do not."""
+    from safetensors.torch import load_file, save_file
+
+    folder = write_small_model(tmp_path / "deep")
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    kept = load_file(weights)
+    save_file(kept | {"quant_conv.weight": kept["quant_conv.weight"] * 1e6}, weights)
+    capture = Capture(open_model(folder), Structure("decoder", LATENT))
+    (latent,) = (pictured(capture) or {}).values()
+    assert latent.shape == (1, *LATENT)
+    assert np.abs(latent).max() > 65504
+    artifact = backend("onnxruntime").build(capture, Options("fp16", device="directml"))
+    assert (artifact.backend, artifact.precision) == ("onnxruntime", "fp32")
+    assert "its image of a picture's latent has values that are not finite in fp16" in artifact.fallbacks[0]
 
 
 def test_fp16_that_overflows_is_made_in_another_precision_and_said(tmp_path: Path) -> None:

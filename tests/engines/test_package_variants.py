@@ -96,6 +96,47 @@ def test_the_program_says_which_variant_runs_and_why_not_another(
     verify(package)
 
 
+def spoiled(part: EngineFiles, folder: Path) -> EngineFiles:
+    """The same engine in fp16, and of a decoder its weights: numbers that fp16 does not hold."""
+    import onnx
+    from onnx import numpy_helper
+
+    ((name, path),) = part.files.items()
+    model = onnx.load(path)
+    if part.component == "decoder":
+        (grow,) = model.graph.initializer
+        grow.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(grow) * np.nan, grow.name))
+    folder.mkdir(exist_ok=True)
+    onnx.save(model, folder / name)
+    engine = part.engine.model_copy(update={"precision": "fp16"})
+    return replace(part, engine=engine, files={name: folder / name})
+
+
+def test_a_decoder_whose_picture_is_not_finite_gives_way_to_the_next_variant(
+    package: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    extend(package, [spoiled(part, tmp_path / "half") for part in parts_of(pair[0])], first=True)
+    done = run(package, "--prompt", PROMPT, "--seed", str(SEED), "--out", "made.png")
+    assert done.returncode == 0, done.stderr
+    assert "onnxruntime-cpu-fp16: its picture holds values that are not finite" in done.stderr
+    np.testing.assert_array_equal(read_picture(tmp_path / "made.png"), read_picture(package / "golden.png"))
+    assert "Runs onnxruntime-cpu-fp16 for text_encoder, denoiser." in done.stderr
+
+
+def test_a_picture_that_no_variant_can_decode_is_an_error_and_no_file(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "parts").mkdir()
+    made = contents(tmp_path / "parts")
+    parts = tuple(spoiled(part, tmp_path / "half") for part in parts_of(pair[0]))
+    write(replace(made, name="spoiled", engines=parts), tmp_path / "spoiled")
+    done = run(tmp_path / "spoiled", "--prompt", PROMPT, "--out", "made.png")
+    assert done.returncode == 1
+    assert "no variant of this package decodes it better; ask with another seed" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "made.png").exists()
+
+
 def test_variants_of_another_model_are_not_taken(package: Path, pair: tuple[Path, Path]) -> None:
     parts = parts_of(pair[1])
     strange = replace(parts[0], inputs=(*parts[0].inputs, *parts[0].inputs))

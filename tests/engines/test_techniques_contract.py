@@ -28,12 +28,12 @@ from engines.techniques import (
     FeatureForecast,
     FewerSteps,
     Float8,
+    Float32,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
     GuidanceInterval,
     Int8,
-    Precision,
     ProgressiveResolution,
     PromptCache,
     Pruning,
@@ -55,7 +55,7 @@ from engines.techniques import (
     to_step,
 )
 from engines.techniques.base import Parameter, Step, Value
-from engines.techniques.compatibility import canonical, check, check_plan, plan_for, search_space
+from engines.techniques.compatibility import canonical, check, check_plan, search_space
 from engines.techniques.facts import knowledge, knowledge_file, parse
 
 LOOP = LoopSettings("ddim", {"prediction_type": "v_prediction"}, 30, 4.0, (8, 8, 8), 32, 0, 1, 1)
@@ -105,6 +105,7 @@ class TechniqueContract:
 
     kind: ClassVar[type[Technique]]
     device: ClassVar[str] = "cpu"
+    plan: ClassVar[Plan] = PLAN
     changed: ClassVar[frozenset[str]]
     """Fields of the plan (and, dotted, of its parts) that differ after `apply` with default parameters."""
 
@@ -164,12 +165,12 @@ class TechniqueContract:
         assert len(set(labels)) == len(labels)
 
     def test_applying_changes_what_it_says_and_leaves_the_given_plan(self) -> None:
-        before = dataclasses.replace(PLAN)
-        after = self.kind().apply(PLAN)
-        assert before == PLAN
+        before = dataclasses.replace(self.plan)
+        after = self.kind().apply(self.plan)
+        assert before == self.plan
         changed = set()
         for field in dataclasses.fields(Plan):
-            old, new = getattr(PLAN, field.name), getattr(after, field.name)
+            old, new = getattr(self.plan, field.name), getattr(after, field.name)
             if dataclasses.is_dataclass(old) and not isinstance(old, type):
                 names = [part.name for part in dataclasses.fields(old)]
                 changed |= {
@@ -181,7 +182,7 @@ class TechniqueContract:
 
     def test_applying_twice_is_applying_once(self) -> None:
         for value in self.values():
-            assert value.apply(value.apply(PLAN)) == value.apply(PLAN)
+            assert value.apply(value.apply(self.plan)) == value.apply(self.plan)
 
     def test_its_exclusions_are_mutual_and_have_reasons(self) -> None:
         for other, reason in self.kind.excludes.items():
@@ -370,25 +371,21 @@ class TestEngine(TechniqueContract):
         assert "DirectML leaves quantised operators to the CPU" in reason
 
 
-class TestPrecision(TechniqueContract):
-    kind, changed = Precision, frozenset[str]()
-    device = "cuda"
-
-    def test_a_device_that_computes_in_halves_can_be_told_otherwise(self) -> None:
-        plan = plan_for(card(), "cuda")
-        assert plan.precision == "fp16"
-        assert Precision("fp32").apply(plan).precision == "fp32"
-        assert Precision("fp16").apply(plan) == plan
-        assert check([Precision("fp32"), Engine("compile")], card(), "cuda") == []
-
-    def test_a_device_without_fp32_does_not_offer_it(self) -> None:
-        axes = {axis.name: axis for axis in search_space(card(), "intel-npu")}
-        assert axes["precision"].parameters[0].choices == ("fp16",)
-        assert "precision" not in {axis.name for axis in search_space(card(), "cpu")}
-
-
 class TestBFloat16(TechniqueContract):
     kind, changed = BFloat16, frozenset({"precision"})
+
+
+class TestFloat32(TechniqueContract):
+    kind, changed = Float32, frozenset({"precision"})
+    device, plan = "directml", dataclasses.replace(PLAN, device="directml", precision="fp16")
+
+    def test_it_is_for_devices_whose_plain_precision_is_a_half(self) -> None:
+        assert check([Float32()], card(), "cuda") == []
+        (reason,) = check([Float32()], card(), "cpu")
+        assert reason.endswith("leave fp32 out.")
+        assert any(
+            "an NPU computes in fp16 and int8" in one for one in check([Float32()], card(), "intel-npu")
+        )
 
 
 class TestInt8(TechniqueContract):
@@ -535,7 +532,7 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    elsewhere = (Precision, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm)
+    elsewhere = (ComputeUnits, CudaGraphs, Float8, Float32, WeightBits, Sparse24, FusedNorm)
     everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")

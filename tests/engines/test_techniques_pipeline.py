@@ -25,12 +25,12 @@ from engines.techniques import (
     FeatureForecast,
     FewerSteps,
     Float8,
+    Float32,
     FusedNorm,
     FusedQKV,
     GuidanceCutoff,
     GuidanceInterval,
     Int8,
-    Precision,
     ProgressiveResolution,
     PromptCache,
     Pruning,
@@ -186,7 +186,7 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
     assert tried | {ThresholdCache} == set(all_techniques()) - {
-        Int8, Precision, ComputeUnits, CudaGraphs, Float8, WeightBits, Sparse24, FusedNorm,
+        Int8, ComputeUnits, CudaGraphs, Float32, Float8, WeightBits, Sparse24, FusedNorm,
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors.torch import save_file
 
 from engines.models.small import clips, pictures
 
@@ -35,13 +36,30 @@ MAKERS: Final[dict[str, Callable[[], Any]]] = {
     "stable-video-diffusion": clips.stable_video_diffusion,
     "stable-cascade": pictures.stable_cascade,
 }
+NETWORKS: Final[dict[str, Callable[[], Any]]] = {
+    "real-esrgan-srvgg": pictures.srvgg,
+    "real-esrgan-rrdb": pictures.rrdb,
+}
+"""Networks that enlarge a picture in one pass: one file, no denoiser, no prompt."""
 
 
 def write(name: str, folder: Path) -> Path:
-    """Save the small model of a family of `MAKERS` into `folder`; the same weights every time."""
+    """Save the small model of a family into `folder`; the same weights every time.
+
+    The folder comes back, or of `NETWORKS` the one file in it.
+    """
     torch.manual_seed(SEED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if name in NETWORKS:
+            return _network(name, folder)
         pipeline = MAKERS[name]()
         pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def _network(name: str, folder: Path) -> Path:
+    folder.mkdir()
+    path = folder / f"{name}.safetensors"
+    save_file(NETWORKS[name]().state_dict(), path)
+    return path

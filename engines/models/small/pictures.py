@@ -270,3 +270,17 @@ def stable_cascade() -> Any:
         prior_text_encoder=clip(projected=True), prior_tokenizer=clip_tokenizer(),
         prior_scheduler=diffusers.DDPMWuerstchenScheduler(),
     )  # fmt: skip
+
+
+def srvgg() -> Any:
+    """Real-ESRGAN's quick network, as `spandrel` reads it."""
+    from spandrel.architectures.Compact import Compact
+
+    return Compact(num_feat=8, num_conv=2, upscale=4)
+
+
+def rrdb() -> Any:
+    """Real-ESRGAN's thorough network."""
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    return ESRGAN(num_filters=8, num_blocks=1, scale=4)

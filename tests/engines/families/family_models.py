@@ -20,6 +20,8 @@ WORKLOADS: Final = {
     "wan": Workload(steps=2, guidance=4.0, size=32, frames=5, batch=1),
     "stable-cascade": Workload(steps=3, guidance=4.0, size=128, batch=2),
     "stable-video-diffusion": Workload(steps=2, guidance=3.0, frames=3, batch=1),
+    "real-esrgan-srvgg": Workload(size=96, batch=2),
+    "real-esrgan-rrdb": Workload(size=96, batch=2),
 }
 
 
