@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +34,7 @@ def lacking(*modules: str, extra: str = "") -> str:
 
 def exchange(present: list[str], wanted: str) -> str:
     """What removes these distributions and installs one."""
-    yes = () if find_spec("pip") is None else ("-y",)
+    yes = ("-y",) if has_pip() else ()
     return f"{_pip('uninstall', *yes, *present)} && {_pip('install', wanted)}"
 
 
@@ -52,8 +51,17 @@ def requirements(extra: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def has_pip() -> bool:
+    """Whether this environment has pip; looked up without the import hooks that setuptools puts before it."""
+    try:
+        metadata.distribution("pip")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _pip(verb: str, *rest: str) -> str:
-    if find_spec("pip") is not None:
+    if has_pip():
         return _words(sys.executable, "-m", "pip", verb, *rest)
     # As packaging/environment.sh has it beside .venv where the system had none.
     beside = Path(sys.prefix).parent / ".uv" / "bin" / "uv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def test_a_damaged_table_of_prices_is_said(text: str) -> None:
 def test_every_prompt_says_its_name_and_version_and_is_filled_completely() -> None:
     for name in NAMES:
         found = prompt(name)
-        assert found.title == f"{name}/1"
+        assert re.fullmatch(rf"{name}/[1-9]", found.title)
         with pytest.raises(KnowledgeError, match="has places"):
             found.fill(nothing="x")
     assert parse("<!-- prompt plan, version 7 -->\nSay ${what}.").fill(what="yes $5") == "Say yes $5.\n"

@@ -26,7 +26,7 @@ def test_the_advised_line_installs_into_an_environment_without_pip(
     subprocess.run([find_uv(), "venv", *alone, room / "env"], check=True)
     python = str(room / "env" / "bin" / "python")
     monkeypatch.setattr(sys, "executable", python)
-    monkeypatch.setattr(installing, "find_spec", lambda _: None)
+    monkeypatch.setattr(installing, "has_pip", lambda: False)
     around = {**os.environ, "UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": room.as_uri()}
     subprocess.run(installing.line("helper==1.2"), shell=True, check=True, env=around)
     assert subprocess.check_output([python, "-c", "import helper; print(helper.said)"]) == b"here\n"
@@ -36,7 +36,7 @@ def test_the_advised_line_installs_into_an_environment_without_pip(
 
 
 def test_where_there_is_pip_the_line_is_pips_for_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installing, "find_spec", lambda _: object())
+    monkeypatch.setattr(installing, "has_pip", lambda: True)
     words = shlex.split(installing.line("mlx[cpu]"))
     assert words == [sys.executable, "-m", "pip", "install", "mlx[cpu]"]
 

@@ -90,7 +90,7 @@ def test_what_was_only_built_is_said_and_not_used_unasked(made: tuple[Contents, 
     wanted = usual.loaded["decoder"](latent)["image"]
     assert usual.fallbacks == []
     np.testing.assert_allclose(asked.loaded["decoder"](latent)["image"], wanted, atol=1e-5)
-    assert asked.loaded["decoder"].__module__ == "engines.backends.mlx_graph.run"
+    assert asked.choices["decoder"].variant == "mlx-mlx-fp32"
 
 
 def test_it_runs_from_the_package_alone(made: tuple[Contents, Path], tmp_path: Path) -> None:
