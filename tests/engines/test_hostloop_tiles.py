@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from engines.hostloop import Loop, latent_noise
+from engines.hostloop import Loop, LoopError, latent_noise
 from engines.hostloop.tiles import OVERLAP, decode_tiles, tile_side
 from engines.measure import floor
 from tests.engines import test_hostloop_loop as stand
@@ -70,7 +70,7 @@ def test_the_loop_decodes_in_as_many_calls_as_it_is_told_to(
 
 
 def test_no_tiles_are_refused(tokenizer: Tokenizer) -> None:
-    with pytest.raises(stand.LoopError, match="decode_tiles must be at least 1"):
+    with pytest.raises(LoopError, match="decode_tiles must be at least 1"):
         Loop(stand.Network().components(), tokenizer, replace(stand.SETTINGS, decode_tiles=0))
 
 
