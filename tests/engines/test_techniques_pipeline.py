@@ -144,7 +144,7 @@ EXPECTED = (
     Expected((BFloat16(),), USUAL, USUAL_ROWS, CLOSE, 70),
     Expected((PromptCache(),), USUAL, USUAL_ROWS, 90, 100),
     Expected((TinyDecoder(),), USUAL, USUAL_ROWS, 5, 60),
-    Expected((VaeTiling(2),), USUAL | {"decoder": 4}, USUAL_ROWS | {"decoder": 8}, 20, 70),
+    Expected((VaeTiling(2),), USUAL | {"decoder": 4}, USUAL_ROWS | {"decoder": 8}, ALIKE, 70),
     Expected((VaeSlicing(),), USUAL | {"decoder": 2}, USUAL_ROWS, SAME, 100),
     Expected((FusedQKV(),), USUAL, USUAL_ROWS, SAME, 100),
     Expected((ChannelsLast(),), USUAL, USUAL_ROWS, SAME, 100),
