@@ -17,8 +17,12 @@ Component = Callable[[Arrays], Arrays]
 THREADS: Final = {"openvino": "INFERENCE_NUM_THREADS", "onnxruntime": "intra_op_num_threads"}
 """Under what name an engine's options say how many threads it may use on a CPU."""
 
-_PLUGINS: Final = {"intel-gpu": "GPU", "intel-npu": "NPU"}
-_PROVIDERS: Final = {"cuda": "CUDAExecutionProvider", "directml": "DmlExecutionProvider"}
+_PLUGINS: Final = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
+_PROVIDERS: Final = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
 _WHEELS: Final = {
     "openvino": "-r requirements.txt",
     "onnxruntime": "-r requirements.txt",
@@ -67,6 +71,10 @@ def _openvino(model_file: Path, options: dict[str, str], device: str) -> Compone
     """Compiled with static shapes, one for each batch size that occurs: dynamic shapes halve the speed."""
     import openvino
 
+    if device not in _PLUGINS:
+        raise PackageError(
+            f"This runner does not open OpenVINO on {device}; use another variant of the package."
+        )
     core = openvino.Core()
     model = core.read_model(model_file)
     inputs = {port.get_any_name(): list(port.get_partial_shape())[1:] for port in model.inputs}
@@ -78,7 +86,7 @@ def _openvino(model_file: Path, options: dict[str, str], device: str) -> Compone
         size = batch if static else -1
         if size not in requests:
             model.reshape({name: openvino.PartialShape([size, *shape]) for name, shape in inputs.items()})
-            compiled = core.compile_model(model, _PLUGINS.get(device, "CPU"), options)
+            compiled = core.compile_model(model, _PLUGINS[device], options)
             requests[size] = compiled.create_infer_request()
         return requests[size]
 
@@ -93,7 +101,11 @@ def _openvino(model_file: Path, options: dict[str, str], device: str) -> Compone
 def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Component:
     import onnxruntime
 
-    wanted = _PROVIDERS.get(device, "CPUExecutionProvider")
+    wanted = _PROVIDERS.get(device)
+    if wanted is None:
+        raise PackageError(
+            f"This runner does not open ONNX Runtime on {device}; use another variant of the package."
+        )
     if wanted not in onnxruntime.get_available_providers():
         raise PackageError(f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]}.")
     settings = onnxruntime.SessionOptions()

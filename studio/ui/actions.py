@@ -41,6 +41,13 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "Open Tiny Scenes, which ships with the Studio",
         ("Ctrl+B",),
     ),
+    Command(
+        "file.package",
+        "File",
+        "Open package…",
+        "Check a package that somebody gave you: every byte, and who made it",
+        ("Ctrl+Shift+P",),
+    ),
     Command("file.run", "File", "Open run…", "Show a run of an earlier day", ("Ctrl+R",)),
     Command(
         "file.report",

@@ -220,9 +220,7 @@ class Opened:
     def _open_package(self) -> None:
         package, self._package = self._package, ""
         if package:
-            self.window.go("export")
-            page: Any = self.window.page("export")
-            page.open_package(Path(package).absolute())
+            self.window.open_package(Path(package))
 
     def _smoke(self) -> None:
         from PySide6.QtWidgets import QApplication

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PySide6.QtCore import Qt, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices
@@ -127,6 +127,7 @@ class Window(QMainWindow):
             "file.folder": lambda: self._model_page("choose_folder"),
             "file.file": lambda: self._model_page("choose_file"),
             "file.bundled": lambda: self._open_model(BUNDLED),
+            "file.package": self._choose_package,
             "file.run": self._choose_run,
             "file.report": self._report,
             "file.space": self._space,
@@ -341,6 +342,18 @@ class Window(QMainWindow):
         name = QFileDialog.getExistingDirectory(self, "Open run", str(self.sitting.home / "runs"))
         if name:
             self._open_run(Path(name))
+
+    def _choose_package(self) -> None:
+        kinds = "Packages (*.pareto *.zip);;All files (*)"
+        name, _ = QFileDialog.getOpenFileName(self, "Open package", str(Path.home()), kinds)
+        if name:
+            self.open_package(Path(name))
+
+    def open_package(self, package: Path) -> None:
+        """Show on the Export step what a package is, and whether it is as its maker left it."""
+        self.go("export")
+        page: Any = self.page("export")
+        page.open_package(package.absolute())
 
     def _space(self) -> None:
         from studio.ui.pages.space import SpaceDialog

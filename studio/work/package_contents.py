@@ -40,6 +40,7 @@ from engines.package.write import GOLDEN, Contents, EngineFiles
 from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
+from studio.record.sources import STUDENT, TINY_DECODER, WITH
 from studio.record.state import CandidateState, RunState
 
 if TYPE_CHECKING:
@@ -232,9 +233,14 @@ def _json(value: Any) -> Any:
 
 
 def _public(source: str) -> str:
-    """A model's source without this machine's folders."""
-    path = Path(source).expanduser()
-    return path.name if path.exists() or path.is_absolute() else source
+    """A model's source without this machine's folders: of a LoRA, a student or a prior beside it as well."""
+    return WITH.join(_without_folders(part) for part in source.split(WITH))
+
+
+def _without_folders(part: str) -> str:
+    option = next((name for name in (STUDENT, TINY_DECODER) if part.startswith(name)), "")
+    path = Path(part.removeprefix(option)).expanduser()
+    return option + path.name if path.exists() or path.is_absolute() else part
 
 
 def engine_files(artifact: Artifact) -> EngineFiles:

@@ -236,7 +236,14 @@ class ExportPage(Page):
         self._package, self._verifiable, self._trust = package, True, Asked()
         self._identity.setText(str(package))
         self._identity.show()
+        self.open_folder.setEnabled(True)
+        self._show_body(bool(self.candidate.count()))
         self._verify()
+
+    def _show_body(self, candidates: bool) -> None:
+        """A run's candidates, or a package that came from elsewhere: else there is nothing to show."""
+        self._body.setVisible(candidates or self._package is not None)
+        self._empty.setVisible(not (candidates or self._package is not None))
 
     def _verify(self) -> None:
         if self._package is not None:
@@ -315,7 +322,10 @@ class ExportPage(Page):
 
     def _on_verified(self, result: dict[str, Any]) -> None:
         self.show_checks(result.get("checks", []))
-        self._verdict.setText(str(result.get("text", "")))
+        words = str(result.get("text", ""))
+        self._verdict.setText(words)
+        if not result.get("ok"):
+            self.message.say(words, "error")
         self.signer.show_signature(result.get("signature"), known=bool(result.get("ok")))
         self._read_proof(result)
 
@@ -406,8 +416,7 @@ class ExportPage(Page):
                 self.candidate.addItem(f"{mark} {name}  {run.state.candidates[name].proposal.title}", name)
             self._quiet = False
             self._on_selection(self.desk.selected)
-        self._empty.setVisible(not names)
-        self._body.setVisible(bool(names))
+        self._show_body(bool(names))
         for widget in (self.candidate, self.folder, self.go):
             widget.setEnabled(bool(names))
 
@@ -462,7 +471,8 @@ class ExportPage(Page):
 
     def _open_folder(self) -> None:
         if self._package is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._package)))
+            folder = self._package if self._package.is_dir() else self._package.parent
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _choose_folder(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Folder for the package", self.folder.text())

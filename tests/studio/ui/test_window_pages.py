@@ -600,6 +600,19 @@ def test_export_shows_checks_proof_and_the_command(qtbot: QtBot, shown: Window) 
     assert shown.rail["export"].state == "done"
 
 
+def test_a_package_from_elsewhere_is_shown_where_there_is_no_run(window: Window, tmp_path: Path) -> None:
+    page: Any = window.page("export")
+    window.go("export")
+    assert page._empty.isVisibleTo(page)
+    window.open_package(tmp_path / "given.pareto")
+    assert asked(window)[-1] == ("verify", {"package": str(tmp_path / "given.pareto")})
+    assert page._body.isVisibleTo(page)
+    assert not page._empty.isVisibleTo(page)
+    page._on_verified({"ok": False, "text": "host_loop.json was changed.", "checks": []})
+    assert page.message.text == "host_loop.json was changed."
+    assert not page.go.isEnabled()
+
+
 def test_export_for_another_runtime_asks_for_its_layout_and_says_what_drew(shown: Window) -> None:
     shown.go("export")
     page: Any = shown.page("export")
