@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from engines.errors import PackageError
 from engines.package.archive import beside
+from engines.package.components import OPENS
 from engines.package.evidence import Verification
 from engines.package.extend import extend, parts_of
 from engines.package.manifest import Engine, Facts
@@ -137,6 +138,11 @@ def _built(
     wanted_device = device or ("cpu" if "cpu" in devices else devices[0])
     if wanted_device not in devices:
         raise ExportError(f"{engine} does not serve {wanted_device}; it serves {', '.join(devices)}.")
+    if wanted_device not in OPENS.get(engine, ()):
+        raise ExportError(
+            f"A package cannot open {engine} on {wanted_device}; packages hold {', '.join(PACKED)} for "
+            f"{', '.join(one for devices in OPENS.values() for one in devices)}."
+        )
     if precision and precision not in get_args(Engine.model_fields["precision"].annotation):
         raise ExportError(f"There is no precision {precision}; give fp32, fp16, bf16 or int8.")
     wanted = replace(

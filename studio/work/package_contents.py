@@ -6,11 +6,12 @@ import platform
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from engines.backends.serves import baseline
 from engines.devices import processor_name
 from engines.errors import PackageError
+from engines.package.components import OPENS
 from engines.package.evidence import (
     Evidence,
     Golden,
@@ -241,10 +242,10 @@ def engine_files(artifact: Artifact) -> EngineFiles:
     facts = artifact.metadata
     files = {path.relative_to(artifact.folder).as_posix(): path for path in artifact.files}
     models = [name for name in files if name.endswith(_MODEL_FILES)]
-    if len(models) != 1 or artifact.backend not in get_args(Engine.model_fields["engine"].annotation):
+    if len(models) != 1 or artifact.device not in OPENS.get(artifact.backend, ()):
         raise ExportError(
-            f"The {artifact.capture.component} on {artifact.backend} has no files to ship; "
-            "choose a candidate on openvino or onnxruntime."
+            f"The {artifact.capture.component} in {artifact.backend} for {artifact.device} has no files to "
+            "ship; choose a candidate on openvino or onnxruntime."
         )
     engine = {
         "engine": artifact.backend,
