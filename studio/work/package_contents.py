@@ -42,6 +42,7 @@ from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
 from studio.record.state import CandidateState, RunState
+from studio.work.public_source import added, public
 
 if TYPE_CHECKING:
     from engines.backends.base import Artifact
@@ -172,7 +173,8 @@ def candidate_facts(
         tool=Tool(name="Pareto Studio", version=__version__),
         source_model=SourceModel(
             name=started.model.name,
-            source=_public(started.model.source),
+            source=public(started.model.source),
+            added=added(started.model.source),
             hash=started.model.hash,
             licence=started.model.licence,
             family=started.model.family,
@@ -230,12 +232,6 @@ def _json(value: Any) -> Any:
     import json
 
     return json.loads(json.dumps(value, default=lambda one: one.item()))
-
-
-def _public(source: str) -> str:
-    """A model's source without this machine's folders."""
-    path = Path(source).expanduser()
-    return path.name if path.exists() or path.is_absolute() else source
 
 
 def engine_files(artifact: Artifact) -> EngineFiles:
