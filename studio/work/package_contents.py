@@ -72,6 +72,16 @@ def package_name(state: RunState, candidate: CandidateState) -> str:
     return f"{slug}-{candidate.id}"
 
 
+_SYSTEMS: Final = {"directml": ("Windows", ""), "mlx": ("Darwin", "arm64"), "coreml": ("Darwin", "arm64")}
+"""System and machine of the devices that are found on one kind only."""
+
+
+def _absent(device: str, engine: str, version: str) -> Target:
+    """What is known of a device that something was built for and that is not here."""
+    system, machine = _SYSTEMS.get(device, ("", ""))
+    return Target(device=device, engine=engine, engine_version=version, system=system, machine=machine)
+
+
 def target_of(engine: str, version: str) -> Target:
     """This machine."""
     return Target(
@@ -251,7 +261,8 @@ def engine_files(artifact: Artifact) -> EngineFiles:
         "device": artifact.device,
     }
     measured = facts["parity"]
-    target = target_of(artifact.backend, str(facts["version"]))
+    described = (artifact.backend, str(facts["version"]))
+    target = target_of(*described) if facts["verified_on"] else _absent(artifact.device, *described)
     return EngineFiles(
         component=artifact.capture.component,
         engine=Engine.model_validate(engine),
@@ -260,7 +271,12 @@ def engine_files(artifact: Artifact) -> EngineFiles:
         outputs=_tensors(artifact.capture.outputs),
         built_for=target.model_copy(update={"device": artifact.device}),
         parity=measured
-        and Parity(max_abs=float(measured["max_abs"]), psnr=float(measured["psnr"]), passed=True),
+        and Parity(
+            max_abs=float(measured["max_abs"]),
+            psnr=float(measured["psnr"]),
+            passed=True,
+            stand_in=str(facts["stand_in"]),
+        ),
         fallbacks=artifact.fallbacks,
         format=_format(artifact.backend, artifact.folder / models[0]),
         excluded_layers=tuple(str(name) for name in facts.get("excluded", ())),
