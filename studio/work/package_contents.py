@@ -37,7 +37,7 @@ from engines.package.manifest import (
     Tool,
 )
 from engines.package.wheels import needed
-from engines.package.write import GOLDEN, Contents, EngineFiles
+from engines.package.write import GOLDEN, PYTHON, Contents, EngineFiles
 from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
@@ -206,7 +206,7 @@ def candidate_facts(
         evidence=_evidence(state, candidate),
         golden=golden,
         wheels=(),
-        python=">=3.11",
+        python=PYTHON,
     )
 
 
@@ -403,7 +403,7 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
             "",
         ]
     lines += [
-        "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
+        "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; no torch, no diffusers.",
         "",
         "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
         f'    env/bin/python run.py --prompt "{prompt}" --seed {seed} --out picture.png',
