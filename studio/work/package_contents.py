@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engines.backends.serves import baseline
 from engines.devices import processor_name
 from engines.errors import PackageError
+from engines.models.licence import licence_file
 from engines.package.components import OPENS
 from engines.package.evidence import (
     Evidence,
@@ -62,7 +63,6 @@ TOLERANCE: Final[dict[str, tuple[int, float]]] = {
 instruction sets round otherwise; what that moves grows as precision falls."""
 _MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json")
 _INSTRUCTIONS: Final = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
-_LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 
 
 def package_name(state: RunState, candidate: CandidateState) -> str:
@@ -378,12 +378,12 @@ def _tokenizer(model: Model, name: str) -> Path:
 
 def licence_text(model: Model) -> str:
     """The model's own licence file, else a sentence."""
-    for name in _LICENCES:
-        if (model.path / name).is_file():
-            try:
-                return (model.path / name).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise PackageError(f"The licence {model.path / name} cannot be read ({error}).") from error
+    path = licence_file(model.path)
+    if path is not None:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PackageError(f"The licence {path} cannot be read ({error}).") from error
     return (
         f"The weights in shared_assets come from the model {model.name}, licence: {model.licence}.\n"
         "run.py and the folder engines come from Pareto Studio: Apache-2.0.\n"
