@@ -111,6 +111,8 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
     import onnxruntime
 
     wanted = _PROVIDERS[device]
+    if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where there are any
     if wanted not in onnxruntime.get_available_providers():
         raise PackageError(f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]}.")
     settings = onnxruntime.SessionOptions()
