@@ -17,6 +17,7 @@ from engines.errors import ModelError, UnsafeWeights
 from engines.measure.quality import READER
 from engines.models import safetensors_file
 from engines.models.layout import STUDENT, STUDENT_FACTS, TINY, read_part
+from engines.models.licence import link_texts
 from engines.models.lora import MADE_FOR, fitting, link_files
 from engines.paths import cache_folder, digest, link, locked, new_folder
 
@@ -152,4 +153,5 @@ def _attached(model: Model, name: str, content: list[Any], write: Callable[[Path
                     link(model.path / READER, fresh / READER)  # it judges this model's pictures still
                 text = json.dumps(facts, indent=2) + "\n"
                 (fresh / "pareto.json").write_text(text, encoding="utf-8")
+        link_texts(model.path, folder)
     return folder

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from engines.errors import EngineError, HubTokenWanted, ModelError
 from engines.models import hub_token
+from engines.models.licence import tells
 
 OnProgress = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and what is being done."""
@@ -25,6 +26,8 @@ _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|fp8\w*)[.-]")
 def wanted(files: Sequence[str]) -> list[str]:
     """Of a repository's files those that a pipeline folder needs: settings, and each part's weights once.
 
+    And what the model's licence is, which goes with everything that is made of it.
+
     Checkpoints beside the folders, pickles and copies in other precisions are left out, unless a part has
     nothing else.
     """
@@ -32,7 +35,8 @@ def wanted(files: Sequence[str]) -> list[str]:
     found = [
         str(path)
         for path in paths
-        if path.suffix in SETTINGS and len(path.parts) <= 2 and not _VARIANT.search(path.name)
+        if (path.suffix in SETTINGS and len(path.parts) <= 2 and not _VARIANT.search(path.name))
+        or (len(path.parts) == 1 and tells(path))
     ]
     for folder in sorted({path.parts[0] for path in paths if len(path.parts) == 2}):
         weights = [path for path in paths if path.parts[0] == folder and path.suffix == ".safetensors"]

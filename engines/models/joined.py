@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from engines.errors import ModelError
 from engines.models.layout import INDEX, JOINED, SECOND, read_json_file
+from engines.models.licence import link_texts
 from engines.paths import cache_folder, digest, link, locked, new_folder
 
 SUFFIXES: Final = (".json", ".txt", ".model", ".safetensors")
@@ -44,6 +45,7 @@ def joined_folder(second: Path, prior: Path) -> Path:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         link(path, target)
                 (fresh / INDEX).write_text(json.dumps(_index(*indices), indent=2) + "\n", encoding="utf-8")
+        link_texts(second, place)
     return place
 
 

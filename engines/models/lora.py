@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engines.errors import ModelError, UnsafeWeights
 from engines.models import safetensors_file
 from engines.models.layout import Part
+from engines.models.licence import link_texts
 from engines.paths import cache_folder, digest, link, locked, new_folder
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def merged_folder(model: Model, path: Path) -> Path:
         if not folder.is_dir():
             with new_folder(folder) as fresh:
                 _write_merged(model, path, fresh)
+        link_texts(model.path, folder)
     return folder
 
 

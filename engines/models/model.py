@@ -16,6 +16,7 @@ from engines.models import defaults
 from engines.models.kinds import decoder_kind, denoiser_kind, diffusion_decoder_kind, text_kind
 from engines.models.kinds.base import DecoderKind, DenoiserKind, DiffusionDecoderKind, TextKind, TextUse
 from engines.models.layout import STUDENT, STUDENT_FACTS, Layout, Part, read_json_file
+from engines.models.licence import licence_of
 from engines.paths import cache_folder, digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ class Model:
     def name(self) -> str:
         return str(self.layout.facts.get("name") or Path(self.source).name)
 
-    @property
+    @cached_property
     def licence(self) -> str:
-        return str(self.layout.facts.get("licence") or "unknown")
+        return str(self.layout.facts.get("licence") or licence_of(self.path) or "unknown")
 
     @property
     def prompt_source(self) -> str | None:

@@ -91,7 +91,7 @@ def _model(source: SourceModel, reference: str) -> Any:
             bom_ref=f"{reference}:{file.path}",
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=file.sha256)],
         )
-        for file in source.files
+        for file in (*source.files, *source.added)
     ]
     return Part(
         type=ComponentType.MACHINE_LEARNING_MODEL,

@@ -23,6 +23,13 @@ _PROVIDERS: Final = {
     "cuda": "CUDAExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
+OPENS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openvino": tuple(_PLUGINS),
+    "onnxruntime": tuple(_PROVIDERS),
+    "mlx": ("mlx",),
+    "coreml": ("coreml",),
+}
+"""By engine, the devices that this runner opens its files on; on any other it refuses."""
 _WHEELS: Final = {
     "openvino": "-r requirements.txt",
     "onnxruntime": "-r requirements.txt",
@@ -43,15 +50,17 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         engine: the manifest's `executor_info["pareto-studio"]`.
 
     Raises:
-        PackageError: the runtime is missing or refuses the file.
+        PackageError: the runtime is missing or refuses the file, or the device is none that it knows.
     """
     name = str(engine["engine"])
     openers = {"openvino": _openvino, "onnxruntime": _onnxruntime, "mlx": _mlx, "coreml": _coreml}
     opener = openers.get(name)
     if opener is None:
         raise PackageError(f"This package needs the engine {name}, which its runner does not know.")
+    device = str(engine.get("device", "cpu"))
+    if device not in OPENS[name]:
+        raise PackageError(f"This package needs {name} on {device}, which its runner does not know.")
     try:
-        device = str(engine.get("device", "cpu"))
         return opener(folder / engine["model_file"], dict(engine.get("options", {})), device)
     except ImportError as error:
         raise PackageError(
@@ -71,11 +80,11 @@ def _openvino(model_file: Path, options: dict[str, str], device: str) -> Compone
     """Compiled with static shapes, one for each batch size that occurs: dynamic shapes halve the speed."""
     import openvino
 
-    if device not in _PLUGINS:
-        raise PackageError(
-            f"This runner does not open OpenVINO on {device}; use another variant of the package."
-        )
     core = openvino.Core()
+    wanted = _PLUGINS[device]
+    there = core.available_devices
+    if not any(one.split(".")[0] == wanted for one in there):  # it compiles when first called: too late
+        raise PackageError(f"openvino finds no {wanted} on this machine, only {', '.join(there)}.")
     model = core.read_model(model_file)
     inputs = {port.get_any_name(): list(port.get_partial_shape())[1:] for port in model.inputs}
     names = [port.get_any_name() for port in model.outputs]
@@ -86,7 +95,7 @@ def _openvino(model_file: Path, options: dict[str, str], device: str) -> Compone
         size = batch if static else -1
         if size not in requests:
             model.reshape({name: openvino.PartialShape([size, *shape]) for name, shape in inputs.items()})
-            compiled = core.compile_model(model, _PLUGINS[device], options)
+            compiled = core.compile_model(model, wanted, options)
             requests[size] = compiled.create_infer_request()
         return requests[size]
 
@@ -101,11 +110,9 @@ def _openvino(model_file: Path, options: dict[str, str], device: str) -> Compone
 def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Component:
     import onnxruntime
 
-    wanted = _PROVIDERS.get(device)
-    if wanted is None:
-        raise PackageError(
-            f"This runner does not open ONNX Runtime on {device}; use another variant of the package."
-        )
+    wanted = _PROVIDERS[device]
+    if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where there are any
     if wanted not in onnxruntime.get_available_providers():
         raise PackageError(f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]}.")
     settings = onnxruntime.SessionOptions()

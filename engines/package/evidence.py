@@ -46,9 +46,9 @@ class Target(Part):
     engine: str
     engine_version: str
     system: str
-    """For example `Linux`."""
+    """For example `Linux`; empty where any will do, or it is not known."""
     machine: str
-    """Instruction set family, for example `x86_64`."""
+    """Instruction set family, for example `x86_64`; empty as above."""
     processor: str = ""
     instruction_sets: tuple[str, ...] = ()
     """Of the processor, those that change what an engine computes, for example `avx512_bf16`."""
@@ -66,6 +66,8 @@ class Parity(Part):
     psnr: float | None = None
     """dB over the reference's range."""
     passed: bool
+    stand_in: str = ""
+    """What computed it in the place of a device that was not there; empty: the device itself."""
 
 
 class Latency(Part):
@@ -148,3 +150,5 @@ class Verification(Part):
     max_abs: Annotated[int, Field(ge=0, le=255)]
     seconds: float
     note: str = ""
+    variants: dict[str, str] = {}
+    """By component, the variant that ran; packages before 1.3 do not say."""

@@ -40,7 +40,7 @@ from engines.package.evidence import (
 )
 from engines.package.sums import AGAIN
 
-SCHEMA_VERSION: Final = "1.2"
+SCHEMA_VERSION: Final = "1.3"
 MAJOR, MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
 
 
@@ -160,6 +160,8 @@ class SourceModel(Part):
     """Of a model from a hub: the commit."""
     files: tuple[File, ...] = ()
     """Every file that it was read from, relative to its folder."""
+    added: tuple[File, ...] = ()
+    """Files that were given beside it (LoRA, student, decoder) as they were: beginning of digest/name."""
 
 
 class Output(Part):

@@ -73,11 +73,16 @@ _KINDS: Final[Mapping[str, Literal["cpu", "gpu", "npu"]]] = {
 """What ONNX Runtime's format calls a device; the others are GPUs."""
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
+PYTHON: Final = ">=3.11,<3.14"
+"""Versions that packages are tested under; `run.py` refuses others."""
+
 _RUN: Final = '''"""Makes pictures from prompts with this package: `python run.py --help`."""
 
 import sys
 from pathlib import Path
 
+if not (3, 11) <= sys.version_info[:2] < (3, 14):
+    sys.exit("This package needs Python 3.11, 3.12 or 3.13, and this is " + sys.version.split()[0] + ".")
 FOLDER = Path(__file__).resolve().parent
 if any(FOLDER.rglob("__pycache__")):
     sys.exit("There are compiled files in this package that are not its own; remove its __pycache__ folders.")

@@ -6,11 +6,13 @@ import platform
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from engines.errors import PackageError
 from engines.package.archive import beside
+from engines.package.components import OPENS
 from engines.package.evidence import Verification
 from engines.package.extend import extend, parts_of
 from engines.package.manifest import Engine, Facts
@@ -61,7 +63,7 @@ def add_variant(
         first: tried before the variants that are there.
 
     Returns:
-        `package`, `id`, `added` (names), `variants` (as `verify` has them), `verified` (whether the first of
+        `package`, `id`, `added` (names), `variants` (as `verify` has them), `verified` (whether each of
         the added was proved here), `text` (how that went), `unsigned` (whether a signature was lost by it).
 
     Raises:
@@ -90,10 +92,13 @@ def add_variant(
         for name in walk(place):
             copy(place / name, trial / name)
         after = extend(trial, parts, first=first)
-        job.progress(3, STEPS, f"Trying {names[0]} here")
-        test = _try(trial, parts[0])
-        if test.passed:
-            after = amend(trial, lambda facts: _verified(facts, parts[0], test))
+        tests: list[SelfTest] = []
+        for name in names:
+            job.progress(3, STEPS, f"Trying {name} here")
+            part = next(one for one in parts if one.variant == name)
+            tests.append(_try(trial, part))
+            if tests[-1].passed:
+                after = amend(trial, partial(_verified, part=part, test=tests[-1]))
         move(trial, place)
     for archive in beside(place):
         pack(place, archive)
@@ -102,8 +107,8 @@ def add_variant(
         "id": after.id,
         "added": names,
         "variants": variants(after.manifest),
-        "verified": test.passed,
-        "text": test.text,
+        "verified": all(test.passed for test in tests),
+        "text": " ".join(test.text for test in tests),
         "unsigned": before.signature is not None,
     }
 
@@ -139,6 +144,11 @@ def _built(
     wanted_device = device or ("cpu" if "cpu" in devices else devices[0])
     if wanted_device not in devices:
         raise ExportError(f"{engine} does not serve {wanted_device}; it serves {', '.join(devices)}.")
+    if wanted_device not in OPENS.get(engine, ()):
+        raise ExportError(
+            f"A package cannot open {engine} on {wanted_device}; packages hold {', '.join(PACKED)} for "
+            f"{', '.join(one for devices in OPENS.values() for one in devices)}."
+        )
     if precision and precision not in get_args(Engine.model_fields["precision"].annotation):
         raise ExportError(f"There is no precision {precision}; give fp32, fp16, bf16 or int8.")
     wanted = replace(
@@ -194,5 +204,6 @@ def _verified(facts: Facts, part: EngineFiles, test: SelfTest) -> Facts:
         max_abs=test.max_abs,
         seconds=round(test.seconds, 4),
         note=f"{part.variant}, against the golden picture. {test.note}",
+        variants=dict(test.variants),
     )
     return facts.model_copy(update={"verified_on": (*facts.verified_on, check)})

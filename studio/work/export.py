@@ -254,6 +254,7 @@ def verification(proof: Proof, alike: Alike) -> Verification:
         max_abs=alike.max_abs,
         seconds=round(proof.seconds, 4),
         note=proof.environment.note,
+        variants=dict(proof.variants),
     )
 
 

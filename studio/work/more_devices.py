@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from engines.backends.serves import SERVES, plain_precision
-from engines.package.manifest import Engine
+from engines.package.components import OPENS
 from engines.package.write import EngineFiles
 from studio.errors import ExportError
 from studio.work.package_contents import engine_files
@@ -38,10 +38,11 @@ def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
 def _variant(plan: Plan, device: str) -> list[EngineFiles]:
     from engines.pipeline import prepare
 
-    packed = get_args(Engine.model_fields["engine"].annotation)
-    able = [name for name in SERVES[device] if name in packed]
+    able = [name for name in SERVES[device] if device in OPENS.get(name, ())]
     if not able:
-        raise ExportError(f"No engine of {device} has files to ship; leave --also {device} out.")
+        raise ExportError(
+            f"No engine of {device} has files that a package can open; leave --also {device} out."
+        )
     wanted = replace(
         plan,
         device=device,

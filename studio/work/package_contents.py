@@ -6,11 +6,13 @@ import platform
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from engines.backends.serves import baseline
 from engines.devices import processor_name
 from engines.errors import PackageError
+from engines.models.licence import licence_file
+from engines.package.components import OPENS
 from engines.package.evidence import (
     Evidence,
     Golden,
@@ -36,12 +38,12 @@ from engines.package.manifest import (
     Tool,
 )
 from engines.package.wheels import needed
-from engines.package.write import GOLDEN, Contents, EngineFiles
+from engines.package.write import GOLDEN, PYTHON, Contents, EngineFiles
 from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
-from studio.record.sources import STUDENT, TINY_DECODER, WITH
 from studio.record.state import CandidateState, RunState
+from studio.work.public_source import added, public
 
 if TYPE_CHECKING:
     from engines.backends.base import Artifact
@@ -61,7 +63,6 @@ TOLERANCE: Final[dict[str, tuple[int, float]]] = {
 instruction sets round otherwise; what that moves grows as precision falls."""
 _MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json")
 _INSTRUCTIONS: Final = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
-_LICENCES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
 
 
 def package_name(state: RunState, candidate: CandidateState) -> str:
@@ -69,6 +70,16 @@ def package_name(state: RunState, candidate: CandidateState) -> str:
     name = state.model.name if state.model is not None else "model"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
     return f"{slug}-{candidate.id}"
+
+
+_SYSTEMS: Final = {"directml": ("Windows", ""), "mlx": ("Darwin", "arm64"), "coreml": ("Darwin", "arm64")}
+"""System and machine of the devices that are found on one kind only."""
+
+
+def _absent(device: str, engine: str, version: str) -> Target:
+    """What is known of a device that something was built for and that is not here."""
+    system, machine = _SYSTEMS.get(device, ("", ""))
+    return Target(device=device, engine=engine, engine_version=version, system=system, machine=machine)
 
 
 def target_of(engine: str, version: str) -> Target:
@@ -172,7 +183,8 @@ def candidate_facts(
         tool=Tool(name="Pareto Studio", version=__version__),
         source_model=SourceModel(
             name=started.model.name,
-            source=_public(started.model.source),
+            source=public(started.model.source),
+            added=added(started.model.source),
             hash=started.model.hash,
             licence=started.model.licence,
             family=started.model.family,
@@ -194,7 +206,7 @@ def candidate_facts(
         evidence=_evidence(state, candidate),
         golden=golden,
         wheels=(),
-        python=">=3.11",
+        python=PYTHON,
     )
 
 
@@ -232,25 +244,14 @@ def _json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda one: one.item()))
 
 
-def _public(source: str) -> str:
-    """A model's source without this machine's folders: of a LoRA, a student or a prior beside it as well."""
-    return WITH.join(_without_folders(part) for part in source.split(WITH))
-
-
-def _without_folders(part: str) -> str:
-    option = next((name for name in (STUDENT, TINY_DECODER) if part.startswith(name)), "")
-    path = Path(part.removeprefix(option)).expanduser()
-    return option + path.name if path.exists() or path.is_absolute() else part
-
-
 def engine_files(artifact: Artifact) -> EngineFiles:
     facts = artifact.metadata
     files = {path.relative_to(artifact.folder).as_posix(): path for path in artifact.files}
     models = [name for name in files if name.endswith(_MODEL_FILES)]
-    if len(models) != 1 or artifact.backend not in get_args(Engine.model_fields["engine"].annotation):
+    if len(models) != 1 or artifact.device not in OPENS.get(artifact.backend, ()):
         raise ExportError(
-            f"The {artifact.capture.component} on {artifact.backend} has no files to ship; "
-            "choose a candidate on openvino or onnxruntime."
+            f"The {artifact.capture.component} in {artifact.backend} for {artifact.device} has no files to "
+            "ship; choose a candidate on openvino or onnxruntime."
         )
     engine = {
         "engine": artifact.backend,
@@ -260,7 +261,8 @@ def engine_files(artifact: Artifact) -> EngineFiles:
         "device": artifact.device,
     }
     measured = facts["parity"]
-    target = target_of(artifact.backend, str(facts["version"]))
+    described = (artifact.backend, str(facts["version"]))
+    target = target_of(*described) if facts["verified_on"] else _absent(artifact.device, *described)
     return EngineFiles(
         component=artifact.capture.component,
         engine=Engine.model_validate(engine),
@@ -269,7 +271,12 @@ def engine_files(artifact: Artifact) -> EngineFiles:
         outputs=_tensors(artifact.capture.outputs),
         built_for=target.model_copy(update={"device": artifact.device}),
         parity=measured
-        and Parity(max_abs=float(measured["max_abs"]), psnr=float(measured["psnr"]), passed=True),
+        and Parity(
+            max_abs=float(measured["max_abs"]),
+            psnr=float(measured["psnr"]),
+            passed=True,
+            stand_in=str(facts["stand_in"]),
+        ),
         fallbacks=artifact.fallbacks,
         format=_format(artifact.backend, artifact.folder / models[0]),
         excluded_layers=tuple(str(name) for name in facts.get("excluded", ())),
@@ -371,12 +378,12 @@ def _tokenizer(model: Model, name: str) -> Path:
 
 def licence_text(model: Model) -> str:
     """The model's own licence file, else a sentence."""
-    for name in _LICENCES:
-        if (model.path / name).is_file():
-            try:
-                return (model.path / name).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise PackageError(f"The licence {model.path / name} cannot be read ({error}).") from error
+    path = licence_file(model.path)
+    if path is not None:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PackageError(f"The licence {path} cannot be read ({error}).") from error
     return (
         f"The weights in shared_assets come from the model {model.name}, licence: {model.licence}.\n"
         "run.py and the folder engines come from Pareto Studio: Apache-2.0.\n"
@@ -396,7 +403,7 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
             "",
         ]
     lines += [
-        "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
+        "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; no torch, no diffusers.",
         "",
         "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
         f'    env/bin/python run.py --prompt "{prompt}" --seed {seed} --out picture.png',

@@ -16,12 +16,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engines.errors import PackageError
 from engines.package import sums
@@ -57,6 +57,8 @@ class Proof:
     """From the start of the process to its end."""
     fallbacks: tuple[str, ...]
     environment: Environment
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """By component, the one that ran."""
 
 
 def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = lambda _doing: None) -> Proof:
@@ -85,7 +87,12 @@ def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = l
             whole_seconds=whole,
             fallbacks=tuple(line for line in done.stderr.splitlines() if line.startswith("Fell back")),
             environment=environment,
+            variants=_variants(said),
         )
+
+
+def _variants(said: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(choice["variant"]) for name, choice in said.get("variants", {}).items()}
 
 
 def make_environment(requirements: Path, room: Path, tell: Callable[[str], None]) -> Environment:
@@ -217,6 +224,8 @@ class SelfTest:
     seconds: float = 0.0
     fresh: bool = False
     note: str = ""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """By component, the one that ran."""
 
 
 def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
@@ -265,4 +274,5 @@ def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
         seconds=float(said["seconds"]),
         fresh=environment.fresh,
         note=environment.note,
+        variants=_variants(said),
     )

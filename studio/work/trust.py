@@ -151,8 +151,7 @@ def _signature(found: Verified) -> dict[str, Any] | None:
 
 def variants(manifest: Manifest) -> list[dict[str, Any]]:
     """The variants of a package in the order in which its runner tries them, each with its components."""
-    facts = manifest.additional_metadata
-    verified = {(one.target.device, one.target.engine) for one in facts.verified_on}
+    verified = _verified(manifest)
     found: dict[str, dict[str, Any]] = {}
     for name, component in manifest.components.items():
         for variant in component.additional_metadata.order:
@@ -163,11 +162,29 @@ def variants(manifest: Manifest) -> list[dict[str, Any]]:
                     "name": variant,
                     "device": engine.device,
                     "components": [],
-                    "verified": (engine.device, engine.engine) in verified,
+                    "verified": True,
                 },
             )
             row["components"].append(name)
+            row["verified"] = row["verified"] and (name, variant) in verified
     return list(found.values())
+
+
+def _verified(manifest: Manifest) -> set[tuple[str, str]]:
+    """Component and variant of all that made the golden picture."""
+    facts = manifest.additional_metadata
+    found: set[tuple[str, str]] = set()
+    for check in facts.verified_on:
+        found |= set(check.variants.items())
+        if check.variants:
+            continue
+        for name, component in manifest.components.items():  # not said: what a runner takes first there
+            for variant in component.additional_metadata.order:
+                engine = component.variants[variant].executor_info.studio
+                if (engine.device, engine.engine) == (check.target.device, check.target.engine):
+                    found.add((name, variant))
+                    break
+    return found
 
 
 def told(found: Verified) -> list[tuple[str, str]]:

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.package.components import load
+from engines.backends.serves import SERVES
+from engines.errors import PackageError
+from engines.package.components import OPENS, load
 from engines.package.manifest import Engine
 from engines.package.runner import Package
 from engines.package.verify import verify
 from engines.package.write import Contents, EngineFiles, write
 from tests.engines.package_parts import contents
 
-pytestmark = pytest.mark.skipif(find_spec("mlx") is None, reason="mlx not installed")
+_MLX = pytest.mark.skipif(find_spec("mlx") is None, reason="mlx not installed")
 
 
 def mlx_decoder(folder: Path, source: Path) -> Path:
@@ -78,6 +80,7 @@ def made(tmp_path: Path) -> tuple[Contents, Path]:
     return replace(plain, engines=(*plain.engines, extra)), tmp_path / "package"
 
 
+@_MLX
 def test_what_was_only_built_is_said_and_not_used_unasked(made: tuple[Contents, Path]) -> None:
     parts, folder = made
     write(parts, folder)
@@ -93,6 +96,7 @@ def test_what_was_only_built_is_said_and_not_used_unasked(made: tuple[Contents, 
     assert asked.choices["decoder"].variant == "mlx-mlx-fp32"
 
 
+@_MLX
 def test_it_runs_from_the_package_alone(made: tuple[Contents, Path], tmp_path: Path) -> None:
     parts, folder = made
     write(parts, folder)
@@ -108,10 +112,36 @@ def test_it_runs_from_the_package_alone(made: tuple[Contents, Path], tmp_path: P
 
 
 def test_a_runtime_that_is_not_here_says_what_to_install(tmp_path: Path) -> None:
-    from engines.errors import PackageError
-
     plain = contents(tmp_path)
     part = plain.engines[0]
     engine = part.engine.model_copy(update={"device": "directml"}).model_dump()
     with pytest.raises(PackageError, match="no DmlExecutionProvider; install onnxruntime-directml"):
         load(next(iter(part.files.values())).parent, engine)
+
+
+_LACKING = {
+    "onnxruntime": "The ONNX Runtime that is installed has no|because .* did not load",
+    "openvino": "openvino finds no [GN]PU on this machine, only CPU",
+    "coreml": "coreml (is not installed|cannot load)",
+    "mlx": "mlx is not installed",
+}
+"""What is said where a device or its runtime is not there."""
+
+
+@pytest.mark.parametrize(("device", "engine"), [(device, one) for device in SERVES for one in SERVES[device]])
+def test_on_every_device_the_runner_opens_what_was_asked_for_or_refuses(
+    tmp_path: Path, device: str, engine: str
+) -> None:
+    """Never the CPU without a word: here, where there is no other device, all but the CPU are refused."""
+    kind = "openvino" if engine == "openvino" else "onnxruntime"
+    part = contents(tmp_path, kind).engines[0]
+    asked = part.engine.model_dump() | {"device": device, "engine": engine}
+    folder = next(iter(part.files.values())).parent
+    if device == "cpu" and engine in OPENS:
+        assert load(folder, asked)
+        return
+    if engine == "mlx" and find_spec("mlx"):
+        pytest.skip("MLX has a CPU of its own, and its graphs are tested above")
+    unknown = device not in OPENS.get(engine, ())
+    with pytest.raises(PackageError, match="its runner does not know" if unknown else _LACKING[engine]):
+        load(folder, asked)

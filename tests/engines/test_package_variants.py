@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from engines.errors import PackageError
-from engines.package import components, sums
+from engines.package import sums
 from engines.package.difference import difference
 from engines.package.extend import extend, parts_of
 from engines.package.runner import Package, read_picture
@@ -289,12 +289,3 @@ def test_it_asks_no_network(package: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "passed" in done.stdout
-
-
-@pytest.mark.parametrize(("engine", "name"), [("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")])
-def test_a_device_that_the_runner_does_not_open_is_said_and_never_the_cpu(
-    engine: str, name: str, tmp_path: Path
-) -> None:
-    facts = {"engine": engine, "model_file": "model.onnx", "device": "windowsml"}
-    with pytest.raises(PackageError, match=f"does not open {name} on windowsml"):
-        components.load(tmp_path, facts)

@@ -23,7 +23,7 @@ from engines.package.manifest import Facts
 from engines.package.place import sentences
 from engines.package.runner import read_picture
 from engines.package.verify import verify
-from engines.package.write import amend, pack, write
+from engines.package.write import amend, pack, program, write
 from tests.engines.package_parts import PROMPT, SEED, contents
 
 
@@ -281,3 +281,12 @@ def test_likeness_is_exact_for_equal_and_forgiving_for_slightly_different_pictur
     assert differing_bits(dhash(picture), dhash(noisy)) <= 6 < differing_bits(dhash(picture), dhash(other))
     with pytest.raises(ValueError, match="sizes"):
         psnr(picture, picture[:32])
+
+
+@pytest.mark.parametrize("version", [(3, 10, 13), (3, 14, 0)])
+def test_under_another_python_the_program_says_which_it_needs(
+    version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.version_info", version)
+    with pytest.raises(SystemExit, match=r"needs Python 3\.11, 3\.12 or 3\.13, and this is"):
+        exec(program(), {"__file__": __file__})

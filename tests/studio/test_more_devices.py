@@ -34,9 +34,10 @@ def test_a_device_that_makes_no_sense_is_refused(wanted: Plan, device: str, said
         variants(wanted, [device])
 
 
-def test_a_device_whose_engine_has_no_files_is_refused(wanted: Plan) -> None:
-    with pytest.raises(ExportError, match="No engine of mps has files to ship"):
-        variants(wanted, ["mps"])
+@pytest.mark.parametrize("device", ["mps", "windowsml"])
+def test_a_device_that_no_package_can_open_is_refused(wanted: Plan, device: str) -> None:
+    with pytest.raises(ExportError, match=f"No engine of {device} has files that a package can open"):
+        variants(wanted, [device])
 
 
 @pytest.mark.slow

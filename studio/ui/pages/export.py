@@ -242,6 +242,7 @@ class ExportPage(Page):
 
     def _show_body(self, candidates: bool) -> None:
         """A run's candidates, or a package that came from elsewhere: else there is nothing to show."""
+        self.also.offer(offered=candidates and not self.layout_choice.currentData())
         self._body.setVisible(candidates or self._package is not None)
         self._empty.setVisible(not (candidates or self._package is not None))
 
@@ -309,7 +310,7 @@ class ExportPage(Page):
     def _on_ended(self) -> None:
         self._bar.hide()
         self._doing.setText("")
-        self.go.setEnabled(True)
+        self.go.setEnabled(self.candidate.count() > 0)
         for button in self._trust_buttons():
             button.setEnabled(self._verifiable)
 

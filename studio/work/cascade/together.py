@@ -141,7 +141,7 @@ def _readme(name: str, cascade: Cascade, threshold: float, light: Half, heavy: H
             f"{cascade.heavy_title} draws it anew ({share:.0%} of {len(cascade.samples)} measured prompts).",
             "",
             *(two if cards[0].hash != cards[1].hash else ()),
-            "Needs Python 3.11 or newer and the wheels in `requirements.txt`; no torch, no diffusers.",
+            "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; no torch, no diffusers.",
             "",
             "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
             f'    env/bin/python run.py --prompt "{prompt}" --out picture.png   # says which, and the score',
