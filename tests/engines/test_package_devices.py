@@ -138,7 +138,7 @@ def test_on_every_device_the_runner_opens_what_was_asked_for_or_refuses(
     asked = part.engine.model_dump() | {"device": device, "engine": engine}
     folder = next(iter(part.files.values())).parent
     if device == "cpu" and engine in OPENS:
-        assert load(folder, asked)
+        assert callable(load(folder, asked))
         return
     if engine == "mlx" and find_spec("mlx"):
         pytest.skip("MLX has a CPU of its own, and its graphs are tested above")
