@@ -250,7 +250,10 @@ class Space:
         while size > limit:
             widest = max(range(len(free)), key=lambda at: len(free[at][2]))
             index, name, values = free[widest]
-            thinner = values[::2] if len(values) % 2 else [*values[::2], values[-1]]
+            if len(values) <= 2:  # four numbers with two values each are more than eight combinations
+                thinner = values[:1]
+            else:
+                thinner = values[::2] if len(values) % 2 else [*values[::2], values[-1]]
             size = size // len(values) * len(thinner)
             free[widest] = (index, name, thinner)
         for combination in itertools.product(*(values for _, _, values in free)):

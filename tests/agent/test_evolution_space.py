@@ -8,7 +8,7 @@ import pytest
 
 from agent.candidate import Step
 from agent.errors import RecipeError
-from agent.evolution.space import key
+from agent.evolution.space import Axis, Parameter, Space, key
 from agent.planner.structures import Fits, assemble, at_random, joined, make_room, neighbours
 
 
@@ -90,3 +90,12 @@ def test_a_structure_that_broke_is_not_built_into_others(world: Any) -> None:
         world.space.canonical((Step("engine", {"backend": "openvino"}), Step("bf16"), Step("student")))
     )
     assert fits(world.space.canonical((Step("engine", {"backend": "onnxruntime"}), Step("bf16"))))
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 6])
+def test_a_slice_ends_however_many_numbers_a_recipe_has(count: int) -> None:
+    axes = tuple(
+        Axis(f"t{at}", at, (Parameter("x", "int", 0, low=0, high=6 + at),), {}) for at in range(count)
+    )
+    recipe = tuple(Step(axis.technique, {"x": 1}) for axis in axes)
+    assert 0 < len(list(Space(axes).slice(recipe, limit=8))) <= 8
