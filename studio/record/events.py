@@ -206,6 +206,8 @@ class TargetState(Data):
     install: str = ""
     gflops: float | None = None
     gbytes: float | None = None
+    packable: bool = True
+    """Whether a package can hold engines for it that its runner opens."""
 
 
 class Metric(Data):

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from engines.plan import Plan
 
 
+def openers(device: str) -> list[str]:
+    """The engines of a device whose files a package's runner opens, the device's own first."""
+    return [name for name in SERVES[device] if device in OPENS.get(name, ())]
+
+
 def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
     """The engine files of a plan for each device, by the device's own engine and precision.
 
@@ -38,7 +43,7 @@ def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
 def _variant(plan: Plan, device: str) -> list[EngineFiles]:
     from engines.pipeline import prepare
 
-    able = [name for name in SERVES[device] if device in OPENS.get(name, ())]
+    able = openers(device)
     if not able:
         raise ExportError(
             f"No engine of {device} has files that a package can open; leave --also {device} out."
