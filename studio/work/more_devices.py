@@ -13,10 +13,10 @@ from studio.errors import ExportError
 from studio.work.package_contents import engine_files
 
 if TYPE_CHECKING:
-    from engines.plan import Plan
+    from engines.plan import Backend, Plan
 
 
-def openers(device: str) -> list[str]:
+def openers(device: str) -> list[Backend]:
     """The engines of a device whose files a package's runner opens, the device's own first."""
     return [name for name in SERVES[device] if device in OPENS.get(name, ())]
 

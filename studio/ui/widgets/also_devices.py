@@ -28,7 +28,7 @@ class AlsoDevices(QWidget):
         self.hide()
 
     def show_targets(self, targets: Sequence[TargetState]) -> None:
-        """Offer devices that this machine builds for and does not have, and that a package can hold engines for."""
+        """Offer devices that are built for here, are not here, and that a package can hold engines for."""
         ticked = set(self.chosen())
         while (item := self._flow.takeAt(0)) is not None:
             if (box := item.widget()) is not None:
