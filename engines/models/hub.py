@@ -19,7 +19,10 @@ HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SETTINGS: Final = (".json", ".txt", ".model", ".jinja")
 BYTES_WRITTEN: Final = "huggingface_hub.snapshot_download"
 """The name of the hub's progress bar that counts bytes on the disk."""
-_LOG_IN: Final = "keep your token with `pareto-studio hub-token` or set HF_TOKEN"
+_LOG_IN: Final = (
+    "give your token (in the window by the button beside this sentence, else by `pareto-studio hub-token`"
+    " or in HF_TOKEN)"
+)
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|fp8\w*)[.-]")
 
 
@@ -93,7 +96,7 @@ def explained(name: str, instead: str) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"There is no model {name} on the hub and no such folder here; check the name; if it"
-            f" is private, {_LOG_IN}."
+            f" is private, give your token by `pareto-studio hub-token` or in HF_TOKEN."
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, EngineError) as error:
         if said := _refusal(error):

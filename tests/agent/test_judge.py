@@ -154,7 +154,7 @@ def test_an_honest_script_passes_with_everything_measured(judge: Judge) -> None:
     assert found.speedup is not None
     assert 0.2 < found.speedup.value < 5
     assert set(found.throughput) == {1, 2, 4}
-    assert set(found.stages) == {"encode", "denoise", "decode"}
+    assert set(found.stages) == {"encode", "denoise", "scheduler", "decode"}
     assert found.memory is not None
     assert found.memory > 100
     assert found.loss is not None

@@ -214,7 +214,7 @@ GATED = {
 @pytest.mark.parametrize(
     ("token", "says"),
     [
-        ("", "is gated: accept its licence on {page}, then keep your token with `pareto-studio hub-token`"),
+        ("", "is gated: accept its licence on {page}, then give your token (in the window"),
         pytest.param(
             "hf_stranger",
             "the account of your token has no access to it: accept its licence on {page}",

@@ -251,7 +251,7 @@ def test_the_benchmark_says_how_fast_it_is_here(package: Path) -> None:
     found = json.loads(done.stdout)
     assert found["pictures"] == 3
     assert 0 < found["seconds"]["least"] <= found["seconds"]["median"] <= found["seconds"]["p90"]
-    assert set(found["stages"]) == {"encode", "denoise", "decode"}
+    assert set(found["stages"]) == {"encode", "denoise", "scheduler", "decode"}
     assert "s a picture (median of 5" in run(package, "--benchmark").stdout
 
 
