@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.errors import PackageError
 from engines.package.processors import restricted
+from engines.package.runtimes import CUDA_OPTIONS, requirements_file, runtime
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
@@ -114,7 +115,11 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where there are any
     if wanted not in onnxruntime.get_available_providers():
-        raise PackageError(f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]}.")
+        file = requirements_file(runtime("onnxruntime", device))
+        raise PackageError(
+            f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]} in its place "
+            f"({file}, in an environment of its own)."
+        )
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.intra_op_num_threads = int(options.pop(THREADS["onnxruntime"], 0)) or restricted()
@@ -123,7 +128,9 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     for key, value in options.items():
         settings.add_session_config_entry(key, value)
-    providers = list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+    providers: list[Any] = [(wanted, dict(CUDA_OPTIONS)) if device == "cuda" else wanted]
+    if device != "cpu":
+        providers.append("CPUExecutionProvider")
     session = onnxruntime.InferenceSession(str(model_file), settings, providers=providers)
     if session.get_providers()[0] != wanted:
         raise PackageError(

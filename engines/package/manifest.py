@@ -40,7 +40,7 @@ from engines.package.evidence import (
 )
 from engines.package.sums import AGAIN
 
-SCHEMA_VERSION: Final = "1.3"
+SCHEMA_VERSION: Final = "1.4"
 MAJOR, MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
 
 
@@ -263,6 +263,8 @@ class Wheel(Part):
     name: str
     version: str
     licence: str = ""
+    marker: str = ""
+    """Which systems and versions of Python need it (PEP 508); empty: all."""
 
 
 def _loop(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -320,7 +322,8 @@ class Facts(Part):
     golden: Golden
     wheels: tuple[Wheel, ...]
     more_wheels: dict[str, tuple[Wheel, ...]] = Field(default={})
-    """Of variants for other engines, by engine; each has its `requirements-ENGINE.txt`."""
+    """Of variants on other runtimes: by engine, or `ENGINE-DEVICE` where a device has wheels of its own (such
+    as `onnxruntime-cuda`); each has its `requirements-RUNTIME.txt`."""
     python: str
     """Versions of Python that the wheels are known to serve, for example `>=3.11`."""
     prompt_cache_key: str = ""

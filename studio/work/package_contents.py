@@ -124,7 +124,7 @@ def make_contents(
     assert started is not None
     model = artifacts[0].capture.model
     engines = tuple(engine_files(artifact) for artifact in artifacts)
-    wheels = needed(plan.backend)
+    wheels = needed(plan.backend, plan.device)
     words = tokenizers(model)
 
     def facts(tokenizer: str) -> Facts:
@@ -411,6 +411,9 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
         "    env/bin/python run.py --info",
         "    env/bin/python run.py --serve         # over HTTP, as OpenAI's image generation",
         "    env/bin/python run.py --lines         # JSON lines in, JSON lines and raw pictures out",
+        "",
+        "Where there are variants for other devices too, `run.py --info` names the file of wheels of each;",
+        "a variant's wheels belong into an environment of their own.",
         "",
         "Every byte is checked against `SHA256SUMS` before anything is loaded. `manifest.json` says where",
         "the model comes from, what was done to it, what was measured, and where it was verified.",

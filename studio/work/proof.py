@@ -27,6 +27,7 @@ from engines.errors import PackageError
 from engines.package import sums
 from engines.package.likeness import Pixels
 from engines.package.runner import read_picture
+from engines.package.runtimes import REQUIREMENTS
 from studio.errors import ExportError
 
 INSTALL_SECONDS: Final = 600
@@ -70,7 +71,7 @@ def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = l
     package = package.absolute()  # what is run next runs elsewhere
     with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
         room = Path(name)
-        environment = make_environment(package / "requirements.txt", room, tell)
+        environment = make_environment(package / REQUIREMENTS, room, tell)
         tell("Making a picture in the new environment" if environment.fresh else "Making a picture, isolated")
         out = room / "picture.png"
         command = [*environment.command, str(package / "run.py"), "--prompt", prompt, "--seed", str(seed)]
@@ -109,7 +110,9 @@ def make_environment(requirements: Path, room: Path, tell: Callable[[str], None]
                 reason = last_words(done)
                 break
         else:
-            return Environment(isolated, fresh=True, note=f"Fresh environment, made by {tool}.")
+            return Environment(
+                isolated, fresh=True, note=f"Fresh environment, made by {tool} of {requirements.name}."
+            )
     tell("No wheels to be had; borrowing the installed ones")
     lent = room / "wheels"
     _lend(requirements, lent)
@@ -141,7 +144,10 @@ def _lend(requirements: Path, folder: Path) -> None:
     for line in requirements.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
-        wheel = metadata.distribution(line.partition("==")[0])
+        try:
+            wheel = metadata.distribution(line.partition("==")[0])
+        except metadata.PackageNotFoundError:
+            continue  # another system's, or the runner says what is missing
         base = Path(str(wheel.locate_file(""))).resolve()
         if base not in places:
             continue
