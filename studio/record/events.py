@@ -94,6 +94,8 @@ class Verdict(Data):
     latency: Interval | None = None
     latency_p90: float | None = None
     speedup: Interval | None = None
+    warm_up: int = 0
+    pairs: int = 0
     stages: dict[str, float] = {}
     throughput: dict[int, float] = {}
     memory: float | None = None

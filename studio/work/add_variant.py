@@ -200,10 +200,10 @@ def _try(trial: Path, facts: Facts, part: EngineFiles) -> SelfTest:
 
 
 def _verified(facts: Facts, part: EngineFiles, test: SelfTest) -> Facts:
-    here = target_of(part.engine.engine, part.built_for.engine_version)
+    here = target_of(part.engine.engine, part.built_for.engine_version, part.engine.device)
     check = Verification(
         time=datetime.now(UTC).replace(microsecond=0),
-        target=here.model_copy(update={"device": part.engine.device}),
+        target=here,
         python=platform.python_version(),
         fresh_environment=test.fresh,
         psnr=test.psnr,

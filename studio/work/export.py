@@ -259,13 +259,8 @@ def verification(proof: Proof, alike: Alike) -> Verification:
 
 
 def with_verification(facts: Facts, check: Verification) -> Facts:
-    target = check.target.model_copy(
-        update={
-            "device": facts.built_for.device,
-            "engine": facts.built_for.engine,
-            "engine_version": facts.built_for.engine_version,
-        }
-    )
+    built = facts.built_for
+    target = target_of(built.engine, built.engine_version, built.device)
     proved = check.model_copy(update={"target": target})
     return facts.model_copy(update={"verified_on": (*facts.verified_on, proved)})
 
