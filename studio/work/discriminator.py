@@ -23,6 +23,7 @@ from studio.work.cascade.learned import Seen, Target, Task, learn, told
 from studio.work.cascade.models import both_read, opened_both
 from studio.work.cascade.pictures import Album, Easel, make_pictures, practise
 from studio.work.cascade.prompts import PRACTICE, Asked, ask, other_prompts, practice_prompts
+from studio.work.consent import agree
 from studio.work.job import Job
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def discriminator(
     target: Target = "better",
     real: str = "",
     rate: float = RATE,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `discriminator`; the same request is answered at once the second time.
 
@@ -73,6 +75,7 @@ def discriminator(
         RunError, JournalError: no such run or candidate.
         ModelError: the model of one of them is no longer there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     found = train(
         folder,

@@ -29,6 +29,7 @@ from engines.package.write import amend, pack, write
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
+from studio.work.consent import agree
 from studio.work.exportable import Check, Examination, examine
 from studio.work.job import Job
 from studio.work.more_devices import variants
@@ -56,6 +57,7 @@ def export(
     out: str = "",
     replace: bool = True,
     also: Sequence[str] = (),
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export`.
 
@@ -80,6 +82,7 @@ def export(
         RunError, JournalError: no such run or candidate.
         PackageError: it cannot be written there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     return export_candidate(
         folder,

@@ -28,6 +28,7 @@ from studio.work.cascade.files import NETWORK, trained
 from studio.work.cascade.models import opened_both
 from studio.work.cascade.proof import Proofs, prove
 from studio.work.cascade.together import SCORE_TOLERANCE, Half, together
+from studio.work.consent import agree
 from studio.work.discriminator import train
 from studio.work.export import (
     Alike,
@@ -60,6 +61,7 @@ def export_cascade(
     threshold: float | None = None,
     out: str = "",
     replace: bool = True,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export_cascade`.
 
@@ -84,6 +86,7 @@ def export_cascade(
         ModelError: the model of one of them is no longer there.
         PackageError: it cannot be written there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     return export_pair(
         folder,
