@@ -162,6 +162,8 @@ class SourceModel(Part):
     """Every file that it was read from, relative to its folder."""
     added: tuple[File, ...] = ()
     """Files that were given beside it (LoRA, student, decoder) as they were: beginning of digest/name."""
+    added_licences: dict[str, str] = Field(default={})
+    """By path of `added`, the licence that the file or its repository states; others state none."""
 
 
 class Output(Part):

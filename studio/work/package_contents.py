@@ -45,7 +45,7 @@ from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
 from studio.record.state import CandidateState, RunState
-from studio.work.public_source import added, public
+from studio.work.public_source import added, added_licences, public
 
 if TYPE_CHECKING:
     from engines.backends.base import Artifact
@@ -201,6 +201,7 @@ def candidate_facts(
             name=started.model.name,
             source=public(started.model.source),
             added=added(started.model.source),
+            added_licences=added_licences(started.model.source),
             hash=started.model.hash,
             licence=started.model.licence,
             family=started.model.family,
