@@ -33,6 +33,14 @@ from studio.errors import ExportError
 INSTALL_SECONDS: Final = 600
 RUN_SECONDS: Final = 600
 
+_SECRET: Final = (
+    "ANTHROPIC_",
+    "PARETO_STUDIO_LLM_",
+    "PARETO_STUDIO_KEY_",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+)
+"""Beginnings of variables that hold keys of the user's, which neither a package nor an installer needs."""
 _LENT: Final = (
     "import runpy, sys; sys.path.append(sys.argv[1]); sys.argv = sys.argv[2:]; "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -172,7 +180,7 @@ def call(command: list[str], seconds: float, room: Path) -> subprocess.Completed
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA"))
+        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA", *_SECRET))
     }
     try:
         return subprocess.run(
