@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from engines.errors import PackageError
 from engines.layouts import container
 from engines.layouts.container import collect, fresh, machine
 from engines.layouts.script import run_quietly
@@ -70,7 +72,7 @@ def test_a_wheelhouse_that_is_not_whole_gives_nothing(
 
     def no_index(command: list[str], _room: Path, failed: str = "") -> str:
         asked.append(command[0])
-        raise container.PackageError(f"{failed} (no network).")
+        raise PackageError(f"{failed} (no network).")
 
     monkeypatch.setattr(container, "run_quietly", no_index)
     assert collect(tmp_path / "requirements.txt", wheels) == "no environment could be made here (no network)"
@@ -79,12 +81,12 @@ def test_a_wheelhouse_that_is_not_whole_gives_nothing(
 
 
 def test_where_python_makes_no_environments_uv_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if container.shutil.which("uv") is None:
+    if shutil.which("uv") is None:
         pytest.skip("there is no uv here")
 
     def without_venv(command: list[str], room: Path, failed: str = "") -> str:
         if command[1:3] == ["-m", "venv"]:
-            raise container.PackageError("ensurepip is not available.")
+            raise PackageError("ensurepip is not available.")
         return run_quietly(command, room, failed)
 
     monkeypatch.setattr(container, "run_quietly", without_venv)

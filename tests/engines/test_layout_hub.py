@@ -31,9 +31,8 @@ def head(subject: Subject) -> dict[str, Any]:
     """The metadata that the hub reads."""
     from huggingface_hub import ModelCard
 
-    found: dict[str, Any] = ModelCard(
-        card(subject, [{"prompt": "p", "seed": 1, "own": "x.png"}])
-    ).data.to_dict()
+    text = card(subject, [{"prompt": "p", "seed": 1, "own": "x.png"}])
+    found: dict[str, Any] = vars(ModelCard(text).data)
     return found
 
 
