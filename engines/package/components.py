@@ -29,6 +29,7 @@ OPENS: Final[Mapping[str, tuple[str, ...]]] = {
     "onnxruntime": tuple(_PROVIDERS),
     "mlx": ("mlx",),
     "coreml": ("coreml",),
+    "tensorrt": ("cuda",),
 }
 """By engine, the devices that this runner opens its files on; on any other it refuses."""
 _WHEELS: Final = {
@@ -36,6 +37,7 @@ _WHEELS: Final = {
     "onnxruntime": "-r requirements.txt",
     "mlx": "mlx",
     "coreml": "coremltools",
+    "tensorrt": "tensorrt-rtx",
     "cuda": "onnxruntime-gpu",
     "directml": "onnxruntime-directml",
 }
@@ -54,7 +56,13 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         PackageError: the runtime is missing or refuses the file, or the device is none that it knows.
     """
     name = str(engine["engine"])
-    openers = {"openvino": _openvino, "onnxruntime": _onnxruntime, "mlx": _mlx, "coreml": _coreml}
+    openers = {
+        "openvino": _openvino,
+        "onnxruntime": _onnxruntime,
+        "mlx": _mlx,
+        "coreml": _coreml,
+        "tensorrt": _tensorrt,
+    }
     opener = openers.get(name)
     if opener is None:
         raise PackageError(f"This package needs the engine {name}, which its runner does not know.")
@@ -142,6 +150,12 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     return call
+
+
+def _tensorrt(model_file: Path, _options: dict[str, str], _device: str) -> Component:
+    from engines.package.tensorrt_plan import open_plan
+
+    return open_plan(model_file)
 
 
 def _mlx(model_file: Path, _options: dict[str, str], _device: str) -> Component:

@@ -64,7 +64,7 @@ class Tensor(Part):
 class Engine(Part):
     """What this package's runner needs to load a variant."""
 
-    engine: Literal["openvino", "onnxruntime", "mlx", "coreml"]
+    engine: Literal["openvino", "onnxruntime", "mlx", "coreml", "tensorrt"]
     model_file: PackagePath
     """Where it is a folder, such as a Core ML package, a file inside it."""
     precision: Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
@@ -89,7 +89,7 @@ class Format(Part):
     """What an engine's files are written in."""
 
     name: str
-    """`ONNX`, `OpenVINO IR`, `Core ML` or `MLX graph`."""
+    """`ONNX`, `OpenVINO IR`, `Core ML`, `MLX graph` or `TensorRT-RTX plan`."""
     version: str = ""
     opset: int | None = None
 

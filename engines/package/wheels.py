@@ -24,6 +24,7 @@ DIRECT: Final = {
     "onnxruntime-directml": ("onnxruntime-directml", *_ALL),
     "mlx": ("mlx", *_ALL),
     "coreml": ("coremltools", *_ALL),
+    "tensorrt": ("tensorrt-rtx", *_ALL),
 }
 """What a package imports, by runtime."""
 _HOMES: Final = {"onnxruntime-directml": "win32", "mlx": "darwin", "coreml": "darwin"}

@@ -57,8 +57,8 @@ TOKENIZER: Final = "tokenizer"
 _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TRAVELLERS: Final = (
-    "__init__", "sums", "likeness", "native", "signature", "processors", "runtimes", "components", "variants",
-    "sound", "benchmark", "runner", "cascade", "serving/*",
+    "__init__", "sums", "likeness", "native", "signature", "processors", "runtimes", "components",
+    "tensorrt_plan", "variants", "sound", "benchmark", "runner", "cascade", "serving/*",
 )  # fmt: skip
 """Modules of this folder that travel inside every package, as they are."""
 _PROVIDERS: Final = {

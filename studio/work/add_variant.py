@@ -96,7 +96,7 @@ def add_variant(
         for name in names:
             job.progress(3, STEPS, f"Trying {name} here")
             part = next(one for one in parts if one.variant == name)
-            tests.append(_try(trial, after.manifest.additional_metadata, part))
+            tests.append(_try(trial, after.manifest.additional_metadata, part, built=not other))
             if tests[-1].passed:
                 after = amend(trial, partial(_verified, part=part, test=tests[-1]))
         move(trial, place)
@@ -188,7 +188,7 @@ def _plan(job: Job, before: Verified, run: str) -> Plan:
     )
 
 
-def _try(trial: Path, facts: Facts, part: EngineFiles) -> SelfTest:
+def _try(trial: Path, facts: Facts, part: EngineFiles, *, built: bool) -> SelfTest:
     """In an environment of the variant's own wheels; none is made where its device is not here."""
     from engines.backends import backend
 
@@ -196,7 +196,7 @@ def _try(trial: Path, facts: Facts, part: EngineFiles) -> SelfTest:
     if reason := backend(engine).absent(device):
         return SelfTest(passed=False, text=f"{part.variant} was built, not verified on device: {reason}.")
     wheels = requirements_of(facts.model_dump(mode="json"), engine, device) or REQUIREMENTS
-    return self_test(trial, part.variant, trial / wheels)
+    return self_test(trial, part.variant, trial / wheels, native=built)
 
 
 def _verified(facts: Facts, part: EngineFiles, test: SelfTest) -> Facts:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engines import drivers
 from engines.backends.serves import baseline
+from engines.backends.tensor_rt_names import OWN_CARD
 from engines.devices import processor_name
 from engines.errors import PackageError
 from engines.models.licence import licence_file
@@ -63,7 +64,7 @@ TOLERANCE: Final[dict[str, tuple[int, float]]] = {
 }
 """Bits of the difference hash, and dB, that the golden picture may be off on another machine.  Other
 instruction sets round otherwise; what that moves grows as precision falls."""
-_MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json")
+_MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json", ".engine")
 _INSTRUCTIONS: Final = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
 
 
@@ -271,6 +272,11 @@ def engine_files(artifact: Artifact) -> EngineFiles:
             f"The {artifact.capture.component} in {artifact.backend} for {artifact.device} has no files to "
             "ship; choose a candidate on openvino or onnxruntime."
         )
+    if facts.get("targets") == [OWN_CARD]:
+        raise ExportError(
+            f"The {artifact.capture.component} in TensorRT opens on this very card only; choose a candidate "
+            "on onnxruntime, or build it with TensorRT-RTX for desktop cards."
+        )
     engine = {
         "engine": artifact.backend,
         "model_file": models[0],
@@ -343,6 +349,8 @@ def _format(backend: str, path: Path) -> Format | None:
             return Format(name="Core ML")
         case "mlx":
             return Format(name="MLX graph")
+        case "tensorrt":
+            return Format(name="TensorRT-RTX plan")
     return None
 
 

@@ -83,6 +83,7 @@ def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = l
         tell("Making a picture in the new environment" if environment.fresh else "Making a picture, isolated")
         out = room / "picture.png"
         command = [*environment.command, str(package / "run.py"), "--prompt", prompt, "--seed", str(seed)]
+        command.append("--allow-native")  # it was built here a moment ago
         start = time.perf_counter()
         done = call([*command, "--out", str(out), "--json"], RUN_SECONDS, room)
         whole = time.perf_counter() - start
@@ -242,8 +243,10 @@ class SelfTest:
     """By component, the one that ran."""
 
 
-def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
+def self_test(package: Path, variant: str, requirements: Path, *, native: bool = False) -> SelfTest:
     """Let one variant of a package make the golden picture in an environment of its own.
+
+    `native`: it may load machine code, because it was built here.
 
     Raises:
         ExportError: it runs here, and the picture is another one.
@@ -259,6 +262,7 @@ def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
             "--device",
             variant,
             "--json",
+            *(["--allow-native"] if native else []),
         ]
         done = call(command, RUN_SECONDS, room)
     try:

@@ -30,7 +30,7 @@ AROUND = Interval(value=0.5, low=0.4, high=0.6)
 
 
 def every_kind(folder: Path) -> Contents:
-    """ONNX alone, with its weights beside it and with a compiled context, OpenVINO, MLX, Core ML.
+    """ONNX alone, with weights beside it and with a compiled context, OpenVINO, MLX, Core ML, TensorRT-RTX.
 
     What nothing here opens is made of bytes, in the names and folders that the engines give them.
     """
@@ -42,6 +42,7 @@ def every_kind(folder: Path) -> Contents:
         ("onnxruntime", "directml", "fp16"): _compiled(folder / "compiled"),
         ("mlx", "mlx", "w4"): _mlx(folder / "mlx"),
         ("coreml", "coreml", "w6"): _core_ml(folder / "coreml"),
+        ("tensorrt", "cuda", "fp16"): _written(folder / "rtx", {"model.engine": b"ptrt" + b"\2" * 60}),
     }
     more = [_variant(usual, *key, made) for key, made in files.items()]
 
@@ -59,7 +60,9 @@ def every_kind(folder: Path) -> Contents:
 def _variant(
     usual: EngineFiles, engine: str, device: str, precision: str, files: Mapping[str, Path]
 ) -> EngineFiles:
-    model = next(name for name in files if name.endswith((".xml", ".onnx", "program.json", ".mlmodel")))
+    model = next(
+        name for name in files if name.endswith((".xml", ".onnx", "program.json", ".mlmodel", ".engine"))
+    )
     return replace(
         usual,
         engine=type(usual.engine).model_validate(
