@@ -32,15 +32,8 @@ OPENS: Final[Mapping[str, tuple[str, ...]]] = {
     "tensorrt": ("cuda",),
 }
 """By engine, the devices that this runner opens its files on; on any other it refuses."""
-_WHEELS: Final = {
-    "openvino": "-r requirements.txt",
-    "onnxruntime": "-r requirements.txt",
-    "mlx": "mlx",
-    "coreml": "coremltools",
-    "tensorrt": "tensorrt-rtx",
-    "cuda": "onnxruntime-gpu",
-    "directml": "onnxruntime-directml",
-}
+_WHEELS: Final = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
+"""Those of ONNX Runtime that have a device's provider."""
 LARGE: Final = 2**30
 """Bytes of weights above which one dynamic model serves all batch sizes, to spare memory."""
 
@@ -73,7 +66,7 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         return opener(folder / engine["model_file"], dict(engine.get("options", {})), device)
     except ImportError as error:
         raise PackageError(
-            f"{name} is not installed ({error}); run `python -m pip install {_WHEELS.get(name, '')}`."
+            f"{name} is not installed ({error}); `run.py --info` names the file of wheels that brings it."
         ) from None
     except PackageError:
         raise

@@ -44,6 +44,12 @@ class Driver:
         self("cuDeviceGet", ctypes.byref(card), ctypes.c_int(0))
         self("cuDevicePrimaryCtxRetain", ctypes.byref(context), card)  # TensorRT's own is the same one
         self._context = context
+        self.enter()
+        stream = ctypes.c_void_p()
+        self(
+            "cuStreamCreate", ctypes.byref(stream), ctypes.c_uint(0)
+        )  # graphs are not captured on the default
+        self.stream = stream
 
     def __call__(self, function: str, *arguments: Any) -> None:
         status = getattr(self._library, function)(*arguments)
@@ -58,7 +64,7 @@ class Driver:
 
 
 class Memory:
-    """Bytes on the card; freed with the object, made larger where more are asked for."""
+    """Bytes on the card, kept from call to call, and made larger where more are asked for."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver, self._size = driver, 0
@@ -110,7 +116,6 @@ def open_plan(path: Path) -> Callable[[Arrays], Arrays]:
             "again for this machine, or run another variant."
         )
     driver = Driver()
-    driver.enter()
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
         raise PackageError(f"TensorRT-RTX refuses {path.name} ({log.first()}); run another variant.")
@@ -169,9 +174,9 @@ class _Plan:
         for name in self._outputs:
             made[name] = np.empty(tuple(self._context.get_tensor_shape(name)), dtype=self._dtypes[name])
             self._context.set_tensor_address(name, self._memory[name].reserve(made[name].nbytes))
-        if not self._context.execute_async_v3(0):
+        if not self._context.execute_async_v3(self._driver.stream.value):
             raise PackageError(f"TensorRT-RTX failed on the card ({self._log.first()}); run another variant.")
-        self._driver("cuCtxSynchronize")
+        self._driver("cuStreamSynchronize", self._driver.stream)
         for name, value in made.items():
             self._memory[name].take(value)
         return {name: value.astype(np.float32, copy=False) for name, value in made.items()}

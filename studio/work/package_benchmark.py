@@ -1,6 +1,6 @@
 """Size and time of everything that a candidate is exported as, as Markdown for `docs/benchmarks`.
 
-    python -m studio.work.package_benchmark RUN [CANDIDATE] [--layout NAME]...
+    python -m studio.work.package_benchmark RUN [CANDIDATE] [--layout NAME]... [--cascade LIGHT HEAVY]
 
 Exports into a temporary folder, which goes.  The package is then installed as
 somebody does who received it: a fresh environment by its `requirements.txt`,
@@ -30,6 +30,7 @@ from studio.errors import StudioError
 from studio.layouts import LAYOUTS
 from studio.work.export import export_candidate
 from studio.work.export_as import export_candidate_as
+from studio.work.export_cascade import export_pair
 from studio.work.proof import RUN_SECONDS, call, last_words, make_environment
 
 STARTS: Final = 7
@@ -38,7 +39,9 @@ PROMISED: Final = 2.0
 """Seconds within which the program of a package starts, before it loads its model."""
 
 
-def rows(run: Path, candidate: str, layouts: Sequence[str], room: Path) -> Iterator[tuple[str, str]]:
+def rows(
+    run: Path, candidate: str, layouts: Sequence[str], cascade: Sequence[str], room: Path
+) -> Iterator[tuple[str, str]]:
     """What was made and measured, and how much.
 
     Raises:
@@ -48,7 +51,13 @@ def rows(run: Path, candidate: str, layouts: Sequence[str], room: Path) -> Itera
     exported = export_candidate(run, candidate, room / "package")
     yield "package exported and proved", _seconds(time.perf_counter() - start)
     yield from _sizes(exported)
-    yield from _installed(Path(exported["zip"]), room)
+    yield from received(Path(exported["zip"]), room)
+    if cascade:
+        start = time.perf_counter()
+        pair = export_pair(run, cascade[0], cascade[1], out=room / "cascade")
+        size = f"{_megabytes(pair['bytes'])}, {pair['files']} files; archive {_megabytes(pair['zip_bytes'])}"
+        named = f"cascade of {cascade[0]} and {cascade[1]}"
+        yield f"{named}, exported in {_seconds(time.perf_counter() - start)}", size
     for name in layouts:
         start = time.perf_counter()
         try:
@@ -69,7 +78,7 @@ def _sizes(exported: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "package's archive", _megabytes(exported["zip_bytes"])
 
 
-def _installed(archive: Path, room: Path) -> Iterator[tuple[str, str]]:
+def received(archive: Path, room: Path) -> Iterator[tuple[str, str]]:
     """Verified, unpacked, installed, started: what the one who received it waits for."""
     start = time.perf_counter()
     verify(archive)
@@ -139,6 +148,9 @@ def main() -> int:
     parser.add_argument(
         "--layout", action="append", choices=tuple(LAYOUTS), help="only these of the other runtimes' folders"
     )
+    parser.add_argument(
+        "--cascade", nargs=2, default=(), metavar=("LIGHT", "HEAVY"), help="their package too; trained first"
+    )
     given = parser.parse_args()
     load = f", load {os.getloadavg()[0]:.0f} from other work" if hasattr(os, "getloadavg") else ""
     print("# Packages: sizes and times\n")
@@ -149,7 +161,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="pareto-packages-") as room:
             asked = given.layout if given.layout is not None else list(LAYOUTS)
-            for what, much in rows(given.run, given.candidate, asked, Path(room)):
+            for what, much in rows(given.run, given.candidate, asked, given.cascade, Path(room)):
                 print(f"| {what} | {much} |", flush=True)
     except (StudioError, EngineError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
