@@ -328,6 +328,8 @@ class Certified(Data):
     """One-sided 95 % bounds of the claim's metric (for PSNR in dB); None: it failed before."""
     speedup: Interval | None = None
     note: str = ""
+    isolation: Literal["", "isolated", "limited", "none"] = ""
+    """Behind which walls its script ran; empty in runs of before this was kept, and where none ran."""
 
 
 class CandidateWaiting(Data):

@@ -361,6 +361,7 @@ def test_a_claim_is_certified_on_sealed_prompts_with_one_sided_bounds(judge: Jud
     assert found.prompts == 8
     assert found.loss.low <= found.loss.value
     assert found.speedup is not None
+    assert found.isolation in ("isolated", "limited")
     assert seen[-1] == (8, 8)
     wrong = judge.certify(candidate, "PSNR of 90 dB or more", 8, lambda *_: None)
     assert not wrong.held
