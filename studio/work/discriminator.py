@@ -65,6 +65,7 @@ def discriminator(
             and your own blind votes where there are any; `real`, real against generated (DiffServe's).
         real: folder with real pictures, for models whose prompts the renderer cannot draw.
         rate: share of poor pictures among the kept that `guarded` holds under, with 95 % confidence.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `run`, `network` (the saved weights, relative to the run folder) and `cascade`

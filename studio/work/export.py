@@ -68,6 +68,7 @@ def export(
             the package becomes `out` itself, with `out.pareto`; empty: into `RUN/package`.
         replace: put it in the place of an older package of the same candidate.
         also: devices that the package shall hold engines for beside the run's own; built, not verified.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `package` and `zip` (paths), `id`, `bytes` (of the folder), `zip_bytes`, `files`,

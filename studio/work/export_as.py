@@ -62,6 +62,7 @@ def export_as(
         candidate: id, `winner` or `knee`.
         out: as for `export`; the folder's own name then ends in the layout's.
         replace: put it in the place of an older export.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `layout`, `package` (the folder), `id`, `bytes`, `files`,

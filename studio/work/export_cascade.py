@@ -73,6 +73,7 @@ def export_cascade(
             one that defers nearest to `USUAL_SHARE`.
         out: as for `export`.
         replace: put it in the place of an older package of the same cascade.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `package`, `zip`, `id`, `bytes`, `zip_bytes`, `files`, `light`, `heavy`, `threshold`, `share`,

@@ -63,6 +63,7 @@ def reuse(
         count: how many of them, at most.
         pixels: hand the picture over and not the latent.
         attention: also try the light model's cross-attention maps.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         As `discriminator`; `cascade` then has `reuse`.
