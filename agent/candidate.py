@@ -112,6 +112,10 @@ class Verdict:
     latency_p90: float | None = None
     speedup: Interval | None = None
     """Baseline time over candidate time, measured in turns (`engines.measure.timing`)."""
+    warm_up: int = 0
+    """Calls of its process before the first that was timed; 0: not known."""
+    pairs: int = 0
+    """Turns of the candidate that were timed, each between two of the baseline's; 0: not known."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds in `encode`, `denoise`, `decode`, as the candidate reports them."""
     throughput: Mapping[int, float] = field(default_factory=dict)

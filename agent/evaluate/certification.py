@@ -19,6 +19,7 @@ from agent.evaluate.claims import Certificate, Claim, read_claim
 from agent.evaluate.prompts import Asked, Prompts
 from agent.evaluate.static import examine
 from agent.sandbox import CandidateFailure
+from agent.sandbox.limits import Isolation
 from engines.measure import bootstrap, quality
 from engines.measure.bootstrap import Interval as Bounds
 from engines.measure.timing import Timing
@@ -67,7 +68,7 @@ class Certifier:
             if recipe is not None:
                 self._ready(recipe, lambda: on_progress(0, count, "engines"))
             asked, expected = self._reference(count, on_progress)
-            pictures, timing = self._draw(candidate, asked, on_progress)
+            pictures, timing, level = self._draw(candidate, asked, on_progress)
         except CandidateFailure as failure:
             if self._bench.aborted:
                 raise JudgeError("The evaluation was stopped.") from failure
@@ -76,9 +77,13 @@ class Certifier:
             return _unproven(claim, "The pictures have another size than the baseline's.")
         bounds = _interval(self._bounds(wanted, pictures, expected, asked.prompts))
         note = self._prompts.sealed_are(count)
-        return Certificate(claim, wanted.holds(bounds), count, bounds, _interval(timing.speedup), note)
+        held, faster = wanted.holds(bounds), _interval(timing.speedup)
+        return Certificate(claim, held, count, bounds, faster, note, level)
 
-    def _draw(self, candidate: Candidate, asked: Asked, on_progress: OnProgress) -> tuple[Pixels, Timing]:
+    def _draw(
+        self, candidate: Candidate, asked: Asked, on_progress: OnProgress
+    ) -> tuple[Pixels, Timing, Isolation]:
+        """Pictures, how fast they come, and behind which walls the script ran."""
         count = len(asked)
         with self._bench.process(candidate.script, trusted=given.without_walls(candidate)) as process:
             self._bench.load(process)
@@ -92,7 +97,8 @@ class Certifier:
             timing = self._bench.alternate(
                 process, self._prompts, lambda *_: None, least=6, most=12, seconds=20.0
             )
-        return np.concatenate(drawn), timing
+            level = process.isolation
+        return np.concatenate(drawn), timing, level
 
     def _bounds(self, wanted: Claim, pictures: Pixels, expected: Pixels, prompts: tuple[str, ...]) -> Bounds:
         """One-sided bounds of the claim's metric."""

@@ -397,6 +397,8 @@ class Judge:
             latency=_interval(found.timing.latency),
             latency_p90=found.timing.p90,
             speedup=_interval(found.timing.speedup),
+            warm_up=found.warm_up,
+            pairs=len(found.timing.turns),
             stages=found.stages,
             throughput=found.throughput,
             loss=_interval(found.loss),

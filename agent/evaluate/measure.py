@@ -62,6 +62,8 @@ class Measured:
     baseline_cpu: tuple[float, ...] = ()
     others: float = 0.0
     """Share of the processors that other programs used during the timed calls, 0 to 1."""
+    warm_up: int = 0
+    """Calls of the candidate before the first that was timed."""
     told: tuple[Mapping[str, int], int] = ({}, 0)
     """Rows by component that the pipeline told of a call, and that call's pictures."""
 
@@ -106,7 +108,7 @@ def measure(
         if side == "candidate":
             calls.append(Timed(wanted, answer.images))
 
-    watched = Neighbours()
+    warm_up, watched = process.calls, Neighbours()
     timing = bench.alternate(process, prompts, compare, keep, least=TURNS, width=WIDTH, seconds=4.0)
     others = watched.share(bench.workload.batch * sum(map(sum, cpu.values())))
     found = [
@@ -148,6 +150,7 @@ def measure(
         cpu=tuple(cpu["candidate"]),
         baseline_cpu=tuple(cpu["baseline"]),
         others=others,
+        warm_up=warm_up,
         told=(last.rows, 1),
     )
 

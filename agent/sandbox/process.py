@@ -82,6 +82,8 @@ class Process:
         self._user = 0
         self.peak = 0.0
         """Most resident memory seen, MiB, all its processes together."""
+        self.calls = 0
+        """Requests for pictures that it was given."""
         self._on_card, self._card_before, self._card_grown = 0.0, 0.0, 0.0
         self._requests, self._answers, self._errors = streams
         self._kill, self._code = kill, code
@@ -133,6 +135,7 @@ class Process:
         """
         seeds = [int(seed) for seed in seeds]
         before = self.cpu_seconds()
+        self.calls += 1
         answer, payload, seconds = self._ask(
             {"op": "generate", "prompts": list(prompts), "seeds": seeds},
             self.limits.generate_seconds,

@@ -16,6 +16,7 @@ from engines.models.licence import tells
 OnProgress = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and what is being done."""
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 SETTINGS: Final = (".json", ".txt", ".model", ".jinja")
 BYTES_WRITTEN: Final = "huggingface_hub.snapshot_download"
 """The name of the hub's progress bar that counts bytes on the disk."""
@@ -73,6 +74,12 @@ def download(name: str, on_progress: OnProgress | None = None) -> Path:
             raise
         bar = {} if on_progress is None else {"tqdm_class": progress_bar(on_progress, name)}
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, token=token, **bar))
+
+
+def commit_of(folder: Path) -> str:
+    """The commit that a folder of the hub's cache was fetched at; empty of any other folder."""
+    kept = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+    return folder.name if kept and _COMMIT.fullmatch(folder.name) else ""
 
 
 @contextmanager

@@ -40,7 +40,7 @@ from engines.package.evidence import (
 )
 from engines.package.sums import AGAIN
 
-SCHEMA_VERSION: Final = "1.3"
+SCHEMA_VERSION: Final = "1.4"
 MAJOR, MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
 
 
@@ -64,7 +64,7 @@ class Tensor(Part):
 class Engine(Part):
     """What this package's runner needs to load a variant."""
 
-    engine: Literal["openvino", "onnxruntime", "mlx", "coreml"]
+    engine: Literal["openvino", "onnxruntime", "mlx", "coreml", "tensorrt"]
     model_file: PackagePath
     """Where it is a folder, such as a Core ML package, a file inside it."""
     precision: Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
@@ -89,7 +89,7 @@ class Format(Part):
     """What an engine's files are written in."""
 
     name: str
-    """`ONNX`, `OpenVINO IR`, `Core ML` or `MLX graph`."""
+    """`ONNX`, `OpenVINO IR`, `Core ML`, `MLX graph` or `TensorRT-RTX plan`."""
     version: str = ""
     opset: int | None = None
 
@@ -162,6 +162,8 @@ class SourceModel(Part):
     """Every file that it was read from, relative to its folder."""
     added: tuple[File, ...] = ()
     """Files that were given beside it (LoRA, student, decoder) as they were: beginning of digest/name."""
+    added_licences: dict[str, str] = Field(default={})
+    """By path of `added`, the licence that the file or its repository states; others state none."""
 
 
 class Output(Part):
@@ -263,6 +265,8 @@ class Wheel(Part):
     name: str
     version: str
     licence: str = ""
+    marker: str = ""
+    """Which systems and versions of Python need it (PEP 508); empty: all."""
 
 
 def _loop(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -320,7 +324,8 @@ class Facts(Part):
     golden: Golden
     wheels: tuple[Wheel, ...]
     more_wheels: dict[str, tuple[Wheel, ...]] = Field(default={})
-    """Of variants for other engines, by engine; each has its `requirements-ENGINE.txt`."""
+    """Of variants on other runtimes: by engine, or `ENGINE-DEVICE` where a device has wheels of its own (such
+    as `onnxruntime-cuda`); each has its `requirements-RUNTIME.txt`."""
     python: str
     """Versions of Python that the wheels are known to serve, for example `>=3.11`."""
     prompt_cache_key: str = ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from studio.cli import metrics_arguments, serve_arguments
 from studio.cli.cascade_arguments import add_cascade
 from studio.cli.package_arguments import add_package
+from studio.cli.walls_argument import add_walls
 from studio.layouts import LAYOUTS
 
 MODEL = (
@@ -85,15 +86,6 @@ def _workers(parser: argparse.ArgumentParser) -> None:
         metavar="WHERE",
         help="judge candidates on a Ray cluster (extra `cluster`): ray://HOST:10001, HOST:6379, auto; "
         "local:2 for two on this machine",
-    )
-
-
-def _walls(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--without-walls",
-        action="store_true",
-        help="run candidates even where this system cannot limit what they do (asked in a terminal), "
-        "and a script of your own that builds engines itself without the walls there are",
     )
 
 
@@ -173,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("pareto-studio-output"), help="folder of package, report, images"
     )
     start.add_argument("--budget", type=seconds, help="time for the search, for example 4m")
-    _walls(start)
+    add_walls(start)
 
     add("doctor", "say what this machine can run, what it can only build for, and why")
 
@@ -208,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="the run's folder (default: a new one in the home)"
     )
     _workers(optimize)
-    _walls(optimize)
+    add_walls(optimize)
     _workload(optimize)
     _language_model(optimize)
 
@@ -221,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _wish(resume)
     _workers(resume)
-    _walls(resume)
+    add_walls(resume)
 
     evaluate = add("evaluate", "judge a script of your own against the unchanged model")
     _model(evaluate)
@@ -231,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", default="cpu")
     evaluate.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
-    _walls(evaluate)
+    add_walls(evaluate)
     _workload(evaluate)
 
     bench = add("bench", "solve tasks of five levels with an agent and print its pass rate (DiffBench)")
@@ -264,7 +256,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--llm-model", default="", metavar="NAME")
     bench.add_argument("--llm-url", default="", metavar="URL")
     bench.add_argument("--llm-budget", default="", metavar="AMOUNT")
-    _walls(bench)
+    add_walls(bench)
     _workload(bench)
 
     compare = add("compare", "make the same pictures with two candidates and measure the difference")
@@ -272,6 +264,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("a", help="a candidate, or baseline, winner, knee")
     compare.add_argument("b", help="another one")
     compare.add_argument("--count", type=_between(1, 256), default=16, help="pictures of each")
+    add_walls(compare)
 
     certify = add("certify", "check a claim about a candidate on fresh prompts that no search has seen")
     certify.add_argument("run", help=RUN)
@@ -289,7 +282,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="fresh prompts, as many as the claim needs at least (default: 200)",
     )
-    _walls(certify)
+    add_walls(certify)
 
     export = add("export", "write a candidate as a package that runs without the Studio")
     export.add_argument("run", help=RUN)
@@ -319,6 +312,7 @@ def parser() -> argparse.ArgumentParser:
         + "; ".join(f"{name}: {text.rstrip('.')}" for name, (_, text) in LAYOUTS.items()),
     )
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    add_walls(export)
 
     serve = add("serve", "answer requests with a package over HTTP, until Ctrl-C")
     serve.add_argument("package", type=Path, help="a package's folder")

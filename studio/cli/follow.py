@@ -139,7 +139,8 @@ def line_of(item: Event, state: RunState) -> str:
         case events.Certified() as data:
             word = "[green]✓ certified[/]" if data.held else "[red]✗ not proven[/]"
             bounds = "" if data.loss is None else f" ({bounds_text(data.claim, data.loss)})"
-            return f"{word} {data.id}: {escape(data.claim)}{bounds} [dim]{escape(data.note)}[/]"
+            walls = f" {WALLS[data.isolation]}" if data.isolation else ""
+            return f"{word} {data.id}: {escape(data.claim)}{bounds}{walls} [dim]{escape(data.note)}[/]"
         case events.LlmAnswered() as data:
             return answer_line(data)
         case events.RunSteered() as data:

@@ -277,7 +277,14 @@ def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.compare import compare
 
     with show.progress(terminal) as job_of:
-        result = compare(job_of(home), run=given.run, a=given.a, b=given.b, count=given.count)
+        result = compare(
+            job_of(home),
+            run=given.run,
+            a=given.a,
+            b=given.b,
+            count=given.count,
+            without_walls=given.without_walls,
+        )
     terminal.document(result)
     show.comparison(terminal, result)
     return 0
@@ -285,12 +292,15 @@ def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 
 def _certify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.certify import certify
-    from studio.work.runs import ask_first
 
-    ask_first(without_walls=given.without_walls)
     with show.progress(terminal) as job_of:
         result = certify(
-            job_of(home), run=given.run, candidate=given.candidate, claim=given.claim, prompts=given.prompts
+            job_of(home),
+            run=given.run,
+            candidate=given.candidate,
+            claim=given.claim,
+            prompts=given.prompts,
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.certificate(terminal, result["certified"])
@@ -322,6 +332,7 @@ def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             candidate=given.candidate,
             out=str(given.out.expanduser()),
             also=given.also,
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.package(terminal, result)
@@ -341,6 +352,7 @@ def _export_as(given: argparse.Namespace, home: Path, terminal: Terminal) -> int
             layout=given.layout,
             candidate=given.candidate,
             out=str(given.out.expanduser()),
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.package(terminal, result)
@@ -353,7 +365,13 @@ def _export_cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -
     light, heavy = given.cascade
     with show.progress(terminal) as job_of:
         result = export_cascade(
-            job_of(home), given.run, light, heavy, given.threshold, str(given.out.expanduser())
+            job_of(home),
+            given.run,
+            light,
+            heavy,
+            given.threshold,
+            str(given.out.expanduser()),
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.package(terminal, result)

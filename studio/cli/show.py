@@ -161,6 +161,7 @@ def comparison(terminal: Terminal, result: dict[str, Any]) -> None:
 
 def certificate(terminal: Terminal, certified: dict[str, Any]) -> None:
     """Whether a claim holds, with the bounds that say so."""
+    from studio.cli.follow import WALLS
     from studio.record.events import Certified
     from studio.work.report import bounds_text
 
@@ -172,6 +173,8 @@ def certificate(terminal: Terminal, certified: dict[str, Any]) -> None:
     if one.speedup is not None:
         low, high = one.speedup.low, one.speedup.high
         terminal.say(f"  {one.speedup.value:.2f}× as fast as the baseline ({low:.2f} to {high:.2f})")
+    if one.isolation:
+        terminal.say(f"  walls: {WALLS[one.isolation]}")
     if one.note:
         terminal.say(f"  [dim]{escape(one.note)}[/]")
 

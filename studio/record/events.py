@@ -94,6 +94,8 @@ class Verdict(Data):
     latency: Interval | None = None
     latency_p90: float | None = None
     speedup: Interval | None = None
+    warm_up: int = 0
+    pairs: int = 0
     stages: dict[str, float] = {}
     throughput: dict[int, float] = {}
     memory: float | None = None
@@ -328,6 +330,8 @@ class Certified(Data):
     """One-sided 95 % bounds of the claim's metric (for PSNR in dB); None: it failed before."""
     speedup: Interval | None = None
     note: str = ""
+    isolation: Literal["", "isolated", "limited", "none"] = ""
+    """Behind which walls its script ran; empty in runs of before this was kept, and where none ran."""
 
 
 class CandidateWaiting(Data):

@@ -17,9 +17,9 @@ from engines.package.evidence import Verification
 from engines.package.extend import extend, parts_of
 from engines.package.manifest import Engine, Facts
 from engines.package.place import copy, move, sentences
+from engines.package.runtimes import REQUIREMENTS, requirements_of
 from engines.package.sums import walk
 from engines.package.verify import Verified, verify
-from engines.package.wheels import requirements_file
 from engines.package.write import EngineFiles, amend, pack
 from studio.errors import ExportError
 from studio.record.journal import Journal
@@ -96,7 +96,7 @@ def add_variant(
         for name in names:
             job.progress(3, STEPS, f"Trying {name} here")
             part = next(one for one in parts if one.variant == name)
-            tests.append(_try(trial, part))
+            tests.append(_try(trial, after.manifest.additional_metadata, part, built=not other))
             if tests[-1].passed:
                 after = amend(trial, partial(_verified, part=part, test=tests[-1]))
         move(trial, place)
@@ -188,16 +188,22 @@ def _plan(job: Job, before: Verified, run: str) -> Plan:
     )
 
 
-def _try(trial: Path, part: EngineFiles) -> SelfTest:
-    file = trial / requirements_file(part.engine.engine)
-    return self_test(trial, part.variant, file if file.is_file() else trial / "requirements.txt")
+def _try(trial: Path, facts: Facts, part: EngineFiles, *, built: bool) -> SelfTest:
+    """In an environment of the variant's own wheels; none is made where its device is not here."""
+    from engines.backends import backend
+
+    engine, device = part.engine.engine, part.engine.device
+    if reason := backend(engine).absent(device):
+        return SelfTest(passed=False, text=f"{part.variant} was built, not verified on device: {reason}.")
+    wheels = requirements_of(facts.model_dump(mode="json"), engine, device) or REQUIREMENTS
+    return self_test(trial, part.variant, trial / wheels, native=built)
 
 
 def _verified(facts: Facts, part: EngineFiles, test: SelfTest) -> Facts:
-    here = target_of(part.engine.engine, part.built_for.engine_version)
+    here = target_of(part.engine.engine, part.built_for.engine_version, part.engine.device)
     check = Verification(
         time=datetime.now(UTC).replace(microsecond=0),
-        target=here.model_copy(update={"device": part.engine.device}),
+        target=here,
         python=platform.python_version(),
         fresh_environment=test.fresh,
         psnr=test.psnr,

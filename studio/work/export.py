@@ -29,6 +29,7 @@ from engines.package.write import amend, pack, write
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
+from studio.work.consent import agree
 from studio.work.exportable import Check, Examination, examine
 from studio.work.job import Job
 from studio.work.more_devices import variants
@@ -56,6 +57,7 @@ def export(
     out: str = "",
     replace: bool = True,
     also: Sequence[str] = (),
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export`.
 
@@ -66,6 +68,7 @@ def export(
             the package becomes `out` itself, with `out.pareto`; empty: into `RUN/package`.
         replace: put it in the place of an older package of the same candidate.
         also: devices that the package shall hold engines for beside the run's own; built, not verified.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `package` and `zip` (paths), `id`, `bytes` (of the folder), `zip_bytes`, `files`,
@@ -80,6 +83,7 @@ def export(
         RunError, JournalError: no such run or candidate.
         PackageError: it cannot be written there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     return export_candidate(
         folder,
@@ -259,13 +263,8 @@ def verification(proof: Proof, alike: Alike) -> Verification:
 
 
 def with_verification(facts: Facts, check: Verification) -> Facts:
-    target = check.target.model_copy(
-        update={
-            "device": facts.built_for.device,
-            "engine": facts.built_for.engine,
-            "engine_version": facts.built_for.engine_version,
-        }
-    )
+    built = facts.built_for
+    target = target_of(built.engine, built.engine_version, built.device)
     proved = check.model_copy(update={"target": target})
     return facts.model_copy(update={"verified_on": (*facts.verified_on, proved)})
 

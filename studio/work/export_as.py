@@ -27,6 +27,7 @@ from engines.package.runner import read_picture, write_picture
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
+from studio.work.consent import agree
 from studio.work.export import LEAST_PSNR, Own, export_candidate, own_picture, place_of
 from studio.work.exportable import Check, Examination, examine
 from studio.work.job import Job
@@ -45,7 +46,13 @@ Tell = Callable[[int, str], None]
 
 
 def export_as(
-    job: Job, run: str, layout: str, candidate: str = "winner", out: str = "", replace: bool = True
+    job: Job,
+    run: str,
+    layout: str,
+    candidate: str = "winner",
+    out: str = "",
+    replace: bool = True,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export_as`.
 
@@ -55,6 +62,7 @@ def export_as(
         candidate: id, `winner` or `knee`.
         out: as for `export`; the folder's own name then ends in the layout's.
         replace: put it in the place of an older export.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `layout`, `package` (the folder), `id`, `bytes`, `files`,
@@ -69,6 +77,7 @@ def export_as(
         RunError, JournalError: no such run or candidate.
         EngineError: it cannot be built, or not be written there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     place = Path(out).expanduser() if out else None
     return export_candidate_as(folder, candidate, layout, place, replace=replace, on_progress=job.progress)

@@ -20,7 +20,7 @@ State = Literal["ok", "warning", "failed"]
 
 ENGINES: Final = ("openvino", "onnxruntime")
 """Engines that run without torch on a CPU, the preferred first."""
-PACKED: Final = (*ENGINES, "mlx", "coreml")
+PACKED: Final = (*ENGINES, "mlx", "coreml", "tensorrt")
 """Every engine that packages hold."""
 _EXPLORE: Final = {
     "torch": "it runs on eager torch, which a package does not carry",

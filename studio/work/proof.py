@@ -27,11 +27,20 @@ from engines.errors import PackageError
 from engines.package import sums
 from engines.package.likeness import Pixels
 from engines.package.runner import read_picture
+from engines.package.runtimes import REQUIREMENTS
 from studio.errors import ExportError
 
 INSTALL_SECONDS: Final = 600
 RUN_SECONDS: Final = 600
 
+_SECRET: Final = (
+    "ANTHROPIC_",
+    "PARETO_STUDIO_LLM_",
+    "PARETO_STUDIO_KEY_",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+)
+"""Beginnings of variables that hold keys of the user's, which neither a package nor an installer needs."""
 _LENT: Final = (
     "import runpy, sys; sys.path.append(sys.argv[1]); sys.argv = sys.argv[2:]; "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -70,10 +79,11 @@ def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = l
     package = package.absolute()  # what is run next runs elsewhere
     with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
         room = Path(name)
-        environment = make_environment(package / "requirements.txt", room, tell)
+        environment = make_environment(package / REQUIREMENTS, room, tell)
         tell("Making a picture in the new environment" if environment.fresh else "Making a picture, isolated")
         out = room / "picture.png"
         command = [*environment.command, str(package / "run.py"), "--prompt", prompt, "--seed", str(seed)]
+        command.append("--allow-native")  # it was built here a moment ago
         start = time.perf_counter()
         done = call([*command, "--out", str(out), "--json"], RUN_SECONDS, room)
         whole = time.perf_counter() - start
@@ -109,7 +119,9 @@ def make_environment(requirements: Path, room: Path, tell: Callable[[str], None]
                 reason = last_words(done)
                 break
         else:
-            return Environment(isolated, fresh=True, note=f"Fresh environment, made by {tool}.")
+            return Environment(
+                isolated, fresh=True, note=f"Fresh environment, made by {tool} of {requirements.name}."
+            )
     tell("No wheels to be had; borrowing the installed ones")
     lent = room / "wheels"
     _lend(requirements, lent)
@@ -141,7 +153,10 @@ def _lend(requirements: Path, folder: Path) -> None:
     for line in requirements.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
-        wheel = metadata.distribution(line.partition("==")[0])
+        try:
+            wheel = metadata.distribution(line.partition("==")[0])
+        except metadata.PackageNotFoundError:
+            continue  # another system's, or the runner says what is missing
         base = Path(str(wheel.locate_file(""))).resolve()
         if base not in places:
             continue
@@ -166,7 +181,7 @@ def call(command: list[str], seconds: float, room: Path) -> subprocess.Completed
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA"))
+        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA", *_SECRET))
     }
     try:
         return subprocess.run(
@@ -228,8 +243,10 @@ class SelfTest:
     """By component, the one that ran."""
 
 
-def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
+def self_test(package: Path, variant: str, requirements: Path, *, native: bool = False) -> SelfTest:
     """Let one variant of a package make the golden picture in an environment of its own.
+
+    `native`: it may load machine code, because it was built here.
 
     Raises:
         ExportError: it runs here, and the picture is another one.
@@ -245,6 +262,7 @@ def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
             "--device",
             variant,
             "--json",
+            *(["--allow-native"] if native else []),
         ]
         done = call(command, RUN_SECONDS, room)
     try:

@@ -124,6 +124,8 @@ def claims(state: RunState) -> list[Claim]:
             detail += f", one-sided 95 % bounds {bounds_text(certified.claim, certified.loss)}"
         if speedup is not None:
             detail += f"; speed-up {_interval(speedup)}"
+        if certified.isolation:
+            detail += f"; walls: {certified.isolation}"
         if certified.note:
             detail += f"; {certified.note}"
         found.append(Claim(f"{certified.id} {candidate.proposal.title}: {fast}, {word}", held, detail))

@@ -152,6 +152,8 @@ def test_an_honest_script_passes_with_everything_measured(judge: Judge) -> None:
     assert found.latency is not None
     assert found.latency.low <= found.latency.value <= found.latency.high
     assert found.speedup is not None
+    assert found.warm_up > len(found.samples) / 4  # the gate's pictures by fours, and the robustness calls
+    assert found.pairs >= 3
     assert 0.2 < found.speedup.value < 5
     assert set(found.throughput) == {1, 2, 4}
     assert set(found.stages) == {"encode", "denoise", "scheduler", "decode"}
@@ -359,6 +361,7 @@ def test_a_claim_is_certified_on_sealed_prompts_with_one_sided_bounds(judge: Jud
     assert found.prompts == 8
     assert found.loss.low <= found.loss.value
     assert found.speedup is not None
+    assert found.isolation in ("isolated", "limited")
     assert seen[-1] == (8, 8)
     wrong = judge.certify(candidate, "PSNR of 90 dB or more", 8, lambda *_: None)
     assert not wrong.held

@@ -124,6 +124,7 @@ _LACKING = {
     "openvino": "openvino finds no [GN]PU on this machine, only CPU",
     "coreml": "coreml (is not installed|cannot load)",
     "mlx": "mlx is not installed",
+    "tensorrt": "tensorrt is not installed|cannot be opened by TensorRT-RTX",
 }
 """What is said where a device or its runtime is not there."""
 

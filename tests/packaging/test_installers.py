@@ -234,6 +234,20 @@ def test_the_installers_locks_hold_the_versions_of_the_projects_lock() -> None:
             )
 
 
+def test_the_wheels_of_packages_are_those_of_the_locks() -> None:
+    """`assets/wheels`: what a package's variants need on machines that are not here."""
+    locks = [lock.pins((PACKAGING / name).read_text()) for name in ("requirements.lock", "backend.lock")]
+    whole = {(pin.name, pin.version) for pins in locks for pin in pins}
+    names = {name for name, _ in whole}
+    versions = dict(whole)
+    for path in sorted((PACKAGING.parent / "assets" / "wheels").glob("*.txt")):
+        for pin in lock.pins(path.read_text()):
+            known = pin.name not in names or (pin.name, pin.version) in whole
+            assert known, f"{path.name}: {pin.name} {pin.version}; run packaging/package-locks"
+            if pin.name == "onnxruntime-gpu":
+                assert pin.version == versions["onnxruntime"]
+
+
 def test_the_windows_lock_has_no_torch_and_the_backends_has_hashes_for_everything() -> None:
     window = {pin.name for pin in lock.pins((PACKAGING / "window.lock").read_text())}
     assert {"pyside6-essentials", "pyqtgraph", "numpy", "pydantic"} <= window
