@@ -111,6 +111,7 @@ def certify_one(
         loss=_interval(found.loss),
         speedup=_interval(found.speedup),
         note=found.note,
+        isolation=found.isolation,
     )
     run.record(certified)
     return certified

@@ -142,7 +142,13 @@ class Scripted(ready.Ready):
 
 
 def prepare(
-    model: str, target: str, workload: dict[str, Any], metric: str | None, seed: int, memory: Path
+    model: str,
+    target: str,
+    workload: dict[str, Any],
+    metric: str | None,
+    seed: int,
+    memory: Path,
+    gate: int = 16,
 ) -> ready.Ready:
     name = metric or "adherence"
     return Scripted(
@@ -157,6 +163,7 @@ def prepare(
         machine={"processor": "a test"},
         seed=seed,
         memory=memory,
+        gate=gate,
     )
 
 
