@@ -73,7 +73,8 @@ class Judge:
 
     `folder` is the run's: pictures go to `images/ID/NN.png` in it.  `metric`
     is the run's quality metric; `None` chooses (`engines.measure.quality`).
-    `gate` is how many pictures the gate looks at, at least 8.
+    `gate` is how many pictures the gate looks at, at least 8.  A `patient` judge
+    measures in full what is hopeless too, as it always does a script of the user's own.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class Judge:
         metric: str | None = None,
         limits: Limits | None = None,
         gate: int = GATE,
+        patient: bool = False,
     ) -> None:
         from engines.models.card import describe
         from engines.models.load import open_model
 
         self.device, self.workload, self.folder = device, workload, folder
+        self._patient = patient
         self._opened = open_model(model)
         self.model = str(self._opened.place)
         self.card = describe(self._opened)
@@ -331,7 +334,7 @@ class Judge:
             found = measure(
                 self._bench, process, self._prompts, self._reference, self.quality, first,
                 plan=None if recipe is None else self._recipes.plan(recipe), plain=plain, cached=cached,
-                patient=candidate.proposal.origin == "given",
+                patient=self._patient or candidate.proposal.origin == "given",
             )  # fmt: skip
             if not plain:
                 stage("gate", "counting what it does and comparing it with what it declares", "honesty")

@@ -42,9 +42,17 @@ class Ready:
     gate: int = GATE
     """Pictures that the gate looks at."""
 
-    def judge(self, folder: Path) -> Judge:
-        """The evaluator of a run in a folder; close it."""
-        return Judge(self.model, self.target, self.workload, folder, metric=self.metric.name, gate=self.gate)
+    def judge(self, folder: Path, *, patient: bool = False) -> Judge:
+        """The evaluator of a run in a folder, close it; a `patient` one measures in full what is hopeless."""
+        return Judge(
+            self.model,
+            self.target,
+            self.workload,
+            folder,
+            metric=self.metric.name,
+            gate=self.gate,
+            patient=patient,
+        )
 
 
 def prepare(

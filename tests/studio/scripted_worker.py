@@ -137,7 +137,10 @@ class ScriptedJudge:
 
 
 class Scripted(ready.Ready):
-    def judge(self, folder: Path) -> ScriptedJudge:  # type: ignore[override]  # the script in its place
+    def judge(  # type: ignore[override]  # the script in its place
+        self, folder: Path, *, patient: bool = False
+    ) -> ScriptedJudge:
+        del patient
         return ScriptedJudge(folder)
 
 
