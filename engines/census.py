@@ -29,9 +29,8 @@ from engines.counted import Key, shape_of
 _MODULES: Final = (
     "builtins", "time", "json", "threading", "numpy", "PIL.Image", "torch", "torch.nn.functional",
     "engines.harness", "engines.census", "engines.counted", "engines.pipeline", "engines.workload",
-    "engines.hostloop.loop",
-    "engines.hostloop.noise", "engines.hostloop.conditions", "engines.hostloop.schedulers",
-    "engines.models.load", "engines.backends.base",
+    "engines.hostloop.loop", "engines.hostloop.noise", "engines.hostloop.conditions",
+    "engines.hostloop.schedulers", "engines.models.load", "engines.backends.base",
 )  # fmt: skip
 """Modules whose functions and classes a script may call and not replace."""
 _CLASSES: Final = ("torch.Tensor", "torch.nn.Module", "numpy.ndarray")

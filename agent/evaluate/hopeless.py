@@ -1,7 +1,7 @@
 """Whether a candidate can be given up before it is measured in full.
 
-Two lines, both from the run's own hypervolume: a loss at which pictures are
-worth nothing, and a time far beyond the baseline's.  Behind either a
+Two lines: a loss at which pictures are worth nothing, the reference point of
+the run's hypervolume or less, and a time far beyond the baseline's.  Behind either a
 candidate adds nothing to the front.  It is given up only where a one-sided
 bound lies behind the line, not where an average does:
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -37,34 +36,40 @@ WRONG: Final = 0.01
 """Probability that a candidate right at the loss's line is given up, all looks together."""
 SPREAD: Final = 0.05
 """Standard deviation of a loss that is assumed at least."""
+UNRELATED: Final = 0.75
+"""Share of what pictures of other prompts lose, from which on pictures are worth nothing."""
 TURNS: Final = 3
 """Turns that the first timing takes."""
-__all__ = ["SLOWER", "WORST_LOSS", "Hopeless", "least_loss", "slow_at_first", "too_slow", "worthless"]
 
 
-@dataclass(frozen=True)
 class Hopeless(Exception):
-    """A candidate is given up; what was seen of it until then."""
+    """A candidate is given up; `verdict`: failed, said to be stopped, with what was seen of it so far."""
 
-    stage: Stage
-    reason: str
-    evidence: str
-    loss: Interval | None = None
-    latency: Interval | None = None
-    speedup: Interval | None = None
-
-    def verdict(self) -> Verdict:
-        """Failed, and said to be stopped: its numbers are never ranked."""
-        return Verdict(
-            "failed",
-            self.stage,
-            self.reason,
-            self.evidence,
-            latency=self.latency,
-            speedup=self.speedup,
-            loss=self.loss,
-            stopped=True,
+    def __init__(
+        self,
+        stage: Stage,
+        reason: str,
+        evidence: str,
+        loss: Interval | None = None,
+        latency: Interval | None = None,
+        speedup: Interval | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.verdict = Verdict(
+            "failed", stage, reason, evidence, latency=latency, speedup=speedup, loss=loss, stopped=True
         )
+
+
+def line(unrelated: float, *, of_worth: bool) -> float:
+    """The loss at which pictures are worth nothing: the front's own limit, or less.
+
+    `unrelated` is what the baseline's pictures of other prompts lose.  By a metric of worth, pictures that
+    lose most of so much show hardly anything of what was asked for; one that measures difference says that of
+    good pictures as well, and moves nothing.
+    """
+    if not of_worth or not math.isfinite(unrelated) or unrelated <= 0:
+        return WORST_LOSS
+    return min(WORST_LOSS, UNRELATED * unrelated)
 
 
 def least_loss(losses: ArrayLike, looks: int) -> float:
@@ -93,7 +98,7 @@ def worthless(losses: ArrayLike, looks: int, stage: Stage, limit: float = WORST_
     count = int(np.isfinite(np.asarray(losses, dtype=np.float64)).sum())
     raise Hopeless(
         stage,
-        f"Stopped early, after {count} pictures: its loss is {found.value:.2f} and surely above {limit:g}, "
+        f"Stopped early, after {count} pictures: its loss is {found.value:.2f} and surely above {limit:.2g}, "
         "at which pictures are worth nothing.",
         f"Losses of {count} pictures: {_listed(losses)}. One-sided bound of their mean at "
         f"{1 - WRONG / looks:.2%} (look shared among {looks}): {least:.3f}. Not timed, not measured in full.",

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
 from agent.errors import AgentError, BaselineError, JudgeError
-from agent.evaluate import allowances, declared, given
+from agent.evaluate import allowances, declared, given, hopeless
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
@@ -94,6 +94,7 @@ class Judge:
 
         self.device, self.workload, self.folder = device, workload, folder
         self._patient = patient
+        self._line: float | None = None
         self._opened = open_model(model)
         self.model = str(self._opened.place)
         self.card = describe(self._opened)
@@ -303,7 +304,7 @@ class Judge:
             failure = given.explained(candidate, found)
             verdict = Verdict("failed", at.stage, str(failure), failure.evidence)
         except Hopeless as found:
-            verdict = found.verdict()
+            verdict = found.verdict
         at.enter(at.stage, at.cost)
         seconds = time.monotonic() - started
         return replace(verdict, isolation=at.isolation, spent=dict(at.spent), seconds=seconds)
@@ -330,11 +331,12 @@ class Judge:
             self._smoke(given.check(candidate, first).images)
             stage("gate", f"drawing {len(self._asked) - SMOKE} pictures and timing it")
             plain = declared.is_plain(candidate.script)
+            patient = self._patient or candidate.proposal.origin == "given"
             cached = recipe is not None and any(step.technique == "prompt-cache" for step in recipe)
             found = measure(
                 self._bench, process, self._prompts, self._reference, self.quality, first,
                 plan=None if recipe is None else self._recipes.plan(recipe), plain=plain, cached=cached,
-                patient=self._patient or candidate.proposal.origin == "given",
+                limit=None if patient else self._worthless(),
             )  # fmt: skip
             if not plain:
                 stage("gate", "counting what it does and comparing it with what it declares", "honesty")
@@ -342,6 +344,16 @@ class Judge:
             memory, on_card = process.peak, self._on_card(process)
         verdict = self._verdict(candidate, found, recipe)
         return replace(verdict, memory=memory, card_memory=on_card)
+
+    def _worthless(self) -> float:
+        """The loss at which pictures are worth nothing."""
+        if self._line is None:
+            assert self._reference is not None
+            asked, pictures = self._reference.asked, self._reference.images
+            values = self.quality.values(np.roll(pictures, 1, axis=0), pictures, asked.prompts)
+            unrelated = float(np.nanmean(self.quality.losses(values, self._reference.adherence)))
+            self._line = hopeless.line(unrelated, of_worth=self.quality.name in ("adherence", "clip"))
+        return self._line
 
     def _on_card(self, process: Process) -> float | None:
         return process.card_peak or None if self.device == "cuda" else None

@@ -84,13 +84,14 @@ def measure(
     plan: Plan | None,
     plain: bool,
     cached: bool,
-    patient: bool,
+    limit: float | None,
 ) -> Measured:
     """Measure a loaded candidate; `smoke` is its answer for the first prompts.
 
     A `plain` script is nothing but its recipe; any other is tried for what
     pipelines do not do (`agent.evaluate.conduct`).  `plan` is its recipe's;
-    `cached`: it declares a prompt cache; `patient`: it is measured in full, however hopeless it looks.
+    `cached`: it declares a prompt cache; `limit`: the loss at which pictures
+    are worth nothing, `None` to measure it in full, however hopeless it looks.
 
     Raises:
         CandidateFailure: it fails on the way.
@@ -98,7 +99,7 @@ def measure(
         BaselineError: the baseline does.
     """
     asked = reference.asked
-    doubt = _Doubt(bench, prompts, reference, quality, patient)
+    doubt = _Doubt(bench, prompts, reference, quality, limit)
     doubt.first(process, smoke)
     pictures, batched = _draw_rest(process, asked, smoke.images, doubt)
     curves = quality.curves(pictures, reference.images)
@@ -175,11 +176,11 @@ class _Doubt:
     prompts: Prompts
     reference: Reference
     quality: Quality
-    patient: bool
+    limit: float | None
 
     def first(self, process: Process, smoke: Answer) -> None:
         """After the first pictures; raises `Hopeless`."""
-        if self.patient:
+        if self.limit is None:
             return
         losses = self.look(smoke.images, "smoke")
         usual = float(np.median(self.reference.seconds))
@@ -200,8 +201,8 @@ class _Doubt:
         values = self.quality.values(pictures, wanted.images[:count], prompts)
         own = None if wanted.adherence is None else wanted.adherence[:count]
         losses = self.quality.losses(values, own)
-        if not self.patient:
-            hopeless.worthless(losses, max(1, len(wanted.asked) // BATCH), stage)
+        if self.limit is not None:
+            hopeless.worthless(losses, max(1, len(wanted.asked) // BATCH), stage, self.limit)
         return losses
 
 
@@ -217,7 +218,7 @@ def _draw_rest(process: Process, asked: Asked, smoke: Pixels, doubt: _Doubt) -> 
         answer = process.generate(part.prompts, part.seeds)
         drawn.append(answer.images)
         seconds.append(answer.seconds * BATCH / len(part))
-        if not doubt.patient and start + BATCH < len(asked):
+        if doubt.limit is not None and start + BATCH < len(asked):
             doubt.look(np.concatenate(drawn), "gate")
     return np.concatenate(drawn), float(np.median(seconds))
 

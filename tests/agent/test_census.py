@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,46 @@ def test_what_was_written_to_a_tap_cannot_be_taken_back(tmp_path: Path) -> None:
     assert b"".join(got) == b"counted"
 
 
+def test_torch_s_observer_tells_of_every_thread_and_of_what_python_s_hooks_do_not_see(tmp_path: Path) -> None:
+    import onnxruntime
+    import torch
+    from onnx import TensorProto, helper
+
+    from engines.census import Originals, take
+
+    network = torch.nn.Conv2d(4, 6, 3, padding=1)
+    shape = [1, 4, 8, 8]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "ab"]
+    graph = helper.make_graph([helper.make_node("Relu", ["a"], ["b"])], "g", values[:1], values[1:])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def draw() -> np.ndarray:
+        with torch.inference_mode():
+            network(torch.zeros(1, 4, 8, 8))
+            with torch._C._DisableTorchDispatch():
+                network(torch.zeros(1, 4, 16, 16))
+            thread = threading.Thread(target=lambda: network(torch.zeros(1, 4, 32, 32)))
+            thread.start()
+            thread.join()
+        session.run(None, {"a": np.zeros(shape, np.float32)})
+        return PICTURES
+
+    kept = onnxruntime.InferenceSession.run
+    reading = Reading()
+    with Tap(tmp_path, reading.feed) as tap:
+        said, drawn = take(draw, Originals(), None, str(tap.path))
+    found = reading.done()
+    assert drawn is PICTURES
+    assert said["patched"] == []
+    assert onnxruntime.InferenceSession.run is kept
+    assert found.complete
+    each = 2 * 6 * 4 * 9
+    assert found.sides == {8: each * 8**2, 16: each * 16**2, 32: each * 32**2}
+    assert found.flops == sum(found.sides.values())
+    assert found.components == (Counted("network", "8x8", "onnxruntime", 1, 1),)
+
+
 def seen(trace: Trace, seconds: float = 1.0, **said: object) -> Seen:
     return Seen(ASKED, Answer(PICTURES, seconds), said, trace)
 
@@ -178,6 +219,13 @@ def test_a_bound_of_few_losses_is_wide_and_never_surer_than_their_number() -> No
     assert hopeless.least_loss([0.7] * 8, 8) < hopeless.least_loss([0.7] * 8, 1)  # each look costs certainty
 
 
+def test_the_line_lies_where_pictures_of_other_prompts_are_not_far() -> None:
+    assert hopeless.line(0.6, of_worth=True) == pytest.approx(0.45)
+    assert hopeless.line(0.9, of_worth=True) == hopeless.line(0.6, of_worth=False) == hopeless.WORST_LOSS
+    for nothing in (math.nan, -0.1):
+        assert hopeless.line(nothing, of_worth=True) == hopeless.WORST_LOSS
+
+
 def test_looking_again_and_again_accuses_hardly_anybody_at_the_line() -> None:
     """A mean loss right at the line, in steps of a sixth as attributes are counted, looked at four times."""
     rng = np.random.default_rng(8)
@@ -192,7 +240,7 @@ def test_worthless_pictures_and_long_times_end_a_candidate_with_its_evidence() -
     hopeless.worthless([0.2, 0.1, 0.3, 0.2], 4, "smoke")
     with pytest.raises(hopeless.Hopeless) as found:
         hopeless.worthless([0.95, 0.9, 0.99, 0.97], 4, "smoke")
-    verdict = found.value.verdict()
+    verdict = found.value.verdict
     assert (verdict.state, verdict.stage, verdict.stopped) == ("failed", "smoke", True)
     assert verdict.reason.startswith("Stopped early, after 4 pictures: its loss is 0.95")
     assert "0.990" in verdict.evidence
@@ -202,7 +250,7 @@ def test_worthless_pictures_and_long_times_end_a_candidate_with_its_evidence() -
     hopeless.too_slow(slower, loss)  # half as fast again is no reason
     with pytest.raises(hopeless.Hopeless) as late:
         hopeless.too_slow(Timing((0.1, 0.101, 0.1, 0.102), ((0.35,), (0.352,), (0.349,))), loss)
-    verdict = late.value.verdict()
+    verdict = late.value.verdict
     assert "3.5 times the baseline's time" in verdict.reason
     assert verdict.speedup is not None
     assert verdict.speedup.high < 0.5

@@ -131,6 +131,7 @@ class ScriptedJudge:
             loss = Interval(0.01, 0.0, 0.019)
             speedup = None
             note = ""
+            isolation = "isolated"
 
         Found.prompts = prompts  # type: ignore[attr-defined]
         return Found
