@@ -87,9 +87,11 @@ def _methods(name: str, owner: type) -> Iterator[tuple[str, Any]]:
 
 
 def take(
-    draw: Callable[[], Pictures], originals: Originals, pipeline: object, trace: str
+    draw: Callable[[], Pictures], originals: Originals, pipeline: object, trace: str, seal: str
 ) -> tuple[dict[str, Any], Pictures]:
     """Draw once while torch writes what it does to the file `trace`; what was found, and what was drawn.
+
+    `seal` is the judge's word of this request: written first and last, it shows that nothing ended the trace.
 
     `components` (calls by component, shape and engine), `threads`, `patched`, and the `engines` and
     precisions that a pipeline of `engines` has loaded.
@@ -99,7 +101,7 @@ def take(
     }  # fmt: skip
     counted.clear()
     if "torch" in sys.modules:
-        with _written_down(trace), _modules_marked(), _sessions_marked():
+        with _written_down(trace, seal), _modules_marked(), _sessions_marked():
             drawn = draw()
     else:
         drawn = draw()
@@ -109,15 +111,19 @@ def take(
 
 
 @contextmanager
-def _written_down(path: str) -> Iterator[None]:
+def _written_down(path: str, seal: str) -> Iterator[None]:
     from torch.profiler import ExecutionTraceObserver, record_function
 
     observer = ExecutionTraceObserver()
     observer.register_callback(path)
     observer.start()
     try:
+        with record_function(f"{counted.MARK}|{seal}"):
+            pass
         with counted.marking(record_function):
             yield
+        with record_function(f"{counted.MARK}|{seal}"):
+            pass
     finally:
         observer.stop()
         observer.unregister_callback()
@@ -182,10 +188,11 @@ def _sessions_marked() -> Iterator[None]:
         for module, name, methods in _SESSIONS:
             owner = getattr(sys.modules.get(module), name, None)
             for method in methods:
-                kept = vars(owner).get(method) if owner is not None else None
+                defines = next((one for one in getattr(owner, "__mro__", ()) if method in vars(one)), None)
+                kept = None if defines is None else vars(defines)[method]
                 if isinstance(kept, FunctionType):
-                    setattr(owner, method, _marked(kept, module))
-                    undo.callback(setattr, owner, method, kept)
+                    setattr(defines, method, _marked(kept, module))
+                    undo.callback(setattr, defines, method, kept)
         yield
 
 

@@ -196,6 +196,7 @@ class _Server:
                     self._originals,
                     pipeline,
                     request["trace"],
+                    request["seal"],
                 )
                 payload = images.tobytes()
                 told = {"shape": list(images.shape), "bytes": len(payload), "census": taken}

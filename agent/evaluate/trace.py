@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,9 +63,11 @@ class Trace:
 
 
 class Reading:
-    """Takes a trace in pieces; `done` says what was in it."""
+    """Takes a trace in pieces; `done` says what was in it.  `seal` must stand in it first and last."""
 
-    def __init__(self) -> None:
+    def __init__(self, seal: str) -> None:
+        self._seal = f"{MARK}|{seal}".encode()
+        self._seals: list[int] = []
         self._rest = b""
         self._begun = self._ended = False
         self._name, self._own = b"", False
@@ -90,13 +93,17 @@ class Reading:
         self._line(self._rest)
         every = len(self._ids) == self._nodes and not self._doubles
         return Trace(
-            self._begun and self._ended and every and self._without_gaps(),
+            self._begun and self._ended and every and self._without_gaps() and self._is_sealed(),
             self._flops,
             dict(self._sides),
             dict(self._dtypes),
             tuple(Counted(*key, calls, self._rows[key]) for key, calls in self._calls.items()),
             self._nodes,
         )
+
+    def _is_sealed(self) -> bool:
+        """What ends the trace while it is written leaves the last seal out."""
+        return len(self._seals) == 2 and self._seals == [1, self._nodes]
 
     def _without_gaps(self) -> bool:
         """Torch numbers its records: what is left out or put in between shows."""
@@ -110,7 +117,9 @@ class Reading:
             self._inputs = None
             self._own = self._name.startswith(_FRAME)
             self._nodes += not self._own
-            if self._name.startswith(MARK.encode()):
+            if self._name == self._seal:
+                self._seals.append(self._nodes)
+            elif self._name.startswith(MARK.encode()):
                 self._marked(self._name.decode("utf-8", "replace"))
         elif text.startswith(b'"attrs"'):
             if not self._own and (number := _ID.search(text)):
@@ -208,6 +217,7 @@ def watch(process: Process, asked: Asked) -> Seen:
     Raises:
         CandidateFailure: it fails.
     """
-    reading = Reading()
-    said, answer = process.census(asked.prompts, asked.seeds, reading.feed)
+    seal = secrets.token_hex(8)
+    reading = Reading(seal)
+    said, answer = process.census(asked.prompts, asked.seeds, seal, reading.feed)
     return Seen(asked, answer, said, reading.done())

@@ -175,12 +175,12 @@ class Process:
         )
 
     def census(
-        self, prompts: Sequence[str], seeds: Sequence[int], on_trace: Callable[[bytes], None]
+        self, prompts: Sequence[str], seeds: Sequence[int], seal: str, on_trace: Callable[[bytes], None]
     ) -> tuple[dict[str, Any], Answer]:
         """Draw while torch writes down what it does (`engines.census`).
 
         Returns what the process says of itself, and its answer; `on_trace` is given what was written, as it
-        is written, in another thread.
+        is written, in another thread; `seal` is a word that stands in it first and last.
 
         Raises:
             CandidateFailure: as `generate`, or its folder is full.
@@ -196,6 +196,7 @@ class Process:
                     "prompts": list(prompts),
                     "seeds": [int(seed) for seed in seeds],
                     "trace": str(tap.path),
+                    "seal": seal,
                 },
                 5 * self.limits.generate_seconds,
                 "census",

@@ -18,6 +18,7 @@ from agent.evaluate import census, hopeless
 from agent.evaluate.conduct import Timed
 from agent.evaluate.prompts import Asked
 from agent.evaluate.trace import Reading, Seen, Trace
+from agent.evolution.front import WORST_LOSS
 from agent.sandbox import Answer, Counted
 from agent.sandbox.tap import Tap
 from engines.measure.timing import Timing
@@ -43,9 +44,14 @@ def node(number: int, name: str, inputs: str = "", outputs: str = "", types: str
 CONVOLUTION = ("aten::convolution", "[2,4,8,8],[6,4,3,3],[6]", "[2,6,8,8]", '"Tensor(float)","Tensor(float)"')
 
 
-def read(*nodes: str, head: str = HEAD, foot: str = FOOT, piece: int = 50) -> Trace:
-    text = (head + "".join(nodes) + foot).encode()
-    reading = Reading()
+SEALS = (node(0, "pareto-studio|word"), node(9, "pareto-studio|word"))
+
+
+def read(*nodes: str, head: str = HEAD, foot: str = FOOT, piece: int = 50, seals: int = 2) -> Trace:
+    """Of nodes whose numbers begin with 1."""
+    last = SEALS[1].replace('"value": 9', f'"value": {len(nodes) + 1}')
+    text = (head + SEALS[0] + "".join(nodes) + (last if seals > 1 else "") + foot).encode()
+    reading = Reading("word")
     for start in range(0, len(text), piece):
         reading.feed(text[start : start + piece])
     return reading.done()
@@ -54,16 +60,14 @@ def read(*nodes: str, head: str = HEAD, foot: str = FOOT, piece: int = 50) -> Tr
 def test_operations_are_counted_as_torch_counts_them_whatever_pieces_they_come_in() -> None:
     frame = node(0, "[pytorch|profiler|execution_trace|thread]")
     nodes = (
-        frame,
-        node(0, *CONVOLUTION),
-        node(1, "aten::_convolution", *CONVOLUTION[1:]),
-        node(2, "aten::addmm", "[6],[2,8],[8,6]", "[2,6]", '"Tensor(c10::BFloat16)"'),
-        node(3, "pareto-studio|denoiser|2|8x8|torch fp32"),
+        node(1, *CONVOLUTION),
+        node(2, "aten::_convolution", *CONVOLUTION[1:]),
+        node(3, "aten::addmm", "[6],[2,8],[8,6]", "[2,6]", '"Tensor(c10::BFloat16)"'),
         node(4, "pareto-studio|denoiser|2|8x8|torch fp32"),
-        frame,
+        node(5, "pareto-studio|denoiser|2|8x8|torch fp32"),
     )
     for piece in (1, 50, 10_000):
-        found = read(*nodes, piece=piece)
+        found = read(*nodes, head=HEAD + frame, foot=frame + FOOT, piece=piece)
         assert found.complete
         assert found.flops == 2 * (2 * 6 * 8 * 8) * (4 * 3 * 3) + 2 * 2 * 8 * 6
         assert found.sides == {8: found.flops - 192}
@@ -71,22 +75,30 @@ def test_operations_are_counted_as_torch_counts_them_whatever_pieces_they_come_i
         assert found.components == (Counted("denoiser", "8x8", "torch fp32", 2, 4),)
 
 
+ONE = node(1, *CONVOLUTION)
+
+
 @pytest.mark.parametrize(
-    ("nodes", "head", "foot"),
+    "found",
     [
-        ((node(0, *CONVOLUTION),), HEAD, ""),
-        ((node(0, *CONVOLUTION),), "", FOOT),
-        ((node(0, *CONVOLUTION), node(2, *CONVOLUTION)), HEAD, FOOT),
-        ((node(0, *CONVOLUTION), node(0, *CONVOLUTION)), HEAD, FOOT),
-        ((node(0, *CONVOLUTION).replace("rf_id", "id"),), HEAD, FOOT),
-        ((), "", ""),
+        read(ONE, foot=""),
+        read(ONE, head=""),
+        read(node(2, *CONVOLUTION)),
+        read(ONE, ONE),
+        read(ONE.replace("rf_id", "id")),
+        read(ONE, seals=1),
+        read(ONE, head=HEAD + node(7, "aten::relu")),
+        Reading("word").done(),
     ],
-    ids=["cut short", "begun late", "one left out", "one written twice", "one without a number", "none"],
-)
-def test_a_trace_that_was_touched_is_not_complete(nodes: tuple[str, ...], head: str, foot: str) -> None:
-    found = read(*nodes, head=head, foot=foot)
+    ids=[
+        "cut short", "begun late", "one left out", "one written twice", "one without a number",
+        "ended by somebody else", "begun by somebody else", "none",
+    ],
+)  # fmt: skip
+def test_a_trace_that_was_touched_is_not_complete(found: Trace) -> None:
     assert not found.complete
     assert "cut short" in census.untouched(Seen(ASKED, Answer(PICTURES, 1.0), {}, found))
+    assert read(ONE).complete
 
 
 def test_a_tap_reads_what_another_wrote_and_takes_its_name_away(tmp_path: Path) -> None:
@@ -140,9 +152,9 @@ def test_torch_s_observer_tells_of_every_thread_and_of_what_python_s_hooks_do_no
         return PICTURES
 
     kept = onnxruntime.InferenceSession.run
-    reading = Reading()
+    reading = Reading("word")
     with Tap(tmp_path, reading.feed) as tap:
-        said, drawn = take(draw, Originals(), None, str(tap.path))
+        said, drawn = take(draw, Originals(), None, str(tap.path), "word")
     found = reading.done()
     assert drawn is PICTURES
     assert said["patched"] == []
@@ -213,17 +225,17 @@ def test_the_counted_picture_is_the_timed_one() -> None:
 
 def test_a_bound_of_few_losses_is_wide_and_never_surer_than_their_number() -> None:
     assert hopeless.least_loss([0.9], 4) == -math.inf
-    assert hopeless.least_loss([0.55] * 4, 4) < hopeless.WORST_LOSS  # equal by chance is no proof
-    assert hopeless.least_loss([0.9] * 4, 4) > hopeless.WORST_LOSS
+    assert hopeless.least_loss([0.55] * 4, 4) < WORST_LOSS  # equal by chance is no proof
+    assert hopeless.least_loss([0.9] * 4, 4) > WORST_LOSS
     assert hopeless.least_loss([0.7] * 4, 4) < hopeless.least_loss([0.7] * 8, 4)
     assert hopeless.least_loss([0.7] * 8, 8) < hopeless.least_loss([0.7] * 8, 1)  # each look costs certainty
 
 
 def test_the_line_lies_where_pictures_of_other_prompts_are_not_far() -> None:
     assert hopeless.line(0.6, of_worth=True) == pytest.approx(0.45)
-    assert hopeless.line(0.9, of_worth=True) == hopeless.line(0.6, of_worth=False) == hopeless.WORST_LOSS
+    assert hopeless.line(0.9, of_worth=True) == hopeless.line(0.6, of_worth=False) == WORST_LOSS
     for nothing in (math.nan, -0.1):
-        assert hopeless.line(nothing, of_worth=True) == hopeless.WORST_LOSS
+        assert hopeless.line(nothing, of_worth=True) == WORST_LOSS
 
 
 def test_looking_again_and_again_accuses_hardly_anybody_at_the_line() -> None:
