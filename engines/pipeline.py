@@ -22,6 +22,7 @@ from engines.backends.calibration import calibration_for
 from engines.backends.serves import SERVES, plain_engine, plain_precision
 from engines.capture.capture import Capture
 from engines.capture.structure import ComponentName, Structure
+from engines.counted import counting
 from engines.errors import ModelError, TechniqueError, WorkloadError
 from engines.hostloop.conditions import conditions_of, encoders_of
 from engines.hostloop.loop import needed
@@ -309,7 +310,10 @@ def build(wanted: Plan) -> Pipeline:
         request.structure.component: artifact(wanted, request, model) for request in engines(wanted)
     }
     loaded = {name: backend(one.backend).load(one) for name, one in artifacts.items()}
-    components = {name: one.component for name, one in loaded.items()}
+    components = {
+        name: counting(name, f"{artifacts[name].backend} {artifacts[name].precision}", one.component)
+        for name, one in loaded.items()
+    }
     return Pipeline(wanted, artifacts, loaded, Loop(components, model.tokenizers, wanted.loop))
 
 

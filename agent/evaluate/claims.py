@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from agent.candidate import Interval
 from agent.errors import JudgeError
-
-if TYPE_CHECKING:
-    from agent.sandbox.limits import Isolation
+from agent.sandbox.limits import Isolation
 
 LEAST_PROMPTS: Final = ((0.02, 200), (0.01, 1200))
 """For adherence: a claim of so many points needs at least so many fresh prompts (CONTRACTS, Statistics)."""
@@ -69,7 +67,7 @@ class Certificate:
     speedup: Interval | None = None
     note: str = ""
     isolation: Isolation | Literal[""] = ""
-    """The level reached where its script ran (docs/sandbox.md); empty: it did not run."""
+    """Behind which walls its script ran; empty: it did not run."""
 
 
 def read_claim(text: str) -> Claim:

@@ -79,7 +79,8 @@ def _dead(context: Context) -> tuple[Structure, ...]:
     """Structures that never got as far as a picture."""
     found = []
     for one in context.history:
-        if one.verdict.state == "failed" and one.verdict.stage in ("static", "build", "smoke"):
+        failed = one.verdict.state == "failed" and one.verdict.stage in ("static", "build", "smoke")
+        if failed and not one.verdict.stopped:  # given up early, it has drawn; other numbers may do
             try:
                 structure = context.space.structure(one.candidate.proposal.recipe)
             except RecipeError:

@@ -57,6 +57,13 @@ def _between(low: int, high: int) -> Callable[[str], int]:
     return whole_number
 
 
+def _gate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gate", type=_between(16, 32), default=16, metavar="N",
+        help="pictures that every candidate is judged on, 16 to 32: more take longer and tell more",
+    )  # fmt: skip
+
+
 def _workload(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "workload", "what everything is measured on; left out: as the model's authors ship it"
@@ -193,6 +200,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("adherence", "lpips", "clip", "cmmd", "dino", "haarpsi"),
         help="what the loss measures (default: chosen by what the model allows); see `metrics`",
     )
+    _gate(optimize)
     optimize.add_argument(
         "--no-certify", action="store_true", help="skip the check on fresh prompts at the end"
     )
@@ -222,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--device", default="cpu")
     evaluate.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
+    _gate(evaluate)
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
     add_walls(evaluate)
     _workload(evaluate)
@@ -334,6 +343,8 @@ def parser() -> argparse.ArgumentParser:
 
     add_cascade(commands, common)
 
+    stages = add("stages", "say what judging a run's candidates cost, stage by stage, and where they ended")
+    stages.add_argument("run", help=RUN)
     add("runs", "list the runs")
     return top
 

@@ -159,6 +159,7 @@ def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             budget=given.budget,
             seed=given.seed,
             metric=given.metric,
+            gate=given.gate,
             certify=not given.no_certify,
             out=str(given.out.expanduser()) if given.out else "",
             preset=given.llm_preset if given.agent == "llm" else "quick",
@@ -230,6 +231,7 @@ def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             target=given.device,
             workload=workload(given),
             seed=given.seed,
+            gate=given.gate,
             out=str(given.out.expanduser()) if given.out else "",
             without_walls=given.without_walls,
         ),
@@ -398,6 +400,15 @@ def _report(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     return 0
 
 
+def _stages(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.stages import stages
+
+    result = stages(show.job(home, terminal), given.run)
+    terminal.document(result)
+    show.stages(terminal, result)
+    return 0
+
+
 def _runs(_given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.machine import runs
 
@@ -451,6 +462,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "package": _of_a_package,
     "report": _report,
     "runs": _runs,
+    "stages": _stages,
     "cascade": _cascade,
     "cache": space.cache,
     "metrics": metrics.metrics,

@@ -168,6 +168,7 @@ class Desk(QObject):
             budget=now.budget,
             seed=now.seed,
             metric=now.metric or None,
+            gate=now.gate,
             approve=now.approve,
             wishes=self._wishes(),
             **language,

@@ -399,7 +399,8 @@ def _evidence(state: RunState, candidate: CandidateState) -> Evidence:
             pictures=tuple(Sample(prompt=one.prompt, seed=one.seed) for one in verdict.samples),
             passed=verdict.state == "passed",
             claims=tuple(
-                f"{one.claim} ({one.prompts} fresh prompts)"
+                f"{one.claim} ({one.prompts} fresh prompts"
+                + (f"; its script ran {one.walls})" if one.isolation else ")")
                 for one in state.certified
                 if one.id == candidate.id and one.held
             ),

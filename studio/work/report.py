@@ -128,6 +128,8 @@ def claims(state: RunState) -> list[Claim]:
             detail += f"; walls: {certified.isolation}"
         if certified.note:
             detail += f"; {certified.note}"
+        if certified.isolation:
+            detail += f"; its script ran {certified.walls}"
         found.append(Claim(f"{certified.id} {candidate.proposal.title}: {fast}, {word}", held, detail))
     winner, single = _named(state, state.winner), _best_single(state)
     if winner is not None and single is not None and winner.id != single.id:
