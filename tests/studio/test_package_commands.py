@@ -195,8 +195,10 @@ def test_a_package_of_a_run_gets_further_engines_built_and_one_of_them_proved(
     assert facts["golden"]["by_precision"]["fp16"]
     assert facts["prompt_cache_key"]
     if find_spec("tensorrt_rtx") is not None and drivers.nvidia():
-        plans = shell.document("package", "add-variant", package, "--engine", "tensorrt")
-        assert plans["added"] == ["tensorrt-cuda-fp16"]
+        plans = shell.document(
+            "package", "add-variant", package, "--engine", "tensorrt", "--precision", "fp32"
+        )
+        assert plans["added"] == ["tensorrt-cuda-fp32"]
         assert not plans["verified"]
         assert "was built, not verified on device: there is no NVIDIA driver" in plans["text"]
         assert shell.document("verify", package)["native"]
