@@ -64,8 +64,9 @@ def setup_program(bundle: Bundle) -> list[str]:
 def surroundings(home: Path, bundle: Bundle) -> dict[str, str]:
     """Variables for what runs in the engines' environment: how it proves a package, and what completes it."""
     program = Path(sys.executable)
-    if program.name == "pythonw.exe":  # says nothing in a terminal
-        program = program.with_name("python.exe")
+    # Windows' programs with a window say nothing in a terminal.
+    heard = {"pythonw.exe": "python.exe", "pareto-studio.exe": "pareto-studio-console.exe"}
+    program = program.with_name(heard.get(program.name, program.name))
     words = [str(program), "setup"] if getattr(sys, "frozen", False) else [str(program), "-m", "studio.setup"]
     line = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
     return {**environment.surroundings(home, bundle), "PARETO_STUDIO_SETUP": line}

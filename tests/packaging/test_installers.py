@@ -24,9 +24,7 @@ PROGRAM = '#!/bin/sh\n[ -z "$PARETO_TEST_LOG" ] || echo "$@" >>"$PARETO_TEST_LOG
 def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The modules of `packaging/installers`."""
     monkeypatch.syspath_prepend(str(PACKAGING / "installers"))
-    return {
-        name: importlib.import_module(name) for name in ("source", "archive", "signing", "window", "linux")
-    }
+    return {name: importlib.import_module(name) for name in ("source", "archive", "window", "linux")}
 
 
 def program(folder: Path, extra: str) -> Path:
@@ -186,24 +184,6 @@ def test_a_tar_depends_on_content_alone(builder: dict[str, ModuleType], tmp_path
     assert packed[0] == packed[1]
     (tmp_path / "other" / "sub" / "file").write_text("else")
     assert builder["archive"].differences(tmp_path / "one", tmp_path / "other") == ["sub/file"]
-
-
-@pytest.mark.parametrize("system", ["linux", "windows", "macos"])
-def test_an_unsigned_installer_says_so(
-    builder: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
-) -> None:
-    for name in ("SIGN_GPG_KEY", "SIGN_WINDOWS_PFX", "SIGN_MACOS_IDENTITY"):
-        monkeypatch.delenv(name, raising=False)
-    assert "NOT SIGNED" in builder["signing"].sign(tmp_path / "a.bin", system)
-
-
-def test_a_certificate_that_does_not_work_stops_the_build(
-    builder: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SIGN_WINDOWS_PFX", str(tmp_path / "expired.pfx"))
-    (tmp_path / "a.exe").write_bytes(b"MZ")
-    with pytest.raises(builder["source"].BuildError, match=r"Signing failed|not installed"):
-        builder["signing"].sign(tmp_path / "a.exe", "windows")
 
 
 @pytest.mark.slow
