@@ -89,6 +89,18 @@ def _dead(context: Context) -> tuple[Structure, ...]:
     return tuple(found)
 
 
+def _idle(context: Context, wanted: Sequence[str]) -> tuple[Structure, ...]:
+    """Techniques that are not there for speed, each as a structure; but for those that the user wished for."""
+    names = {token.partition("/")[0] for token in wanted}
+    return tuple(
+        context.space.structure((option,))
+        for option in context.space.all_options
+        if option.technique not in names
+        and (known := context.facts.get(option.technique)) is not None
+        and not known.hastens
+    )
+
+
 def expected_gain(context: Context, world: Forecast, recipe: Recipe, members: Sequence[Judged]) -> float:
     """Area that a recipe is expected to add to a front on the plan's own plot.
 
@@ -159,7 +171,7 @@ class _Turn:
         context = self.context
         self.space = context.space
         self.tried = context.tried()
-        self.fits = Fits(context.check, context.space, _dead(context))
+        self.fits = Fits(context.check, context.space, _dead(context) + _idle(context, self.wanted))
         engine = best_engine(context, self.forecast, self.fits) if self.wanted else None
         self.wish = Wanted(self.wanted, self.space, self.fits, engine)
         self.random = random.Random(f"{context.seed}/{context.generation}/{len(context.history)}")

@@ -90,6 +90,9 @@ class Explanation:
 @dataclass(frozen=True, slots=True)
 class _Part:
     kind: str
+    groups: int = 32
+    inner: int = 4096
+    fusible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
