@@ -64,8 +64,8 @@ def recipe_text(recipe: Recipe) -> str:
     return " + ".join(map(call_of, recipe)) or "the unchanged model"
 
 
-def task(context: Context, surroundings: Surroundings) -> str:
-    """The fixed part of a run: model, target, workload, goal, what can be used here."""
+def task(context: Context, surroundings: Surroundings, *, knowledge: bool = True) -> str:
+    """The fixed part of a run: model, target, workload, goal, what can be used, what goes together."""
     card, workload = context.card, context.workload
     lines = [
         "# The model",
@@ -111,6 +111,8 @@ def task(context: Context, surroundings: Surroundings) -> str:
         for one in axis.parameters:
             values = " | ".join(map(str, one.choices)) if one.kind == "choice" else f"{one.low} to {one.high}"
             lines.append(f"    {one.name} ({one.kind}): {values}; default {one.default}")
+    if knowledge and context.rules:
+        lines += ["", "# What goes together here and why, beyond the exclusions", "", context.rules]
     return "\n".join(lines)
 
 

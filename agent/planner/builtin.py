@@ -89,9 +89,10 @@ def _dead(context: Context) -> tuple[Structure, ...]:
     return tuple(found)
 
 
-def _idle(context: Context, wanted: Sequence[str]) -> tuple[Structure, ...]:
-    """Techniques that are not there for speed, each as a structure; but for those that the user wished for."""
-    names = {token.partition("/")[0] for token in wanted}
+def _idle(context: Context) -> tuple[Structure, ...]:
+    """Techniques that are not there for speed, each as a structure; but for those that the user named."""
+    wishes = of_all(context.notes, context.space)
+    names = {token.partition("/")[0] for token in (*wishes.wanted, *wishes.only)}
     return tuple(
         context.space.structure((option,))
         for option in context.space.all_options
@@ -171,7 +172,8 @@ class _Turn:
         context = self.context
         self.space = context.space
         self.tried = context.tried()
-        self.fits = Fits(context.check, context.space, _dead(context) + _idle(context, self.wanted))
+        idle = () if self.forecast.blind else _idle(context)
+        self.fits = Fits(context.check, context.space, _dead(context) + idle)
         engine = best_engine(context, self.forecast, self.fits) if self.wanted else None
         self.wish = Wanted(self.wanted, self.space, self.fits, engine)
         self.random = random.Random(f"{context.seed}/{context.generation}/{len(context.history)}")

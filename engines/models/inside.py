@@ -40,9 +40,7 @@ class Inside:
 def inside(part: Part) -> Inside:
     """Of a denoiser; reads no tensor."""
     shapes: Mapping[str, tuple[int, ...]] = {
-        name: tensor.shape
-        for path in part.weights
-        for name, tensor in safetensors_file.header(path).items()
+        name: tensor.shape for path in part.weights for name, tensor in safetensors_file.header(path).items()
     }
     residual = any(_RESIDUAL.search(name) and len(shape) == 4 for name, shape in shapes.items())
     inner = [shape[1] for name, shape in shapes.items() if _FEED_FORWARD.search(name) and len(shape) == 2]

@@ -102,6 +102,7 @@ class _AnyCard:
     denoiser: str = "UNet2DConditionModel"
     name: str = "any model"
     source: str = "any model"
+    family: str = ""
     task: str = "text-to-image"
     size: int = 512
     steps: int = 50

@@ -1,4 +1,4 @@
-"""What a card says is inside a denoiser is what techniques find there: nothing is offered that cannot work."""
+"""What a card says is inside a denoiser is what techniques find there: what cannot work is not offered."""
 
 from __future__ import annotations
 
