@@ -55,8 +55,9 @@ def summary() -> str:
 def compatibility(names: Collection[str], card: Card, device: str) -> str:
     """The rules of compatibility that concern a model on a device, one line each; empty where none does.
 
-    `names` are the techniques that can be used at all, and each with each choice (`engine/openvino`).  Rules about methods that are not here, other kinds of
-    model and other devices are left out; of which of NVIDIA's generations a card is, the reader knows.
+    `names` are the techniques that can be used at all, and each with each choice (`engine/openvino`).  Rules
+    about methods that are not here, other kinds of model and other devices are left out; of which of NVIDIA's
+    generations a card is, the reader knows.
     """
     concerned = _kinds_of_model(card) | _devices(device)
 

@@ -11,7 +11,7 @@ from agent.candidate import Candidate, Proposal, Recipe, Verdict
 from agent.errors import RecipeError
 from agent.evolution.front import Judged, Reference
 from agent.evolution.space import Check, Space, checker, joint_space, key
-from agent.memory import Memory, Remembered
+from agent.memory import Memory, Remembered, place_of
 from engines.workload import Workload
 
 
@@ -164,7 +164,7 @@ def prepare(
         history=history,
         metric=metric,
         tolerance=tolerance,
-        memory=() if memory is None else tuple(memory.recall(device, card.family)),
+        memory=() if memory is None else tuple(memory.recall(place_of(card, device))),
         seed=seed,
         declined=declined,
     )

@@ -121,6 +121,38 @@ def test_a_good_recipe_of_an_earlier_run_is_among_the_seeds(world: Any) -> None:
     assert any(proposal.recipe == recipe and "6.0x" in proposal.why for proposal in proposals)
 
 
+def test_a_recipe_found_here_is_remembered_before_a_faster_one_from_another_processor(world: Any) -> None:
+    kept = (Step("engine", {"backend": "openvino"}), Step("prompt-cache"))
+    here = Remembered(
+        world.space.canonical((*kept, Step("bf16"))), "x", "adherence", "passed", 4.0, 0.01, 31.0
+    )
+    faster = replace(here, recipe=world.space.canonical((*kept, Step("int8"))), speedup=8.0)
+    there = replace(faster, elsewhere="from another processor: B")
+    for memory, wanted, said in (
+        ((there, here), here, "(on this processor)"),
+        ((there,), there, "(from another processor: B)"),
+    ):
+        proposals = BuiltinPlanner().propose(replace(played(world, 0), memory=memory), 7)
+        (why,) = (one.why for one in proposals if "An earlier run" in one.why)
+        assert said in why
+        assert any(one.recipe == wanted.recipe for one in proposals)
+
+
+def test_what_an_earlier_run_could_not_build_of_this_model_here_is_not_tried_first_again(world: Any) -> None:
+    alone = (world.space.step("engine", backend="openvino"),)
+    broke = Remembered(
+        alone, world.context.card.hash, "adherence", "failed", None, None, None, "It broke.", "build"
+    )
+    for one, again in (
+        (broke, False),
+        (replace(broke, elsewhere="from another processor: B"), True),
+        (replace(broke, model="another"), True),
+        (replace(broke, stage="gate"), True),
+    ):
+        proposals = BuiltinPlanner().propose(replace(played(world, 0), memory=(one,)), 7)
+        assert any(proposal.recipe == alone for proposal in proposals) == again
+
+
 def test_the_forecast_learns_from_verdicts(world: Any) -> None:
     before, after = forecast(played(world, 0)), forecast(played(world, 14))
     recipe = world.space.canonical(
