@@ -425,9 +425,9 @@ def evidence(judged: Sequence[Judged]) -> list[Evidence]:
     ]
 
 
-def elsewhere(recipe: Recipe, speedup: float, seconds: float, loss: float | None) -> Evidence:
-    """What an earlier run measured, scaled to this baseline's `seconds`."""
-    return Evidence(recipe, seconds / max(speedup, 1e-6), loss, weight=0.35)
+def earlier(recipe: Recipe, speedup: float, seconds: float, loss: float | None, *, here: bool) -> Evidence:
+    """What an earlier run measured, scaled to this baseline's `seconds`; `here`: on this very processor."""
+    return Evidence(recipe, seconds / max(speedup, 1e-6), loss, weight=0.35 if here else 0.15)
 
 
 def number_range(space: Space, recipe: Recipe) -> dict[str, Value]:

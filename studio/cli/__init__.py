@@ -335,6 +335,8 @@ def parser() -> argparse.ArgumentParser:
 
     pack = add("metrics", "list, fetch or point to the networks that judge pictures (LPIPS, CLIP, DINOv2)")
     metrics_arguments.add_arguments(pack)
+    memory = add("memory", "say what earlier runs learned, on which processor, or forget it")
+    memory.add_argument("--forget", action="append", metavar="NAME", help="forget this; `all` for everything")
     cache = add("cache", "say what the cache holds, or empty it")
     cache.add_argument("--empty", action="append", metavar="NAME", help="empty this; `all` for everything")
     key = add("llm-key", "keep the language model's key in the system keyring")

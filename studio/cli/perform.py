@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.cli import keys, metrics, show, space
+from studio.cli import keys, memory, metrics, show, space
 from studio.cli.follow import follow, line_of
 from studio.cli.terminal import Terminal
 from studio.record import folders
@@ -465,6 +465,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "stages": _stages,
     "cascade": _cascade,
     "cache": space.cache,
+    "memory": memory.memory,
     "metrics": metrics.metrics,
     "hub-token": metrics.hub_token,
     "llm-key": keys.llm_key,

@@ -226,6 +226,12 @@ class Component(Data):
     bytes: int
     share: float | None = None
     """Share of the baseline's time, once profiled."""
+    groups: int = 0
+    """Of a denoiser: norm groups inside its residual blocks."""
+    inner: int = 0
+    """Of a denoiser: channels inside its widest feed-forward."""
+    fusible: bool = True
+    """Of a denoiser: its attention can be fused."""
 
 
 class ModelCard(Data):
