@@ -10,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import PackageError
+from engines.package import torch_files
 from engines.package.processors import restricted
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
-THREADS: Final = {"openvino": "INFERENCE_NUM_THREADS", "onnxruntime": "intra_op_num_threads"}
+THREADS: Final = {
+    "openvino": "INFERENCE_NUM_THREADS",
+    "onnxruntime": "intra_op_num_threads",
+    "eager": "threads",
+    "compile": "threads",
+    "aoti": "threads",
+}
 """Under what name an engine's options say how many threads it may use on a CPU."""
 
 _PLUGINS: Final = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
@@ -28,6 +35,9 @@ OPENS: Final[Mapping[str, tuple[str, ...]]] = {
     "onnxruntime": tuple(_PROVIDERS),
     "mlx": ("mlx",),
     "coreml": ("coreml",),
+    "eager": ("cpu", "cuda", "mps"),
+    "compile": ("cpu", "cuda"),
+    "aoti": ("cpu",),
 }
 """By engine, the devices that this runner opens its files on; on any other it refuses."""
 _WHEELS: Final = {
@@ -35,6 +45,7 @@ _WHEELS: Final = {
     "onnxruntime": "-r requirements.txt",
     "mlx": "mlx",
     "coreml": "coremltools",
+    **dict.fromkeys(torch_files.ENGINES, "torch safetensors"),
     "cuda": "onnxruntime-gpu",
     "directml": "onnxruntime-directml",
 }
@@ -53,7 +64,10 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         PackageError: the runtime is missing or refuses the file, or the device is none that it knows.
     """
     name = str(engine["engine"])
-    openers = {"openvino": _openvino, "onnxruntime": _onnxruntime, "mlx": _mlx, "coreml": _coreml}
+    openers = {
+        "openvino": _openvino, "onnxruntime": _onnxruntime, "mlx": _mlx, "coreml": _coreml, "eager": _eager,
+        "compile": _compile, "aoti": _aoti,
+    }  # fmt: skip
     opener = openers.get(name)
     if opener is None:
         raise PackageError(f"This package needs the engine {name}, which its runner does not know.")
@@ -135,6 +149,18 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     return call
+
+
+def _eager(model_file: Path, options: dict[str, str], device: str) -> Component:
+    return torch_files.program(model_file, options, device, compiled=False)
+
+
+def _compile(model_file: Path, options: dict[str, str], device: str) -> Component:
+    return torch_files.program(model_file, options, device, compiled=True)
+
+
+def _aoti(model_file: Path, options: dict[str, str], _device: str) -> Component:
+    return torch_files.native(model_file, options)
 
 
 def _mlx(model_file: Path, _options: dict[str, str], _device: str) -> Component:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Final
 
 from engines import drivers
 from engines.errors import PackageError
 from engines.package.manifest import Wheel
+from engines.package.torch_files import ENGINES
 
+_TORCH: Final = ("torch", "safetensors", "numpy", "tokenizers", "pillow", "h11")
 DIRECT: Final = {
     "openvino": ("openvino", "numpy", "tokenizers", "pillow", "h11"),
     "onnxruntime": ("onnxruntime", "numpy", "tokenizers", "pillow", "h11"),
     "mlx": ("mlx", "numpy", "tokenizers", "pillow", "h11"),
     "coreml": ("coremltools", "numpy", "tokenizers", "pillow", "h11"),
+    **dict.fromkeys(ENGINES, _TORCH),
 }
 """What a package imports, by engine."""
+_OF_TORCH: Final = ("nvidia-", "cuda-", "triton")
+"""Wheels of torch's builds for cards.  They are left to torch, which names them to the version where its
+wheel has a card's code: who takes torch from an index of CPU wheels is spared gigabytes."""
 
 
 def needed(engine: str) -> tuple[Wheel, ...]:
@@ -24,27 +31,42 @@ def needed(engine: str) -> tuple[Wheel, ...]:
     Raises:
         PackageError: one of them is not installed here, or the engine has no packages.
     """
+    if engine not in DIRECT:
+        raise PackageError(f"{engine} has no packages; export the recipe for openvino or onnxruntime.")
+    return tuple(
+        Wheel(name=name, version=wheel.version, licence=_licence(wheel))
+        for name, wheel in installed(DIRECT[engine]).items()
+        if engine not in ENGINES or not name.startswith(_OF_TORCH)
+    )
+
+
+def installed(names: Iterable[str]) -> dict[str, metadata.Distribution]:
+    """Wheels and all that those need, as they are installed here, by their canonical names, the named first.
+
+    Raises:
+        PackageError: one of them is not.
+    """
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    if engine not in DIRECT:
-        raise PackageError(f"{engine} has no packages; export the recipe for openvino or onnxruntime.")
-    found: dict[str, Wheel] = {}
-    pending = [_installed_as(name) for name in DIRECT[engine]]
-    for name in pending:
+    found: dict[str, metadata.Distribution] = {}
+    pending = [(_installed_as(name), frozenset[str]()) for name in names]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    for name, extras in pending:
         key = canonicalize_name(name)
-        if key in found:
+        if (key, extras) in seen or (key in found and not extras):
             continue
+        seen.add((key, extras))
         try:
             wheel = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             raise PackageError(f"{name} is not installed; install it, then export again.") from None
-        found[key] = Wheel(name=key, version=wheel.version, licence=_licence(wheel))
+        found[key] = wheel
         for text in wheel.requires or ():
-            requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                pending.append(requirement.name)
-    return tuple(found.values())
+            needs = Requirement(text)
+            if needs.marker is None or any(needs.marker.evaluate({"extra": one}) for one in ("", *extras)):
+                pending.append((needs.name, frozenset(needs.extras)))
+    return found
 
 
 def _installed_as(name: str) -> str:
@@ -75,6 +97,8 @@ def requirements(engine: str, wheels: tuple[Wheel, ...]) -> str:
     """The text of `requirements.txt`; names no index, so the user's own is asked."""
     direct = len(DIRECT[engine])
     pins = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
-    return "\n".join(
-        ["# What this package imports.", *pins[:direct], "# What those need.", *pins[direct:], ""]
-    )
+    note = ["# torch brings a card's wheels where it has any; an index of CPU wheels spares them."]
+    return "\n".join([
+        "# What this package imports.", *pins[:direct], "# What those need.", *pins[direct:],
+        *(note if engine in ENGINES else []), "",
+    ])  # fmt: skip
