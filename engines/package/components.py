@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import PackageError
+from engines.package import torch_files
 from engines.package.processors import restricted
 from engines.package.runtimes import CUDA_OPTIONS, requirements_file, runtime
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
-THREADS: Final = {"openvino": "INFERENCE_NUM_THREADS", "onnxruntime": "intra_op_num_threads"}
+THREADS: Final = {
+    "openvino": "INFERENCE_NUM_THREADS",
+    "onnxruntime": "intra_op_num_threads",
+    "eager": "threads",
+    "compile": "threads",
+    "aoti": "threads",
+}
 """Under what name an engine's options say how many threads it may use on a CPU."""
 
 _PLUGINS: Final = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
@@ -30,6 +37,9 @@ OPENS: Final[Mapping[str, tuple[str, ...]]] = {
     "mlx": ("mlx",),
     "coreml": ("coreml",),
     "tensorrt": ("cuda",),
+    "eager": ("cpu", "cuda", "mps"),
+    "compile": ("cpu", "cuda"),
+    "aoti": ("cpu",),
 }
 """By engine, the devices that this runner opens its files on; on any other it refuses."""
 _WHEELS: Final = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
@@ -55,6 +65,9 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         "mlx": _mlx,
         "coreml": _coreml,
         "tensorrt": _tensorrt,
+        "eager": _eager,
+        "compile": _compile,
+        "aoti": _aoti,
     }
     opener = openers.get(name)
     if opener is None:
@@ -149,6 +162,18 @@ def _tensorrt(model_file: Path, _options: dict[str, str], _device: str) -> Compo
     from engines.package.tensorrt_plan import open_plan
 
     return open_plan(model_file)
+
+
+def _eager(model_file: Path, options: dict[str, str], device: str) -> Component:
+    return torch_files.program(model_file, options, device, compiled=False)
+
+
+def _compile(model_file: Path, options: dict[str, str], device: str) -> Component:
+    return torch_files.program(model_file, options, device, compiled=True)
+
+
+def _aoti(model_file: Path, options: dict[str, str], _device: str) -> Component:
+    return torch_files.native(model_file, options)
 
 
 def _mlx(model_file: Path, _options: dict[str, str], _device: str) -> Component:

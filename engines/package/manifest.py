@@ -64,7 +64,8 @@ class Tensor(Part):
 class Engine(Part):
     """What this package's runner needs to load a variant."""
 
-    engine: Literal["openvino", "onnxruntime", "mlx", "coreml", "tensorrt"]
+    engine: Literal["openvino", "onnxruntime", "mlx", "coreml", "tensorrt", "eager", "compile", "aoti"]
+    """The last three are torch: a captured program as it is, compiled when first called, or ahead of time."""
     model_file: PackagePath
     """Where it is a folder, such as a Core ML package, a file inside it."""
     precision: Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
@@ -89,7 +90,7 @@ class Format(Part):
     """What an engine's files are written in."""
 
     name: str
-    """`ONNX`, `OpenVINO IR`, `Core ML`, `MLX graph` or `TensorRT-RTX plan`."""
+    """`ONNX`, `OpenVINO IR`, `Core ML`, `MLX graph`, `TensorRT-RTX plan`, `ATen graph` or `AOTInductor`."""
     version: str = ""
     opset: int | None = None
 
@@ -114,6 +115,7 @@ class Variant(Part):
     ep: str | None = None
     device: Literal["cpu", "gpu", "npu"]
     compatibility_string: str | None = None
+    """Of machine code: what it was compiled for, checked before it is loaded."""
     executor_info: ExecutorInfo
     additional_metadata: VariantFacts
 
@@ -199,6 +201,15 @@ class Calibration(Part):
     source: str
     prompts: int
     batches: int
+    texts: tuple[str, ...] = ()
+    """The prompts themselves."""
+    seeds: tuple[int, ...] = ()
+    """Of the noise, one for each prompt."""
+    sampler: str = ""
+    steps: int | None = None
+    guidance: float | None = None
+    timesteps: tuple[float, ...] = ()
+    """At which the denoiser was called, in the schedule's order."""
 
 
 class Operation(Part):

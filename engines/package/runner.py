@@ -298,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device",
         default="",
-        help="try the variants for this device, such as coreml, or the variant of this name first",
+        help="try the variants for this device or engine, such as coreml, or the variant of this name first",
     )
     parser.add_argument("--info", action="store_true", help="say what this package is")
     parser.add_argument("--self-test", action="store_true", help="make the golden picture and compare")

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 OWN: Final = frozenset({("onnxruntime", "cuda"), ("onnxruntime", "directml")})
 """Engines whose wheels for a device are others than for a CPU."""
+ON_TORCH: Final = frozenset({"eager", "compile", "aoti"})
+"""Engines that one wheel serves, torch."""
 CUDA_OPTIONS: Final[Mapping[str, str]] = {
     "cudnn_conv_algo_search": "HEURISTIC",
     "arena_extend_strategy": "kSameAsRequested",
@@ -24,7 +26,9 @@ REQUIREMENTS: Final = "requirements.txt"
 
 
 def runtime(engine: str, device: str) -> str:
-    """The name of what serves an engine on a device: `onnxruntime`, `onnxruntime-cuda`."""
+    """The name of what serves an engine on a device: `onnxruntime`, `onnxruntime-cuda`, `torch`."""
+    if engine in ON_TORCH:
+        return "torch"
     return f"{engine}-{device}" if (engine, device) in OWN else engine
 
 

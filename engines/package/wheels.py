@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +26,12 @@ DIRECT: Final = {
     "mlx": ("mlx", *_ALL),
     "coreml": ("coremltools", *_ALL),
     "tensorrt": ("tensorrt-rtx", *_ALL),
+    "torch": ("torch", "safetensors", *_ALL),
 }
 """What a package imports, by runtime."""
+_OF_TORCH: Final = ("nvidia-", "cuda-", "triton")
+"""Wheels of torch's builds for cards.  They are left to torch, which names them to the version where its
+wheel has a card's code: who takes torch from an index of CPU wheels is spared gigabytes."""
 _HOMES: Final = {"onnxruntime-directml": "win32", "mlx": "darwin", "coreml": "darwin"}
 """Runtimes that compute on one system only: what is installed on another one is not what is needed there."""
 
@@ -41,32 +46,38 @@ def needed(engine: str, device: str = "cpu") -> tuple[Wheel, ...]:
     if name not in DIRECT:
         raise PackageError(f"{engine} has no packages; export the recipe for openvino or onnxruntime.")
     if _HOMES.get(name, sys.platform) == sys.platform:
-        found = _installed(DIRECT[name])
-        if found:
-            return found
+        with suppress(PackageError):
+            return tuple(
+                Wheel(name=key, version=wheel.version, licence=_licence(wheel))
+                for key, wheel in installed(DIRECT[name]).items()
+                if name != "torch" or not key.startswith(_OF_TORCH)
+            )
     return _locked(name)
 
 
-def _installed(direct: Sequence[str]) -> tuple[Wheel, ...]:
-    """As they are here; nothing where one of them is not."""
+def installed(direct: Iterable[str]) -> dict[str, metadata.Distribution]:
+    """Wheels and all that those need, as they are here, by their canonical names, the direct ones first.
+
+    Raises:
+        PackageError: one of them is not here.
+    """
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    found: dict[str, Wheel] = {}
+    found: dict[str, metadata.Distribution] = {}
     pending = [Requirement(_installed_as(text)) for text in direct]
     done: set[str] = set()
     for wanted in pending:
         if str(wanted) in done:
             continue
         done.add(str(wanted))
-        key = canonicalize_name(wanted.name)
         try:
             wheel = metadata.distribution(wanted.name)
         except metadata.PackageNotFoundError:
-            return ()
-        found.setdefault(key, Wheel(name=key, version=wheel.version, licence=_licence(wheel)))
+            raise PackageError(f"{wanted.name} is not installed; install it, then export again.") from None
+        found.setdefault(canonicalize_name(wanted.name), wheel)
         pending += [one for one in map(Requirement, wheel.requires or ()) if _applies(one, wanted.extras)]
-    return tuple(found.values())
+    return found
 
 
 def _applies(requirement: Requirement, extras: set[str]) -> bool:
@@ -130,6 +141,8 @@ def requirements(name: str, wheels: tuple[Wheel, ...]) -> str:
     pins = [
         f"{wheel.name}=={wheel.version}" + (f" ; {wheel.marker}" if wheel.marker else "") for wheel in wheels
     ]
-    return "\n".join(
-        ["# What this package imports.", *pins[:direct], "# What those need.", *pins[direct:], ""]
-    )
+    note = ["# torch brings a card's wheels where it has any; an index of CPU wheels spares them."]
+    return "\n".join([
+        "# What this package imports.", *pins[:direct], "# What those need.", *pins[direct:],
+        *(note if name == "torch" else []), "",
+    ])  # fmt: skip

@@ -58,7 +58,8 @@ _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TRAVELLERS: Final = (
     "__init__", "sums", "likeness", "native", "signature", "processors", "runtimes", "components",
-    "tensorrt_plan", "variants", "sound", "benchmark", "runner", "cascade", "serving/*",
+    "tensorrt_plan", "torch_files", "torch_graph", "fits", "variants", "sound", "benchmark", "runner",
+    "cascade", "serving/*",
 )  # fmt: skip
 """Modules of this folder that travel inside every package, as they are."""
 _PROVIDERS: Final = {
@@ -146,6 +147,8 @@ class EngineFiles:
     excluded_layers: tuple[str, ...] = ()
     format: Format | None = None
     build_options: Mapping[str, str] = field(default_factory=dict)
+    compatibility: str | None = None
+    """Of machine code: what it was compiled for (`engines.package.fits`)."""
 
     @property
     def variant(self) -> str:
@@ -376,6 +379,7 @@ def variant_of(part: EngineFiles, partial: Path) -> Variant:
         variant_directory=directory,
         ep=_PROVIDERS.get(part.engine.device) if ort else None,
         device=_KINDS.get(part.engine.device, "gpu"),
+        compatibility_string=part.compatibility,
         executor_info=ExecutorInfo.model_validate(info),
         additional_metadata=made,
     )
@@ -406,7 +410,7 @@ def write_program(partial: Path, engines: Sequence[str]) -> None:
     if "mlx" in engines:
         graph = _ROOT / "backends" / "mlx_graph"
         needs_torch = {graph / "lower.py", graph / "save.py"}
-        sources += [_ROOT / "plan.py", _ROOT / "backends" / "__init__.py"]
+        sources += [_ROOT / "plan.py", _ROOT / "students.py", _ROOT / "backends" / "__init__.py"]
         sources += sorted(set(graph.glob("*.py")) - needs_torch)
     for source in sources:
         copy(source, partial / "engines" / source.relative_to(_ROOT))

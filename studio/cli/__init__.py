@@ -311,7 +311,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="DEVICE",
         help="put engines for this device into the package too (coreml, mlx, directml, ...): built here, not"
-        " verified on it; may be given again",
+        " verified on it; or, on the run's own device, torch's: eager, compile, aoti; may be given again",
     )
     export.add_argument(
         "--as",

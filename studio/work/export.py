@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from engines.package import sums
+from engines.package import sums, torch_files
 from engines.package.evidence import Verification
 from engines.package.likeness import Pixels, max_abs, psnr
 from engines.package.manifest import Facts
 from engines.package.place import check_place, move, sentences
 from engines.package.runner import read_picture, write_picture
 from engines.package.verify import Verified
-from engines.package.write import amend, pack, write
+from engines.package.write import EngineFiles, amend, pack, write
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
+from studio.work.add_variant import proved
 from studio.work.consent import agree
-from studio.work.exportable import Check, Examination, examine
+from studio.work.exportable import TORCH, Check, Examination, examine
 from studio.work.job import Job
 from studio.work.more_devices import variants
 from studio.work.package_contents import make_contents, package_name, target_of
@@ -138,11 +139,19 @@ def export_candidate(
     with unproved(place) as partial:
         tell(5, "Writing the package")
         written = write(contents, partial)
-        proof = prove(partial, own.prompt, own.seed, lambda doing: tell(7, doing))
+        _, *more = dict.fromkeys(part.engine.engine for part in contents.engines)
+        proof = prove(
+            partial,
+            own.prompt,
+            own.seed,
+            lambda doing: tell(7, doing),
+            native=True,  # it was compiled here, just now
+            others=[engine for engine in more if plan.backend in TORCH and engine in torch_files.ENGINES],
+        )
         unchanged(partial, written.id)
         alike = compare(own.picture, proof)
         tell(8, "Recording the proof")
-        verified = amend(partial, lambda facts: with_verification(facts, verification(proof, alike)))
+        verified = amend(partial, lambda facts: _recorded(facts, proof, alike, contents.engines))
         with sentences(place.parent, verified.bytes):
             move(partial, place)
     tell(9, "Packing the archive")
@@ -269,6 +278,15 @@ def with_verification(facts: Facts, check: Verification) -> Facts:
     return facts.model_copy(update={"verified_on": (*facts.verified_on, proved)})
 
 
+def _recorded(facts: Facts, proof: Proof, alike: Alike, parts: Sequence[EngineFiles]) -> Facts:
+    """The proof, and what the variants did that take over where the first cannot run."""
+    facts = with_verification(facts, verification(proof, alike))
+    for engine, test in proof.others.items():
+        if test.passed:
+            facts = proved(facts, next(part for part in parts if part.engine.engine == engine), test)
+    return facts
+
+
 def _result(
     folder: Path,
     examination: Examination,
@@ -286,13 +304,14 @@ def _result(
     pictures = {"own": own.picture, "package": proof.picture, "difference": difference.astype(np.uint8)}
     for name, picture in pictures.items():
         write_picture(picture, kept / f"{name}.png")
-    check = verified.manifest.additional_metadata.verified_on[-1]
+    check = verified.manifest.additional_metadata.verified_on[0]
     fallbacks = [Check("fallback", "warning", text) for text in proof.fallbacks]
     checks = [
         *examination.checks,
         Check("integrity", "ok", f"All {verified.files} files have their digests."),
         Check("proof", "ok" if check.fresh_environment else "warning", verified_sentence(check)),
         *fallbacks,
+        *(Check("variant", "warning", one.text) for one in proof.others.values() if not one.passed),
         *(Check(name, "ok", text) for name, text in told(verified)),
     ]
     return {

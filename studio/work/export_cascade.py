@@ -40,7 +40,7 @@ from studio.work.export import (
     verification,
     with_verification,
 )
-from studio.work.exportable import ENGINES, Check, examine
+from studio.work.exportable import ENGINES, Check, examine, without_torch
 from studio.work.job import Job
 from studio.work.package_contents import make_contents, package_name
 from studio.work.proof import unchanged, unproved
@@ -184,6 +184,10 @@ def _examined(pair: Pair) -> list[Check]:
         examination = examine(side.run, side.state, side.candidate.id)
         if (failed := examination.failed) is not None:
             raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
+        target = side.state.started.target if side.state.started else "cpu"
+        light = without_torch(examination, target, "packages of cascades")
+        if light.state == "failed":
+            raise ExportError(light.text)
         found += [replace(check, name=f"{role}: {check.name}") for check in examination.checks]
     return found
 

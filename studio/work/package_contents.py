@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from engines.backends.tensor_rt_names import OWN_CARD
 from engines.devices import processor_name
 from engines.errors import PackageError
 from engines.models.licence import licence_file
+from engines.package import torch_files
 from engines.package.components import OPENS
 from engines.package.evidence import (
     Evidence,
@@ -46,6 +47,7 @@ from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
 from studio.record.state import CandidateState, RunState
+from studio.work import torch_parts
 from studio.work.public_source import added, added_licences, public
 
 if TYPE_CHECKING:
@@ -65,6 +67,12 @@ TOLERANCE: Final[dict[str, tuple[int, float]]] = {
 """Bits of the difference hash, and dB, that the golden picture may be off on another machine.  Other
 instruction sets round otherwise; what that moves grows as precision falls."""
 _MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json", ".engine")
+_NATIVE: Final = (
+    "Its fastest variant is machine code for one kind of processor. It is loaded only if you give its",
+    "maker's `--key` or `--certificate`, or `--allow-native`; else torch compiles the same program here",
+    "(which needs a C++ compiler, and time before the first picture) or runs it as it is.",
+    "",
+)
 _INSTRUCTIONS: Final = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
 
 
@@ -140,15 +148,19 @@ def make_contents(
     started = state.started
     assert started is not None
     model = artifacts[0].capture.model
-    engines = tuple(engine_files(artifact) for artifact in artifacts)
-    wheels = needed(plan.backend, plan.device)
+    engines = tuple(part for artifact in artifacts for part in packed(artifact))
+    own = engines[0].engine.engine
+    wheels = needed(own, plan.device)
     words = tokenizers(model)
 
     def facts(tokenizer: str) -> Facts:
         found = candidate_facts(
             state, candidate, plan, model, artifacts, golden_of(plan, prompt, seed, picture)
         )
-        return found.model_copy(update={"tokenizer": tokenizer or None, "wheels": wheels})
+        built_for = found.built_for.model_copy(update={"engine": own})
+        return found.model_copy(
+            update={"tokenizer": tokenizer or None, "wheels": wheels, "built_for": built_for}
+        )
 
     return Contents(
         name=package_name(state, candidate),
@@ -158,7 +170,7 @@ def make_contents(
         tokenizers=words,
         facts=facts,
         golden=picture,
-        readme=_readme(state, candidate, prompt, seed),
+        readme=_readme(state, candidate, prompt, seed, own),
         licence=licence_text(model),
     )
 
@@ -261,6 +273,26 @@ def _json(value: Any) -> Any:
     import json
 
     return json.loads(json.dumps(value, default=lambda one: one.item()))
+
+
+def packed(artifact: Artifact, engines: Sequence[str] = ()) -> tuple[EngineFiles, ...]:
+    """All variants of a component that come of one artifact, the preferred first.
+
+    Args:
+        engines: of a component that torch runs: only these.
+
+    Raises:
+        ExportError: a package cannot hold it.
+    """
+    if artifact.backend not in ("torch", "compile"):
+        return (engine_files(artifact),)
+    return torch_parts.parts(
+        artifact,
+        engines or torch_parts.kinds(artifact.backend, artifact.device),
+        target_of(artifact.backend, str(artifact.metadata["version"])),
+        _tensors(artifact.capture.inputs),
+        _tensors(artifact.capture.outputs),
+    )
 
 
 def engine_files(artifact: Artifact) -> EngineFiles:
@@ -366,6 +398,12 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> Calibration | None:
                 source=str(found["source"]),
                 prompts=int(found["prompts"]),
                 batches=int(found["batches"]),
+                texts=tuple(found["texts"]),
+                seeds=tuple(found["seeds"]),
+                sampler=str(found["scheduler"]),
+                steps=int(found["steps"]),
+                guidance=float(found["guidance"]),
+                timesteps=tuple(found["timesteps"]),
             )
     return None
 
@@ -442,7 +480,7 @@ def licence_text(model: Model) -> str:
     )
 
 
-def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) -> str:
+def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int, engine: str) -> str:
     verdict, started = candidate.verdict, state.started
     assert started is not None
     lines = [f"# {started.model.name}, {candidate.proposal.title}", ""]
@@ -455,7 +493,8 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
             "",
         ]
     lines += [
-        "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; no torch, no diffusers.",
+        "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; "
+        + ("no diffusers." if engine in torch_files.ENGINES else "no torch, no diffusers."),
         "",
         "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
         f'    env/bin/python run.py --prompt "{prompt}" --seed {seed} --out picture.png',
@@ -467,6 +506,7 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
         "Where there are variants for other devices too, `run.py --info` names the file of wheels of each;",
         "a variant's wheels belong into an environment of their own.",
         "",
+        *(_NATIVE if engine == "aoti" else ()),
         "Every byte is checked against `SHA256SUMS` before anything is loaded. `manifest.json` says where",
         "the model comes from, what was done to it, what was measured, and where it was verified.",
         f"The weights keep the licence of {started.model.name}: {started.model.licence}.",

@@ -108,6 +108,7 @@ def test_it_runs_from_the_package_alone(made: tuple[Contents, Path], tmp_path: P
         )
         assert done.returncode == 0, done.stderr
         assert out.is_file()
+        assert "is not installed" not in done.stderr  # all that it imports of the Studio travels with it
         out.unlink()
 
 

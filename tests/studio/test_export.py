@@ -96,18 +96,21 @@ def test_the_winner_becomes_a_package_that_makes_the_studios_picture_on_its_own(
     assert str(Path.home()) not in manifest
 
 
-@pytest.mark.parametrize(("name", "why"), [("c002", "eager torch"), ("c003", "torch.compile")])
-def test_torch_is_explore_only_and_another_engine_is_offered(
-    run: Path, tmp_path: Path, name: str, why: str
-) -> None:
-    found = exportable(Job(home=tmp_path), "r", name)
+def test_an_engine_without_packages_is_explore_only_and_another_is_offered(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "r"
+    with begin(folder, target="cuda") as journal:
+        add(journal, folder, "c001", (*TORCH, Step("engine", {"backend": "onnxruntime"})))
+        add(journal, folder, "c002", (*TORCH, Step("engine", {"backend": "tensorrt"})))
+    found = exportable(Job(home=tmp_path), "r", "c002")
     assert found["explore_only"]
-    assert any(why in check["text"] for check in found["checks"] if check["state"] == "failed")
-    offered = next(offer for offer in found["offers"] if offer["engine"] == "openvino")
+    assert any(
+        "tensorrt has no packages" in one["text"] for one in found["checks"] if one["state"] == "failed"
+    )
+    offered = next(offer for offer in found["offers"] if offer["engine"] == "onnxruntime")
     assert offered["candidate"] == "c001"
     with pytest.raises(ExportError, match="for exploring only"):
-        export_candidate(run, name)
-    assert not (run / "package").exists()
+        export_candidate(folder, "c002")
+    assert not (folder / "package").exists()
 
 
 def test_a_script_that_does_more_than_its_recipe_is_not_exported(run: Path, tmp_path: Path) -> None:
