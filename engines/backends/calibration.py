@@ -67,7 +67,9 @@ class Calibration:
 
     def _kind(self) -> list[object]:
         split = [name for name in ("gated", "staged") if getattr(self.denoiser, name)]
-        return [self.denoiser.student, self.denoiser.cached, *split]
+        where = {name: getattr(self.denoiser, name) for name in ("modulated", "front", "back")}
+        at = [f"{name}={value}" for name, value in where.items() if value]
+        return [self.denoiser.student, self.denoiser.cached, *split, *at]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -113,13 +115,6 @@ class Calibration:
             "guidance_until": 0.5 if gated else 1.0,
         }
 
-    def _prompts(self) -> list[str]:
-        if self.model.prompt_source == "scenes":
-            from engines.scenes.grammar import captions
-
-            return captions(PROMPTS, seed=20_000, split="train")
-        return list(GENERAL[:PROMPTS])
-
     def _collect(self, path: Path) -> None:
         from engines.hostloop.loop import Loop, needed
 
@@ -136,7 +131,7 @@ class Calibration:
             capture = Capture(self.model, Structure(name, latent, plain))
             components[name] = _recording(capture, seen.setdefault(name, []))
         loop = Loop(components, self.model.tokenizers, settings)
-        loop.generate(self._prompts(), list(range(SEED, SEED + PROMPTS)))
+        loop.generate(prompts_for(self.model), list(range(SEED, SEED + PROMPTS)))
         arrays: dict[str, NDArray[Any]] = {}
         for name, batches in seen.items():
             chosen = np.linspace(0, len(batches) - 1, min(SAMPLES, len(batches))).round().astype(int)
@@ -146,6 +141,15 @@ class Calibration:
         os.close(handle)
         np.savez(fresh, **arrays)  # type: ignore[arg-type]
         Path(fresh).replace(path)
+
+
+def prompts_for(model: Model) -> list[str]:
+    """Training prompts, which no candidate is judged by."""
+    if model.prompt_source == "scenes":
+        from engines.scenes.grammar import captions
+
+        return captions(PROMPTS, seed=20_000, split="train")
+    return list(GENERAL[:PROMPTS])
 
 
 def _recording(capture: Capture, into: list[Arrays]) -> Any:
@@ -178,7 +182,7 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
             guidance=model.guidance, guidance_until=1.0, batched_guidance=True, cache_interval=1,
             prompt_cache=False, negative_prompt="", batch=8, cache_threshold=0.0, gate_after=1.0,
             small_until=0.0, forecast_order=0, guidance_from=0.0,
-            decode_singly=False,
+            decode_singly=False, reuse=None,
         )  # fmt: skip
     student = model.student if denoiser.student else None
     if student is not None:
@@ -192,8 +196,9 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
     if loop.decode_tiles > 1:
         fixed = replace(fixed, decode_tiles=loop.decode_tiles)
     kind = DenoiserStructure(
-        student=denoiser.student, cached=denoiser.cached, gated=denoiser.gated, staged=denoiser.staged
-    )
+        student=denoiser.student, cached=denoiser.cached, gated=denoiser.gated, staged=denoiser.staged,
+        modulated=denoiser.modulated, front=denoiser.front, back=denoiser.back,
+    )  # fmt: skip
     return Calibration(model, kind, fixed)
 
 
