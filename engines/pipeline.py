@@ -19,6 +19,7 @@ from engines import students
 from engines.backends import backend
 from engines.backends.base import Artifact, Loaded, Options
 from engines.backends.calibration import calibration_for
+from engines.backends.guard import Component
 from engines.backends.serves import SERVES, plain_engine, plain_precision
 from engines.capture.capture import Capture
 from engines.capture.structure import ComponentName, Structure
@@ -33,6 +34,7 @@ from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import Backend as BackendName
 from engines.plan import Plan, Precision, Units
+from engines.reuse import measured
 from engines.workload import Workload
 
 if TYPE_CHECKING:
@@ -270,7 +272,18 @@ def prepare(wanted: Plan, on_progress: Callable[[int, int, str], None] | None = 
         found.append(artifact(wanted, request))
     if on_progress is not None:
         on_progress(len(requests), len(requests), "ready")
+    settled(wanted, found)
     return tuple(found)
+
+
+def settled(wanted: Plan, artifacts: Sequence[Artifact]) -> Plan:
+    """The plan with what its cache has to know of the model; measured with its engines if it is not kept."""
+    return measured(wanted, _opened(wanted.model), lambda: _components(artifacts)[1])
+
+
+def _components(artifacts: Sequence[Artifact]) -> tuple[dict[str, Loaded], dict[str, Component]]:
+    loaded = {one.capture.component: backend(one.backend).load(one) for one in artifacts}
+    return loaded, {name: one.component for name, one in loaded.items()}
 
 
 class Pipeline:
@@ -309,14 +322,16 @@ def build(wanted: Plan) -> Pipeline:
     artifacts: dict[str, Artifact] = {
         request.structure.component: artifact(wanted, request, model) for request in engines(wanted)
     }
-    loaded = {name: backend(one.backend).load(one) for name, one in artifacts.items()}
+    loaded, plain = _components(tuple(artifacts.values()))
+    wanted = measured(wanted, model, lambda: plain)
     components = {
-        name: counting(name, f"{artifacts[name].backend} {artifacts[name].precision}", one.component)
-        for name, one in loaded.items()
+        name: counting(name, f"{artifacts[name].backend} {artifacts[name].precision}", one)
+        for name, one in plain.items()
     }
     return Pipeline(wanted, artifacts, loaded, Loop(components, model.tokenizers, wanted.loop))
 
 
 __all__ = [
     "EngineRequest", "Pipeline", "Plan", "artifact", "build", "engines", "loop_settings", "plan", "prepare",
+    "settled",
 ]  # fmt: skip

@@ -33,6 +33,12 @@ class DenoiserStructure:
     """Split at cross-attention: `denoiser_full` returns its answers too, `denoiser_shallow` is given them."""
     staged: bool = False
     """Split after its first block: `denoiser_first`, `denoiser_rest`, `denoiser_last`."""
+    modulated: bool = False
+    """Of a staged transformer: split before its first block, whose modulated input is the probe."""
+    front: float = 0.0
+    """Of a staged transformer: share of the blocks in `denoiser_first` (0: one block)."""
+    back: float = 0.0
+    """Of a staged transformer: share of the blocks in `denoiser_last` (0: none)."""
     pruned: float = 0.0
     """Share of the inner channels that is removed."""
     sparse: bool = False

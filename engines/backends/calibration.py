@@ -103,7 +103,9 @@ class Calibration:
 
     def _kind(self) -> list[object]:
         split = [name for name in ("gated", "staged") if getattr(self.denoiser, name)]
-        return [self.denoiser.student, self.denoiser.cached, *split]
+        where = {name: getattr(self.denoiser, name) for name in ("modulated", "front", "back")}
+        at = [f"{name}={value}" for name, value in where.items() if value]
+        return [self.denoiser.student, self.denoiser.cached, *split, *at]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -154,11 +156,7 @@ class Calibration:
         }
 
     def _prompts(self) -> list[str]:
-        if self.model.prompt_source == "scenes":
-            from engines.scenes.grammar import captions
-
-            return captions(self.prompts, seed=20_000 + self.seed - SEED, split="train")
-        return list(GENERAL[: self.prompts])
+        return prompts_for(self.model, self.prompts, self.seed)
 
     def _seeds(self) -> list[int]:
         return list(range(self.seed, self.seed + len(self._prompts())))
@@ -224,6 +222,15 @@ def chosen(calls: Sequence[int], most: int = SAMPLES) -> list[int]:
     return list(found)
 
 
+def prompts_for(model: Model, count: int = PROMPTS, seed: int = SEED) -> list[str]:
+    """Training prompts, which no candidate is judged by."""
+    if model.prompt_source == "scenes":
+        from engines.scenes.grammar import captions
+
+        return captions(count, seed=20_000 + seed - SEED, split="train")
+    return list(GENERAL[:count])
+
+
 def _recording(capture: Capture, into: list[Arrays]) -> Any:
     def component(inputs: Arrays) -> Arrays:
         into.append({name: value.copy() for name, value in inputs.items()})
@@ -254,7 +261,7 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
             guidance=model.guidance, guidance_until=1.0, batched_guidance=True, cache_interval=1,
             prompt_cache=False, negative_prompt="", batch=8, cache_threshold=0.0, gate_after=1.0,
             small_until=0.0, forecast_order=0, guidance_from=0.0,
-            decode_singly=False,
+            decode_singly=False, reuse=None,
         )  # fmt: skip
     student = model.student if denoiser.student else None
     if student is not None:
@@ -268,8 +275,9 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
     if loop.decode_tiles > 1:
         fixed = replace(fixed, decode_tiles=loop.decode_tiles)
     kind = DenoiserStructure(
-        student=denoiser.student, cached=denoiser.cached, gated=denoiser.gated, staged=denoiser.staged
-    )
+        student=denoiser.student, cached=denoiser.cached, gated=denoiser.gated, staged=denoiser.staged,
+        modulated=denoiser.modulated, front=denoiser.front, back=denoiser.back,
+    )  # fmt: skip
     large = sum(size for size, _ in model.files.values()) >= LARGE
     return Calibration(model, kind, fixed, FEW if large else PROMPTS)
 

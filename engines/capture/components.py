@@ -158,7 +158,7 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
 
     call: Call = run
     if structure.component in STAGES:
-        call = TransformerStage(network, run, STAGES[structure.component], latent)
+        call = TransformerStage(network, run, STAGES[structure.component], latent, wanted)
     elif wanted.gated:
         call = Gated(network, run, given=structure.component == "denoiser_shallow")
     return Adapted(network, call, names, kind.constants(network, model, latent))

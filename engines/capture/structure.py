@@ -26,7 +26,7 @@ STAGES: Final[Mapping[str, Literal["first", "rest", "last"]]] = {
     "denoiser_rest": "rest",
     "denoiser_last": "last",
 }
-_LATER: Final = ("gated", "staged", "pruned", "sparse", "fused_norm")
+_LATER: Final = ("gated", "staged", "modulated", "front", "back", "pruned", "sparse", "fused_norm")
 """Fields of `DenoiserStructure` that came later: left out of keys where they say nothing."""
 
 
@@ -186,7 +186,8 @@ def _stage(model: Model, structure: Structure, inputs: Specs, prediction: Tensor
             " out."
         )
     state = tuple(TensorSpec(name, shape) for name, shape in shapes.state.items())
-    feature = TensorSpec("feature", shapes.feature)
+    # blocks behind the rest want all tokens, the end the picture's alone
+    feature = TensorSpec("feature", shapes.state["state"] if structure.denoiser.back else shapes.feature)
     after: Specs = (*inputs[1:], *state)
     match STAGES[structure.component]:
         case "first":

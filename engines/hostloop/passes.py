@@ -7,10 +7,9 @@ feature in between forecast from its finite differences at the last full passes.
 gate_after: T-GATE (Zhang et al., arXiv 2404.02747): full passes up to the gate;
 afterwards what cross-attention answered last, the mean with and without the
 prompt, stands in for it.
-cache_threshold: first-block caching (ParaAttention): the first block runs at
-every step; where what it adds has changed by less than the threshold since the
-last whole pass, that pass's feature is re-used.  Each picture decides for
-itself, so that it does not depend on its batch.
+cache_threshold, reuse: the front of the denoiser runs at every step, and a rule
+(`reuse.py`) decides from what it shows whether the rest runs again or the last
+whole pass's feature is re-used.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import LoopError
+from .reuse import Kept, reuse_of, stale
 from .settings import LoopSettings
 
 Arrays = dict[str, NDArray[Any]]
 Floats = NDArray[np.float32]
 Call = Callable[[str, Arrays], Arrays]
 
-LONGEST: Final = 3
-"""Steps in a row that may re-use one whole pass."""
 SPLIT: Final = ("denoiser_full", "denoiser_shallow")
 STAGES: Final = ("denoiser_first", "denoiser_rest", "denoiser_last")
 SMALL: Final = "denoiser_small"
@@ -47,21 +45,21 @@ def parts(settings: LoopSettings) -> tuple[str, ...]:
         raise LoopError(
             "Settings make no sense: forecast_order must not be below 0, and needs a cache_interval above 1."
         )
+    reuse = reuse_of(settings)
     ways = [
-        settings.cache_interval > 1, settings.gate_after < 1,
-        settings.cache_threshold > 0, settings.small_until > 0,
+        settings.cache_interval > 1, settings.gate_after < 1, reuse is not None, settings.small_until > 0
     ]  # fmt: skip
     if sum(ways) > 1:
         raise LoopError(
-            "Settings make no sense: of cache_interval, gate_after, cache_threshold and small_until one "
-            "can be used."
+            "Settings make no sense: of cache_interval, gate_after, cache_threshold, reuse and small_until "
+            "one can be used."
         )
     if not (0 < settings.gate_after <= 1 and 0 <= settings.small_until < 1 and settings.cache_threshold >= 0):
         raise LoopError(
             "Settings make no sense: gate_after must be above 0 and at most 1, small_until at least 0 and "
             "below 1, cache_threshold not below 0."
         )
-    if settings.cache_threshold > 0 or settings.forecast_order:
+    if reuse is not None or settings.forecast_order:
         return STAGES
     if settings.small_until > 0:
         return ("denoiser", SMALL)
@@ -92,16 +90,6 @@ def gate(settings: LoopSettings, steps: int) -> int:
 def small_steps(settings: LoopSettings, steps: int) -> int:
     """How many steps, from the first, are taken at half the size."""
     return min(steps - 1, math.ceil(settings.small_until * steps - 1e-9)) if settings.small_until else 0
-
-
-@dataclass
-class _Kept:
-    """What one branch of guidance keeps of its last whole pass, a row for each row that it is given."""
-
-    feature: Floats
-    probe: Floats
-    age: NDArray[np.int64]
-    """Steps that re-used it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +127,8 @@ class Passes:
     def __init__(self, settings: LoopSettings, steps: int, call: Call) -> None:
         self._settings, self._steps, self._call = settings, steps, call
         self._features: dict[str, Floats] = {}
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
+        self._reuse = reuse_of(settings)
         self._courses: dict[str, _Course] = {}
 
     def guided(self) -> None:
@@ -158,8 +147,7 @@ class Passes:
         if "both" in self._courses:
             self._courses["prompt"] = self._courses.pop("both").rows(count)
         if "both" in self._kept:
-            both = self._kept.pop("both")
-            self._kept["prompt"] = _Kept(both.feature[count:], both.probe[count:], both.age[count:])
+            self._kept["prompt"] = self._kept.pop("both").rows(count)
 
     def _settle(self, count: int) -> None:
         """What is frozen is the mean of what cross-attention answered without and with the prompt."""
@@ -175,8 +163,8 @@ class Passes:
         settings = self._settings
         if small:
             return self._call(SMALL, inputs)["prediction"]
-        if settings.cache_threshold > 0:
-            return self._staged(branch, inputs)
+        if self._reuse is not None:
+            return self._staged(branch, inputs, step)
         if settings.forecast_order:
             return self._forecast(branch, inputs, step)
         if settings.cache_interval == 1 and settings.gate_after == 1:
@@ -204,37 +192,20 @@ class Passes:
             self._courses[branch] = course
         return self._call("denoiser_last", given | {"feature": course.forecast(step)})["prediction"]
 
-    def _staged(self, branch: str, inputs: Arrays) -> Floats:
+    def _staged(self, branch: str, inputs: Arrays, step: int) -> Floats:
+        assert self._reuse is not None
         state = self._call("denoiser_first", inputs)
         probe: Floats = state.pop("probe")
         given = {name: value for name, value in inputs.items() if name != "sample"} | state
         kept = self._kept.get(branch)
         if kept is None:
-            feature = self._call("denoiser_rest", given)["feature"]
-            self._kept[branch] = kept = _Kept(feature, probe, np.zeros(len(probe), np.int64))
+            self._kept[branch] = kept = Kept.of(self._call("denoiser_rest", given)["feature"], probe)
         else:
-            stale = self._stale(kept, probe, 2 if branch == "both" else 1)
-            kept.age += 1
-            if stale.any():
-                rows = np.flatnonzero(stale)
-                some = given if stale.all() else {name: value[rows] for name, value in given.items()}
-                feature = kept.feature.copy()
-                feature[rows] = self._call("denoiser_rest", some)["feature"]
-                kept.feature, kept.probe = feature, np.where(_wide(stale, probe), probe, kept.probe)
-                kept.age[rows] = 0
+            due = stale(self._reuse, kept, probe, step, self._steps, 2 if branch == "both" else 1)
+            if due.any():
+                some = given if due.all() else {name: value[due] for name, value in given.items()}
+                kept.renew(due, self._call("denoiser_rest", some)["feature"])
         return self._call("denoiser_last", given | {"feature": kept.feature})["prediction"]
-
-    def _stale(self, kept: _Kept, probe: Floats, passes: int) -> NDArray[np.bool_]:
-        """Rows whose first block adds something else by now; both passes of a picture go together."""
-        axes = tuple(range(1, probe.ndim))
-        change, size = np.abs(probe - kept.probe).sum(axes), np.abs(kept.probe).sum(axes)
-        change, size = change.reshape(passes, -1).sum(0), size.reshape(passes, -1).sum(0)
-        moved = change > self._settings.cache_threshold * size
-        return np.tile(moved, passes) | (kept.age >= LONGEST)
-
-
-def _wide(rows: NDArray[np.bool_], like: Floats) -> NDArray[np.bool_]:
-    return rows.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def shrink(latent: Floats) -> Floats:

@@ -82,6 +82,25 @@ class DiffusionDecoder:
 
 
 @dataclass(frozen=True, slots=True)
+class Reuse:
+    """When what the blocks of a denoiser last added stands in for running them (`engines.hostloop.reuse`)."""
+
+    rule: Literal["residual", "modulated", "magnitude"]
+    threshold: float
+    """Of the rule's own number: from it on a whole pass is due."""
+    longest: int = 0
+    """Steps in a row that may re-use one whole pass (0: any number)."""
+    warm: float = 0.0
+    """Share of the steps, from the first, that are whole."""
+    curve: tuple[float, ...] = ()
+    """Of `modulated`: coefficients, highest power first, from the change of the input to the output's."""
+    span: tuple[float, float] = (0.0, 0.0)
+    """The changes of the input that the curve was measured between."""
+    ratios: tuple[float, ...] = ()
+    """Of `magnitude`: by step, how large what the blocks add is beside the step before."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopSettings:
     """One recipe's host loop.
 
@@ -139,6 +158,8 @@ class LoopSettings:
     """Tiles along each side that the decoder is given one after the other."""
     decode_singly: bool = False
     """The decoder is given one picture at a time."""
+    reuse: Reuse | None = None
+    """Another rule than `cache_threshold` for leaving out the blocks of a transformer."""
 
     def with_steps(self, steps: int) -> LoopSettings:
         """As many steps of the denoiser, and a diffusion decoder's in the proportion that they had."""
@@ -164,17 +185,21 @@ class LoopSettings:
         given["encoders"] = tuple(Encoder(**one) for one in data.get("encoders", ()))
         given["conditions"] = _conditions(data)
         if data.get("picture") is not None:
-            picture = dict(data["picture"])
-            lists = {name: tuple(value) for name, value in picture.items() if isinstance(value, list)}
-            given["picture"] = Picture(**{**picture, **lists})
+            given["picture"] = Picture(**_with_tuples(data["picture"]))
         if data.get("diffusion_decoder") is not None:
             second = dict(data["diffusion_decoder"])
             second |= {"latent_shape": tuple(second["latent_shape"]), "conditions": _conditions(second)}
             given["diffusion_decoder"] = DiffusionDecoder(**second)
+        if data.get("reuse") is not None:
+            given["reuse"] = Reuse(**_with_tuples(data["reuse"]))
         return cls(**given)
 
 
 _FIRST_LATER = [field.name for field in fields(LoopSettings)].index("encoders")
+
+
+def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
 
 
 def _conditions(data: Mapping[str, Any]) -> tuple[Condition, ...]:

@@ -78,6 +78,7 @@ noise of `generate.py`."""
                 cache_interval=1,
                 forecast_order=0,
                 cache_threshold=0.0,
+                reuse=None,
                 gate_after=1.0,
                 small_until=0.0,
                 guidance_from=0.0,
@@ -139,7 +140,7 @@ def _left_out(plan: Plan, model: Model) -> tuple[list[str], list[str]]:
         what = "forecast" if loop.forecast_order else "cache"
         other.append(f"The feature {what} is left out: a diffusers folder cannot say it; every step runs the"
                      " whole denoiser.")  # fmt: skip
-    elif loop.cache_threshold or loop.gate_after < 1 or loop.small_until:
+    elif loop.cache_threshold or loop.reuse or loop.gate_after < 1 or loop.small_until:
         other.append("The denoiser's parts are left out: a diffusers folder cannot say them; every step runs"
                      " the whole denoiser at full size.")  # fmt: skip
     if graph.merge_ratio:

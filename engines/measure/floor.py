@@ -12,16 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from engines.hostloop.conditions import encoders_of
-from engines.hostloop.passes import (
-    LONGEST,
-    SMALL,
-    SPLIT,
-    STAGES,
-    gate,
-    guided_steps,
-    small_steps,
-    whole_steps,
-)
+from engines.hostloop.passes import SMALL, SPLIT, STAGES, gate, guided_steps, small_steps, whole_steps
+from engines.hostloop.reuse import reuse_of, whole_at_least
 from engines.hostloop.settings import LoopSettings
 from engines.plan import Plan, Precision
 
@@ -49,9 +41,9 @@ def rows(loop: LoopSettings) -> dict[str, int]:
 
 def _denoiser_rows(loop: LoopSettings, by_step: list[int]) -> dict[str, int]:
     every = sum(by_step)
-    if loop.cache_threshold > 0:
+    if reuse := reuse_of(loop):
         # what the data decide is counted as if it were left out whenever it may be
-        least = sum(by_step[:: LONGEST + 1])
+        least = sum(by_step[step] for step in whole_at_least(reuse, loop.steps))
         return dict(zip(STAGES, (every, least, every), strict=True))
     if loop.forecast_order:
         full = sum(by_step[step] for step in whole_steps(loop, loop.steps))
@@ -71,7 +63,7 @@ def _denoiser_rows(loop: LoopSettings, by_step: list[int]) -> dict[str, int]:
 def most(loop: LoopSettings) -> dict[str, int]:
     """`rows`, where nothing of what the data decide is left out."""
     found = rows(loop)
-    if loop.cache_threshold > 0:
+    if reuse_of(loop) is not None:
         found["denoiser_rest"] = found["denoiser_first"]
     return found
 

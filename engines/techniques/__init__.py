@@ -17,6 +17,7 @@ from engines.techniques.bf16 import BFloat16
 from engines.techniques.channels_last import ChannelsLast
 from engines.techniques.compute_units import ComputeUnits
 from engines.techniques.cuda_graphs import CudaGraphs
+from engines.techniques.dbcache import DBCache
 from engines.techniques.engine import Engine
 from engines.techniques.feature_cache import FeatureCache
 from engines.techniques.feature_forecast import FeatureForecast
@@ -28,6 +29,7 @@ from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
 from engines.techniques.guidance_interval import GuidanceInterval
 from engines.techniques.int8 import Int8
+from engines.techniques.magcache import MagCache
 from engines.techniques.progressive_resolution import ProgressiveResolution
 from engines.techniques.prompt_cache import PromptCache
 from engines.techniques.pruning import Pruning
@@ -35,6 +37,7 @@ from engines.techniques.scheduler import Scheduler
 from engines.techniques.sequential_guidance import SequentialGuidance
 from engines.techniques.sparse_24 import Sparse24
 from engines.techniques.student import Student
+from engines.techniques.teacache import TeaCache
 from engines.techniques.threshold_cache import ThresholdCache
 from engines.techniques.tiny_decoder import TinyDecoder
 from engines.techniques.token_merging import TokenMerging
@@ -48,6 +51,7 @@ __all__ = [
     "ChannelsLast",
     "ComputeUnits",
     "CudaGraphs",
+    "DBCache",
     "Engine",
     "FeatureCache",
     "FeatureForecast",
@@ -59,6 +63,7 @@ __all__ = [
     "GuidanceCutoff",
     "GuidanceInterval",
     "Int8",
+    "MagCache",
     "Parameter",
     "ProgressiveResolution",
     "PromptCache",
@@ -68,6 +73,7 @@ __all__ = [
     "Sparse24",
     "Step",
     "Student",
+    "TeaCache",
     "Technique",
     "ThresholdCache",
     "TinyDecoder",

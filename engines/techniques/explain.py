@@ -143,10 +143,9 @@ def explain(text: str, card: Card | None = None, device: str | None = None) -> E
     _refuse_repeats(asked, subjects)
     if device is not None and device not in SERVES:
         raise TechniqueError(f"There is no device {device!r}; choose one of {', '.join(SERVES)}.")
-    if card is None:
-        kinds = [_DENOISERS[one.name] for one in subjects if one.name in _DENOISERS]
-        card = _AnyCard(kinds[0]) if kinds else _AnyCard()
     values = canonical([_value(one) for one in subjects if one.kind == "technique"])
+    if card is None:
+        card = _any_card(subjects, values)
     device = device or _device(subjects, values, card)
     findings = [*_by_rule(subjects), *_by_technique(values), *_by_model(values, card, device)]
     findings += _silent(subjects, findings)
@@ -182,6 +181,18 @@ def _value(one: Subject) -> Technique:
             if choice and str(value) == choice:
                 return kind(**{parameter.name: value})
     return kind()
+
+
+def _any_card(subjects: Sequence[Subject], values: Sequence[Technique]) -> Card:
+    """Of the denoiser that is named, else of the first of those that refuse least."""
+    named = [_DENOISERS[one.name] for one in subjects if one.name in _DENOISERS]
+    cards = [_AnyCard(named[0])] if named else [_AnyCard(), _AnyCard(_DENOISERS["dit"])]
+    return min(
+        cards,
+        key=lambda card: min(
+            sum(one.verdict == "no" for one in _by_model(values, card, device)) for device in SERVES
+        ),
+    )
 
 
 def _device(subjects: Sequence[Subject], values: Sequence[Technique], card: Card) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ class Facts:
     risk: Risk
     limits: tuple[str, ...]
     sources: tuple[str, ...]
+    saves: Literal["time", "memory"] = "time"
+    """What it is for: one that saves memory costs time."""
     needs: Mapping[str, str] = field(default_factory=dict)
     """Requirement to the sentence that is shown where it is not met."""
     hastens: bool = True
@@ -85,10 +88,7 @@ def parse(text: str) -> Knowledge:
         if data.pop("schema") != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}")
         techniques = {name: _facts(one) for name, one in data.pop("technique").items()}
-        exclusions = tuple(
-            Exclusion(frozenset(rule["between"]), rule["reason"], rule["source"])
-            for rule in data.pop("excludes")
-        )
+        exclusions = tuple(one for rule in data.pop("excludes") for one in _exclusions(rule))
         if data:
             raise ValueError(f"unknown key {next(iter(data))}")
         for rule in exclusions:
@@ -101,10 +101,18 @@ def parse(text: str) -> Knowledge:
     return Knowledge(techniques, exclusions)
 
 
+def _exclusions(rule: Mapping[str, Any]) -> list[Exclusion]:
+    """Of one pair, or of each of `first` with each of `second`."""
+    pairs = [rule["between"]] if "between" in rule else itertools.product(rule["first"], rule["second"])
+    return [Exclusion(frozenset(pair), rule["reason"], rule["source"]) for pair in pairs]
+
+
 def _facts(data: Mapping[str, Any]) -> Facts:
     low, high = data["factor"]
     if data["risk"] not in ("none", "low", "medium", "high"):
         raise ValueError(f"risk {data['risk']!r}")
+    if data.get("saves", "time") not in ("time", "memory"):
+        raise ValueError(f"saves {data['saves']!r}")
     return Facts(
         **{
             **data,

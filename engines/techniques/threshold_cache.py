@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from engines.hostloop.passes import LONGEST
+from engines.hostloop.reuse import LONGEST
 from engines.plan import Plan
 from engines.techniques.base import Parameter, Technique, register
 

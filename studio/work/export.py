@@ -175,7 +175,7 @@ def build_engines(state: RunState, chosen: CandidateState, tell: Tell) -> tuple[
     Raises:
         ExportError: one of them fell back to torch.
     """
-    from engines.pipeline import plan, prepare
+    from engines.pipeline import plan, prepare, settled
     from engines.techniques import from_step
     from engines.workload import Workload
 
@@ -194,7 +194,7 @@ def build_engines(state: RunState, chosen: CandidateState, tell: Tell) -> tuple[
             raise ExportError(
                 f"{chosen.id} is for exploring only: part of it fell back to {artifact.backend} ({reason})"
             )
-    return wanted, artifacts
+    return settled(wanted, artifacts), artifacts
 
 
 def own_picture(folder: Path, state: RunState, chosen: CandidateState) -> Own:

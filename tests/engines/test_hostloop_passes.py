@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 
 from engines.hostloop import Loop, LoopError, LoopSettings, StepDone, latent_noise, make
 from engines.hostloop.loop import Arrays, Result
-from engines.hostloop.passes import LONGEST, Passes, enlarge, shrink
+from engines.hostloop.passes import Passes, enlarge, shrink
+from engines.hostloop.reuse import LONGEST
 from engines.measure import floor
 from tests.engines import test_hostloop_loop as stand
 

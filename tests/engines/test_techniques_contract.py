@@ -23,6 +23,7 @@ from engines.techniques import (
     ChannelsLast,
     ComputeUnits,
     CudaGraphs,
+    DBCache,
     Engine,
     FeatureCache,
     FeatureForecast,
@@ -34,6 +35,7 @@ from engines.techniques import (
     GuidanceCutoff,
     GuidanceInterval,
     Int8,
+    MagCache,
     ProgressiveResolution,
     PromptCache,
     Pruning,
@@ -41,6 +43,7 @@ from engines.techniques import (
     SequentialGuidance,
     Sparse24,
     Student,
+    TeaCache,
     Technique,
     ThresholdCache,
     TinyDecoder,
@@ -59,6 +62,7 @@ from engines.techniques.compatibility import canonical, check, check_plan, searc
 from engines.techniques.facts import knowledge, knowledge_file, parse
 
 LOOP = LoopSettings("ddim", {"prediction_type": "v_prediction"}, 30, 4.0, (8, 8, 8), 32, 0, 1, 1)
+FLUX = {"transformer": "FluxTransformer2DModel"}
 PLAN = Plan(model="tiny-scenes", device="cpu", loop=LOOP)
 
 
@@ -108,6 +112,8 @@ class TechniqueContract:
 
     kind: ClassVar[type[Technique]]
     device: ClassVar[str] = "cpu"
+    parts: ClassVar[dict[str, str]] = {}
+    """Beside the bundled model's, what a model has that it applies to."""
     plan: ClassVar[Plan] = PLAN
     changed: ClassVar[frozenset[str]]
     """Fields of the plan (and, dotted, of its parts) that differ after `apply` with default parameters."""
@@ -196,8 +202,9 @@ class TechniqueContract:
         for other, reason in self.kind.excludes.items():
             assert any(reason in found for found in check([self.kind(), technique(other)()], card()))
 
-    def test_it_applies_to_the_bundled_model(self) -> None:
-        assert self.kind().applies(card(), self.device) is None
+    def test_it_applies_to_the_bundled_model_or_the_one_it_is_for(self) -> None:
+        assert self.kind().applies(card(parts=self.parts), self.device) is None
+        assert not self.parts or self.kind().applies(card(), self.device)
 
     def test_each_unmet_need_is_named(self) -> None:
         for need in self.kind.needs:
@@ -315,6 +322,24 @@ class TestFeatureForecast(TechniqueContract):
 
 class TestThresholdCache(TechniqueContract):
     kind, changed = ThresholdCache, frozenset({"denoiser.staged", "loop.cache_threshold"})
+
+
+class TestTeaCache(TechniqueContract):
+    kind = TeaCache
+    changed = frozenset({"denoiser.staged", "denoiser.modulated", "loop.reuse"})
+    parts: ClassVar = FLUX
+
+
+class TestMagCache(TechniqueContract):
+    kind = MagCache
+    changed = frozenset({"denoiser.staged", "denoiser.modulated", "loop.reuse"})
+    parts: ClassVar = FLUX
+
+
+class TestDBCache(TechniqueContract):
+    kind = DBCache
+    changed = frozenset({"denoiser.staged", "denoiser.front", "loop.reuse"})
+    parts: ClassVar = FLUX
 
 
 class TestAttentionGate(TechniqueContract):
@@ -537,7 +562,8 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
-    elsewhere = (ComputeUnits, CudaGraphs, Float8, Float32, WeightBits, Sparse24, FusedNorm)
+    transformers = (TeaCache, MagCache, DBCache)
+    elsewhere = (*transformers, ComputeUnits, CudaGraphs, Float8, Float32, WeightBits, Sparse24, FusedNorm)
     everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")

@@ -39,6 +39,10 @@ def test_all_twenty_four_rules_are_there_with_reason_and_source() -> None:
         ("sdxl-turbo + cfg-cutoff", "no", "no second pass"),
         ("turbo + lcm-lora", "no", "One distillation at a time"),
         ("deepcache + fbcache", "no", "One cache at a time"),
+        ("teacache + openvino", "yes", "the host loop decides"),
+        ("teacache + unet", "no", "equal blocks"),
+        ("magcache + dbcache", "no", "One rule at a time"),
+        ("dbcache + torch.compile", "yes", "outside the compiled code"),
         ("cfg-cutoff + flux", "no", "no second pass"),
         ("lora + int8", "if", "merged first"),
         ("sageattention + sd15", "no", "40, 80 and 160"),
@@ -90,7 +94,8 @@ def test_every_primitive_of_the_field_is_a_technique_or_says_what_is_here_instea
         ("limited-interval-guidance", "guidance-interval"),
         ("adaptive-guidance", "adaptive-guidance"),
         ("weight-only", "int8-weight-only"),
-        ("magcache", "magcache"),
+        ("mag-cache", "magcache"),
+        ("dual-block-cache", "dbcache"),
     ],
 )
 def test_a_name_of_the_field_means_what_it_says(word: str, name: str) -> None:

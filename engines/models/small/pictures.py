@@ -98,15 +98,15 @@ def pixart_alpha() -> Any:
     return _pixart(diffusers.PixArtAlphaPipeline)
 
 
-def pixart_sigma() -> Any:
-    return _pixart(diffusers.PixArtSigmaPipeline)
+def pixart_sigma(blocks: int = 2) -> Any:
+    return _pixart(diffusers.PixArtSigmaPipeline, num_layers=blocks)
 
 
-def _sd3(last: Any, tokenizer: Any) -> Any:
+def _sd3(last: Any, tokenizer: Any, blocks: int = 2) -> Any:
     transformer = diffusers.SD3Transformer2DModel(
-        sample_size=8, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
-        joint_attention_dim=40, caption_projection_dim=16, pooled_projection_dim=32, out_channels=4,
-        pos_embed_max_size=16, qk_norm="rms_norm", dual_attention_layers=(0,),
+        sample_size=8, patch_size=2, in_channels=4, num_layers=blocks, attention_head_dim=8,
+        num_attention_heads=2, joint_attention_dim=40, caption_projection_dim=16, pooled_projection_dim=32,
+        out_channels=4, pos_embed_max_size=16, qk_norm="rms_norm", dual_attention_layers=(0,),
     )  # fmt: skip
     decoder = kl(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False)
     return diffusers.StableDiffusion3Pipeline(
@@ -115,17 +115,17 @@ def _sd3(last: Any, tokenizer: Any) -> Any:
     )  # fmt: skip
 
 
-def sd3() -> Any:
-    return _sd3(t5(40), t5_tokenizer())
+def sd3(blocks: int = 2) -> Any:
+    return _sd3(t5(40), t5_tokenizer(), blocks)
 
 
 def sd3_without_t5() -> Any:
     return _sd3(None, None)
 
 
-def _flux(*, guided: bool) -> Any:
+def _flux(*, guided: bool, doubles: int = 1, singles: int = 1) -> Any:
     transformer = diffusers.FluxTransformer2DModel(
-        patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        patch_size=1, in_channels=16, num_layers=doubles, num_single_layers=singles, attention_head_dim=16,
         num_attention_heads=2, joint_attention_dim=24, pooled_projection_dim=16, guidance_embeds=guided,
         axes_dims_rope=(4, 6, 6),
     )  # fmt: skip
@@ -140,8 +140,8 @@ def _flux(*, guided: bool) -> Any:
     )
 
 
-def flux_dev() -> Any:
-    return _flux(guided=True)
+def flux_dev(doubles: int = 1, singles: int = 1) -> Any:
+    return _flux(guided=True, doubles=doubles, singles=singles)
 
 
 def flux_schnell() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from engines.models.load import open_model
 from engines.models.model import Model
-from engines.models.small.families import write
+from engines.models.small import pictures
+from engines.models.small.families import SEED, write
 
 torch = pytest.importorskip("torch")
 
@@ -32,6 +34,28 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
     def make(name: str) -> Model:
         if name not in kept:
             kept[name] = write(name, tmp_path_factory.mktemp("families") / name)
+        return open_model(kept[name])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    """Opens a tiny transformer of six blocks, for what keeps some of them in front and behind."""
+    makers = {
+        "pixart": lambda: pictures.pixart_sigma(blocks=6),
+        "sd3": lambda: pictures.sd3(blocks=6),
+        "flux": lambda: pictures.flux_dev(doubles=2, singles=4),
+    }
+    kept: dict[str, Path] = {}
+
+    def make(name: str) -> Model:
+        if name not in kept:
+            torch.manual_seed(SEED)
+            kept[name] = tmp_path_factory.mktemp("deep") / name
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                makers[name]().save_pretrained(kept[name], safe_serialization=True)
         return open_model(kept[name])
 
     return make

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from engines.capture.capture import Arrays, Capture
+from engines.capture.staging import borders
 from engines.capture.structure import Structure
 from engines.errors import CaptureError
 from engines.models.model import Model
@@ -52,6 +54,67 @@ def test_the_three_stages_with_a_fresh_feature_are_the_whole(
     # Not a sum or a product: a transformer's last norm takes both away.
     other = last.reference(given | {"feature": np.roll(feature, 1, axis=1)})["prediction"]
     assert np.abs(other - wanted["prediction"]).max() > 1e-4
+
+
+SPLITS = (
+    DenoiserStructure(staged=True, modulated=True),
+    DenoiserStructure(staged=True, front=0.34),
+    DenoiserStructure(staged=True, front=0.2, back=0.34),
+    DenoiserStructure(staged=True, front=0.5, back=0.2),
+)
+
+
+@pytest.mark.parametrize("wanted", SPLITS, ids=["modulated", "front", "front and back", "more in front"])
+@pytest.mark.parametrize("name", ["pixart", slow("sd3"), slow("flux")])
+def test_a_transformer_split_anywhere_with_a_fresh_feature_is_the_whole(
+    name: str, wanted: DenoiserStructure, deep: Callable[[str], Model]
+) -> None:
+    model = deep(name)
+    inputs, whole_answer = whole(model)
+    first, rest, last = (part(model, f"denoiser_{stage}", wanted) for stage in ("first", "rest", "last"))
+    state = first.reference(inputs)
+    given = inputs | {name: value for name, value in state.items() if name != "probe"}
+    feature = rest.reference(given)["feature"]
+    found = last.reference(given | {"feature": feature})["prediction"]
+    np.testing.assert_allclose(found, whole_answer["prediction"], atol=1e-5)
+    for one in (first, rest, last):
+        answers = one.reference(one.example(batch=3))
+        assert {spec.name: (3, *spec.shape) for spec in one.outputs} == {
+            name: value.shape for name, value in answers.items()
+        }
+    weights = [sum(value.numel() for value in one.module.parameters()) for one in (first, rest, last)]
+    middle = part(model, "denoiser_rest", STAGED).module
+    assert weights[1] < sum(value.numel() for value in middle.parameters()) or wanted.modulated
+
+
+@pytest.mark.parametrize("name", ["pixart", slow("sd3"), slow("flux")])
+def test_the_modulated_input_is_what_the_first_blocks_attention_sees(
+    name: str, deep: Callable[[str], Model]
+) -> None:
+    model = deep(name)
+    inputs, _ = whole(model)
+    seen: list[Any] = []
+    plain = part(model, "denoiser", DenoiserStructure()).module
+    block = plain.network.transformer_blocks[0]  # type: ignore[union-attr,index]
+    attention = block.attn1 if name == "pixart" else block.attn
+    attention.register_forward_pre_hook(
+        lambda _module, given, named: seen.append(named.get("hidden_states", given[0] if given else None)),
+        with_kwargs=True,
+    )
+    plain(*(torch.from_numpy(inputs[spec.name]) for spec in part(model, "denoiser", STAGED).inputs))
+    probe = part(model, "denoiser_first", SPLITS[0]).reference(inputs)["probe"]
+    np.testing.assert_allclose(probe, seen[0].numpy(), atol=1e-5)
+
+
+def test_shares_are_whole_blocks_and_one_at_least_lies_between() -> None:
+    def at(blocks: int, front: float, back: float) -> tuple[int, int]:
+        return borders(blocks, DenoiserStructure(staged=True, front=front, back=back))
+
+    assert at(57, 0.14, 0.14) == (8, 49)
+    assert at(57, 0.0, 0.0) == (1, 57)
+    assert at(2, 0.3, 0.3) == (1, 2)
+    with pytest.raises(CaptureError, match="no block behind"):
+        at(1, 0.3, 0.0)
 
 
 @pytest.mark.parametrize("name", ["pixart-sigma", slow("sdxl")])

@@ -32,7 +32,7 @@ from engines.package.runner import Package
 from engines.package.verify import verify
 from engines.package.wheels import needed
 from engines.package.write import GOLDEN, Contents, write
-from engines.pipeline import Pipeline, build, engines, plan, prepare
+from engines.pipeline import Pipeline, build, engines, plan, prepare, settled
 from engines.plan import Backend, Plan
 from engines.techniques import (
     AttentionGate,
@@ -152,7 +152,7 @@ def walk(model: Model, name: str, backend: Backend, place: Path, more: tuple[Cha
     pipeline: Pipeline = build(made)
     picture = pipeline.generate([PROMPT], [SEED]).images[0]
     assert near(picture, wanted[0]) > 0.98 if exact else images.psnr(picture[None], wanted)[0] > 20
-    verified = write(packed(recipe, made, artifacts, picture), place)
+    verified = write(packed(recipe, settled(made, artifacts), artifacts, picture), place)
     assert verify(place).id == verified.id
     found = Package(place).self_test()
     assert found["passed"], found
