@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtWidgets import QFrame, QLabel, QLayout, QLayoutItem, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QLabel,
+    QLayout,
+    QLayoutItem,
+    QLineEdit,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+_LEAST = 60
+"""Pixels that are kept for a line which is cut."""
 
 
 def label(text: str = "", role: str = "", *, wrap: bool = False, select: bool = False) -> QLabel:
@@ -18,6 +31,52 @@ def label(text: str = "", role: str = "", *, wrap: bool = False, select: bool = 
     if select:
         made.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return made
+
+
+def plain_line(name: str, role: str = "plain") -> QLineEdit:
+    """A path, an id, a prompt: one line that can be marked and copied, and never makes its window wider.
+
+    `role`: `plain` is small and muted, `said` looks like a label without a role.
+    """
+    made = QLineEdit(readOnly=True, frame=False)
+    made.setProperty("role", role)
+    made.setAccessibleName(name)
+    made.textChanged.connect(made.setToolTip)
+    made.textChanged.connect(lambda: made.setCursorPosition(0))
+    return made
+
+
+class OneLine(QLabel):
+    """A label in one line that ends in an ellipsis where it is too long; the whole is in the tool tip."""
+
+    def __init__(self, role: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        if role:
+            self.setProperty("role", role)
+
+    def setText(self, text: str) -> None:
+        super().setText(text)
+        self.setToolTip(text)
+
+    def minimumSizeHint(self) -> QSize:
+        """Never what makes a window wider."""
+        whole = super().minimumSizeHint()
+        return QSize(min(whole.width(), _LEAST), whole.height())
+
+    def paintEvent(self, _: QPaintEvent) -> None:
+        area = self.contentsRect()
+        shown = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
+        with QPainter(self) as painter:
+            self.style().drawItemText(
+                painter,
+                area,
+                int(self.alignment()),
+                self.palette(),
+                self.isEnabled(),
+                shown,
+                self.foregroundRole(),
+            )
 
 
 def rule() -> QFrame:
