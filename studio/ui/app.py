@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.run is not None:
         sitting.change(last_run=str(given.run.resolve()))
     window = Window(sitting, Worker(folder))
-    FileOpener(app, window.open_package)
+    if sys.platform == "darwin":
+        FileOpener(app, window.open_package)
     # Ctrl+C in a terminal: Python sees signals only when it runs, so let it run now and then.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     awake = QTimer(interval=200)

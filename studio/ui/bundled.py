@@ -137,7 +137,8 @@ def _window(bundle: Bundle, given: list[str]) -> int:
     app = application()
     app.setQuitOnLastWindowClosed(True)
     opened = Opened(bundle, folder, package=options.what if options.what != "setup" else "")
-    FileOpener(app, opened.open_package)
+    if sys.platform == "darwin":
+        FileOpener(app, opened.open_package)
     signal.signal(signal.SIGINT, lambda *_: opened.window.close())
     awake = QTimer(interval=200)
     awake.timeout.connect(lambda: None)

@@ -28,7 +28,10 @@ def dropped_package(dropped: QMimeData) -> Path | None:
 
 
 class FileOpener(QObject):
-    """macOS gives a running program the file that was double-clicked as an event, and no argument."""
+    """macOS gives a program the file that was double-clicked as an event, also while it runs.
+
+    It sees every event of the program: for macOS only.
+    """
 
     def __init__(self, application: QApplication, take: Callable[[Path], None]) -> None:
         super().__init__(application)

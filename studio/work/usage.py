@@ -8,13 +8,10 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from engines.backends import NAMES, backend
 from engines.package.manifest import Manifest
-
-if TYPE_CHECKING:
-    from engines.plan import Backend
 
 _PROGRAM: Final = "run.py"
 
@@ -39,7 +36,7 @@ def obstacles(manifest: Manifest) -> dict[str, str]:
 def _absent(engine: str, device: str) -> str:
     if engine not in NAMES:
         return f"this Studio does not know the engine {engine}"
-    found = backend(cast("Backend", engine)).probe(device)
+    found = backend(engine).probe(device)
     # "X can build for it, not run on it: reason": who received a package builds nothing.
     return "" if found.state == "ready" else found.reason.partition(": ")[2] or found.reason
 
