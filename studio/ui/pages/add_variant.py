@@ -55,6 +55,8 @@ class AddVariantDialog(Ways):
             ("Package", self.other, "other"),
         ):
             field.setAccessibleName(words)
+            if isinstance(field, QComboBox):
+                field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
             self.add(words, field, way)
         self.first = QCheckBox("Try it before the variants that are there")
         self.add("", self.first, "run", "other")

@@ -94,6 +94,7 @@ class DifferenceDialog(QDialog):
         row.addWidget(self.go)
         column.addLayout(row)
         self._show_ready()
+        self.other.setFocus()
 
     def start(self) -> None:
         """Ask the worker."""

@@ -31,7 +31,7 @@ from studio.ui.pages.talk import TalkView
 from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.fields import real, whole
 from studio.ui.widgets.hypervolume import HypervolumeLine
-from studio.ui.widgets.labels import Flow, label
+from studio.ui.widgets.labels import FlowRow, label
 from studio.ui.widgets.pareto import ParetoPlot
 from studio.ui.widgets.ticks import GenerationTicks
 
@@ -170,14 +170,13 @@ class EvolvePage(Page):
         return holder
 
     def _limits(self) -> QWidget:
-        holder = QWidget()
-        row = Flow(holder, 12)
+        row = FlowRow(12)
         self._legend = QLabel()
         self._legend.setTextFormat(Qt.TextFormat.RichText)
         self._legend.setToolTip(
             "◇ around a point: not verified on the device that its engines were built for"
         )
-        row.addWidget(self._legend)
+        row.add(self._legend)
         remembered = self.desk.sitting.real
         self._slowest = real("Latency limit", 0, 1e6, remembered("limit/latency", 0), unit="ms", least="any")
         self._poorest = real("Loss limit", 0, 1e6, remembered("limit/loss", 0), least="any")
@@ -190,8 +189,8 @@ class EvolvePage(Page):
             pair.setSpacing(6)
             pair.addWidget(label(name, "small"))
             pair.addWidget(field)
-            row.addWidget(both)
-        return holder
+            row.add(both)
+        return row
 
     def _build_table(self) -> QTableView:
         self._candidates = CandidateTable(self.desk.run, self.theme)

@@ -71,6 +71,8 @@ class ExportPage(Page):
         self._body.setSizes([460, 620])
         desk.sitting.follow("export", self._body)
         self.column.addWidget(self._body, 1)
+        self.package = self._panel()
+        self.column.addWidget(self.package)
         desk.run.changed.connect(self._on_changed)
         desk.selection_changed.connect(self._on_selection)
         desk.targets_changed.connect(lambda: self.also.show_targets(desk.targets))
@@ -159,16 +161,18 @@ class ExportPage(Page):
         self.card = PackageCard()
         self.card.put_away.clicked.connect(self.close_package)
         self.proof = Proof(self.desk, self.theme)
-        self.package = PackagePanel(self.desk)
         column.addWidget(self.card, 1)
         column.addWidget(self.proof, 1)
-        column.addWidget(self.package)
-        self.package.asked.connect(self._follow)
-        self.package.checking.connect(self._on_checking)
-        self.package.checked.connect(self._on_verified)
-        self.package.unchecked.connect(self.card.show_unchecked)
-        self.package.said.connect(lambda words: self.message.say(words, "info"))
         return side
+
+    def _panel(self) -> PackagePanel:
+        panel = PackagePanel(self.desk)
+        panel.asked.connect(self._follow)
+        panel.checking.connect(self._on_checking)
+        panel.checked.connect(self._on_verified)
+        panel.unchecked.connect(self.card.show_unchecked)
+        panel.said.connect(lambda words: self.message.say(words, "info"))
+        return panel
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -223,6 +227,7 @@ class ExportPage(Page):
         something = self._received or self.candidate.count() > 0
         self.also.offer(offered=not self.layout_choice.currentData())
         self._body.setVisible(something)
+        self.package.setVisible(something)
         self._empty.setVisible(not something)
         self.card.setVisible(self._received)
         for part in (self._planned, self.proof):

@@ -35,7 +35,7 @@ from studio.ui.opening import dropped_package
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.added_parts import AddedParts
-from studio.ui.widgets.labels import Figure, Flow, label, plain_line
+from studio.ui.widgets.labels import Figure, Flow, FlowRow, label, plain_line
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.share_bar import ShareBars
 from studio.ui.widgets.workload_form import WorkloadForm
@@ -199,19 +199,15 @@ class ModelPage(Page):
         self._whole.clicked.connect(self.commands["run.whole"].trigger)
         hero.addWidget(self._whole)
         body.addLayout(hero)
-        self._legs_row = QWidget()
-        self._legs = Flow(self._legs_row, 16)
+        self._legs_row = FlowRow(16)
         self._leg_labels = [label("", "muted") for _ in self.journey.legs]
-        for one in self._leg_labels:
-            self._legs.addWidget(one)
+        self._legs_row.add(*self._leg_labels)
         body.addWidget(self._legs_row)
-        figures = QWidget()
-        flow = Flow(figures, 24)
+        figures = FlowRow(24)
         self._figures = {
             name: Figure(name) for name in ("Family", "Task", "Native size", "Steps", "Guidance", "Licence")
         }
-        for figure in self._figures.values():
-            flow.addWidget(figure)
+        figures.add(*self._figures.values())
         body.addWidget(figures)
         self._fit = label("", "muted", wrap=True)
         body.addWidget(self._fit)

@@ -90,7 +90,11 @@ class PackageCard(QWidget):
 
 
 def _facts(result: dict[str, Any], info: dict[str, Any]) -> list[tuple[str, str]]:
-    verified = [str(one["text"]) for one in result.get("checks", []) if one.get("name") == "verified"]
+    verified = [
+        str(one["text"]).removeprefix("Verified on ")
+        for one in result.get("checks", [])
+        if one.get("name") == "verified"
+    ]
     size = f"{text.size(info['bytes'])} in {info.get('files')} files" if "bytes" in info else ""
     native = ", ".join(str(one) for one in result.get("native") or [])
     rows = [

@@ -37,6 +37,8 @@ class Proof(QWidget):
         self.difference.setAccessibleName("Difference between the Studio's picture and the package's")
         self.difference.set_mode("difference")
         self.difference.set_gain(8)
+        for canvas in (self.canvas, self.difference):  # two, one above the other, in a small window
+            canvas.setMinimumHeight(110)
         column.addWidget(self.canvas, 3)
         column.addWidget(self.difference, 2)
         self.verdict = label(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QLabel,
@@ -41,6 +41,7 @@ def plain_line(name: str, role: str = "plain") -> QLineEdit:
     made = QLineEdit(readOnly=True, frame=False)
     made.setProperty("role", role)
     made.setAccessibleName(name)
+    made.setTextMargins(-2, 0, 0, 0)  # the line's own: it stands under labels
     made.textChanged.connect(made.setToolTip)
     made.textChanged.connect(lambda: made.setCursorPosition(0))
     return made
@@ -141,6 +142,32 @@ class Flow(QLayout):
             x += width + self.spacing()
             line = max(line, hint.height())
         return y + line - rect.y()
+
+
+class FlowRow(QWidget):
+    """Widgets in a flow that keeps the height of its lines where nobody asks for it, as in a splitter."""
+
+    def __init__(self, space: int = 4, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.flow = Flow(self, space)
+
+    def add(self, *widgets: QWidget) -> None:
+        for widget in widgets:
+            self.flow.addWidget(widget)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._keep()
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:  # others are in it now
+            self._keep()
+        return super().event(event)
+
+    def _keep(self) -> None:
+        height = self.flow.heightForWidth(self.width())
+        if height != self.minimumHeight():
+            self.setMinimumHeight(height)
 
 
 class Chips(QWidget):
