@@ -151,6 +151,7 @@ class ExportPage(Page):
         column.addWidget(self._bar)
         column.addWidget(self._doing)
         self._bar.hide()
+        self._doing.hide()
         return side
 
     def _right(self) -> QWidget:
@@ -259,6 +260,7 @@ class ExportPage(Page):
         self.go.setEnabled(self.candidate.count() > 0 and not busy)
         self._bar.setRange(0, 0)
         self._bar.setVisible(busy)
+        self._doing.setVisible(busy)
         self._doing.setText("")
 
     def _on_progress(self, done: int, total: int, doing: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QCoreApplication, QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QDragEnterEvent, QDropEvent, QFileOpenEvent, QGuiApplication
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from engines.package import sums
@@ -76,11 +76,13 @@ def opened(qtbot: QtBot, tmp_path: Path) -> Iterator[Window]:
     window.close()
 
 
-def shot(window: Window, name: str) -> None:
+def shot(window: Window, name: str, what: QWidget | None = None) -> None:
+    """Kept where a folder is named for it, to be looked at; of `what`, else of the window."""
     if SHOTS:
         for mode in ("light", "dark"):
             window.theme.set_mode("light" if mode == "light" else "dark")
-            window.grab().save(str(Path(SHOTS) / f"{name}-{mode}.png"))
+            QApplication.processEvents()
+            (what or window).grab().save(str(Path(SHOTS) / f"{name}-{mode}.png"))
 
 
 def newer(archive: Path, place: Path) -> Path:
@@ -201,8 +203,7 @@ def test_two_packages_are_compared_and_the_engines_of_one_added_to_the_other(
     parts = {dialog.tree.topLevelItem(at).text(0) for at in range(dialog.tree.topLevelItemCount())}  # type: ignore[union-attr]
     assert {"Engines", "Facts", "Files", "Wheels"} <= parts
     assert not dialog.message.isVisible()
-    if SHOTS:
-        dialog.grab().save(str(Path(SHOTS) / "package-compared.png"))
+    shot(opened, "package-compared", dialog)
     dialog.other.name(str(own))
     dialog.go.click()
     qtbot.waitUntil(lambda: dialog.summary.text().startswith("They are the same"), timeout=LIMIT)
@@ -240,8 +241,7 @@ def test_the_dialog_asks_for_a_variant_as_the_worker_takes_it(
     dialog.first.setChecked(True)
     wanted = {"engine": "onnxruntime", "device": "directml", "precision": "fp16", "first": True}
     assert dialog.arguments() == wanted
-    if SHOTS:
-        dialog.grab().save(str(Path(SHOTS) / "package-add.png"))
+    shot(window, "package-add", dialog)
     dialog.choose("other")
     assert not dialog.go.isEnabled()
     dialog.other.name("/there")
