@@ -71,8 +71,8 @@ class ExportPage(Page):
         self._body.setSizes([460, 620])
         desk.sitting.follow("export", self._body)
         self.column.addWidget(self._body, 1)
-        self.package = self._panel()
-        self.column.addWidget(self.package)
+        self.panel = self._package_panel()
+        self.column.addWidget(self.panel)
         desk.run.changed.connect(self._on_changed)
         desk.selection_changed.connect(self._on_selection)
         desk.targets_changed.connect(lambda: self.also.show_targets(desk.targets))
@@ -166,7 +166,7 @@ class ExportPage(Page):
         column.addWidget(self.proof, 1)
         return side
 
-    def _panel(self) -> PackagePanel:
+    def _package_panel(self) -> PackagePanel:
         panel = PackagePanel(self.desk)
         panel.asked.connect(self._follow)
         panel.checking.connect(self._on_checking)
@@ -205,9 +205,9 @@ class ExportPage(Page):
         self._received = True
         self.message.clear()
         self.show_checks([])
-        self.package.show_package(package, verifiable=True)
+        self.panel.show_package(package, verifiable=True)
         self._show_parts()
-        self.package.verify()
+        self.panel.verify()
 
     def close_package(self) -> None:
         """Put a package from elsewhere away; the run's candidates have the step again."""
@@ -219,7 +219,7 @@ class ExportPage(Page):
     def _forget(self) -> None:
         """No package is on show."""
         self._received, self._asked = False, ""
-        self.package.forget()
+        self.panel.forget()
         self.show_checks([])
         self.proof.show_pictures(None, None)
 
@@ -228,7 +228,7 @@ class ExportPage(Page):
         something = self._received or self.candidate.count() > 0
         self.also.offer(offered=not self.layout_choice.currentData())
         self._body.setVisible(something)
-        self.package.setVisible(something)
+        self.panel.setVisible(something)
         self._empty.setVisible(not something)
         self.card.setVisible(self._received)
         for part in (self._planned, self.proof):
@@ -256,7 +256,7 @@ class ExportPage(Page):
     def _show_work(self) -> None:
         """While anything is made or checked no other is begun."""
         busy = bool(self._following)
-        self.package.set_busy(busy=busy)
+        self.panel.set_busy(busy=busy)
         self.go.setEnabled(self.candidate.count() > 0 and not busy)
         self._bar.setRange(0, 0)
         self._bar.setVisible(busy)
@@ -273,15 +273,15 @@ class ExportPage(Page):
         self._show_work()
 
     def _on_examined(self, result: dict[str, Any]) -> None:
-        if result.get("candidate") == self.candidate.currentData() and self.package.package is None:
+        if result.get("candidate") == self.candidate.currentData() and self.panel.package is None:
             self.show_checks(result.get("checks", []))
             offers = [one["text"] for one in result.get("offers", [])]
             if offers:
                 self.message.say(offers[0], "info")
 
     def _on_checking(self) -> None:
-        if self._received and self.package.package is not None:
-            self.card.show_checking(self.package.package)
+        if self._received and self.panel.package is not None:
+            self.card.show_checking(self.panel.package)
 
     def _on_verified(self, result: dict[str, Any]) -> None:
         self.show_checks(result.get("checks", []))
@@ -311,9 +311,9 @@ class ExportPage(Page):
         self.desk.busy_changed.emit()
         self.show_checks(result.get("checks", []))
         size = f"  ·  {text.size(result['bytes'])}" if isinstance(result.get("bytes"), int) else ""
-        self.package.show_package(package, size, str(result.get("command", "")), verifiable=not layout)
-        self.package.show_id(str(result["id"]))
-        self.package.signer.show_signature(None, known=not layout)
+        self.panel.show_package(package, size, str(result.get("command", "")), verifiable=not layout)
+        self.panel.show_id(str(result["id"]))
+        self.panel.signer.show_signature(None, known=not layout)
         self.proof.say(proved(result))
         self.proof.show_result(result)
         self._show_parts()
@@ -395,7 +395,7 @@ class ExportPage(Page):
         layout = self.layout_choice.currentData()
         holds = LAYOUTS[layout][1] if layout else _PACKAGE
         self._contents.setText(f"{measured}{claim}{holds}")
-        if self.package.package is None and self.isVisible():
+        if self.panel.package is None and self.isVisible():
             self._examine()
 
     def _choose_folder(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class PackagePanel(QWidget):
         self.add = self._button("Add variant…", "", self._add_variant)
         self.forget()
 
-    def _button(self, title: str, tip: str, act: Any) -> QPushButton:
+    def _button(self, title: str, tip: str, act: Callable[[], object]) -> QPushButton:
         button = QPushButton(title)
         button.setToolTip(tip)
         button.clicked.connect(lambda: act())
@@ -179,7 +180,7 @@ class PackagePanel(QWidget):
         """Put further engines into the package that is shown."""
         self._change("add_variant", self._add_variant, arguments)
 
-    def _change(self, command: str, again: Any, arguments: dict[str, Any]) -> None:
+    def _change(self, command: str, again: Callable[[], object], arguments: dict[str, Any]) -> None:
         package = self.package
         if package is None:
             return

@@ -33,13 +33,13 @@ def test_a_package_is_signed_and_its_checks_say_by_whom(
     open_run(window, recorded_run)
     window.go("export")
     page: Any = window.page("export")
-    assert not any(button.isEnabled() for button in (page.package.sign, page.package.whose))
-    assert not page.package.signer.isVisible()
+    assert not any(button.isEnabled() for button in (page.panel.sign, page.panel.whose))
+    assert not page.panel.signer.isVisible()
     page.show_exported({"package": "there", "id": "sha256:1", "checks": []})
-    assert page.package.sign.isEnabled()
-    assert page.package.signer.text().startswith("Not signed")
-    page.package.sign_with(key="my.pem")
-    assert not page.package.sign.isEnabled()
+    assert page.panel.sign.isEnabled()
+    assert page.panel.signer.text().startswith("Not signed")
+    page.panel.sign_with(key="my.pem")
+    assert not page.panel.sign.isEnabled()
     request = decode_request(window.worker._waiting[-1])
     assert (request.command, request.arguments) == ("sign", {"package": "there", "key": "my.pem"})
     job = list(window.worker._jobs.values())[-1]
@@ -47,7 +47,7 @@ def test_a_package_is_signed_and_its_checks_say_by_whom(
     job.ended.emit()
     assert "signed with the key 12ab" in page.message.text
     assert decode_request(window.worker._waiting[-1]).command == "verify"
-    page.package.show_checked(
+    page.panel.show_checked(
         {"ok": True, "text": "As it was.", "checks": [{"ok": True, "text": "Signed, it says."}]}
     )
     assert "Signed, it says." in page.checks.item(0).text()
@@ -55,9 +55,9 @@ def test_a_package_is_signed_and_its_checks_say_by_whom(
     assert page.checks.item(0).foreground().color() == window.theme.colour("text")
     page.show_exported({"package": "there", "id": "1", "layout": "container", "checks": []})
     assert not any(
-        button.isEnabled() for button in (page.package.sign, page.package.whose, page.package.verify_again)
+        button.isEnabled() for button in (page.panel.sign, page.panel.whose, page.panel.verify_again)
     )
-    assert not page.package.signer.isVisible()
+    assert not page.panel.signer.isVisible()
 
 
 def test_a_package_is_verified_against_whom_the_user_names(
@@ -67,20 +67,20 @@ def test_a_package_is_verified_against_whom_the_user_names(
     window.go("export")
     page: Any = window.page("export")
     page.show_exported({"package": "there", "id": "sha256:1", "checks": []})
-    page.package.verify_from(Asked(certificates=("authority.pem",)))
+    page.panel.verify_from(Asked(certificates=("authority.pem",)))
     for _ in range(2):  # asked for again, it is the same maker's
         request = decode_request(window.worker._waiting[-1])
         assert request.arguments == {"package": "there", "certificates": ["authority.pem"]}
         list(window.worker._jobs.values())[-1].ended.emit()
-        page.package.verify_again.click()
+        page.panel.verify_again.click()
     signature = {"kind": "certificate", "signer": "Maker", "checked": False}
     found = {"ok": True, "text": "As it was.", "checks": [], "signature": signature}
-    page.package.show_checked(found)
-    assert page.package.signer.text().startswith("!  Signed, it says, by Maker")
-    page.package.show_checked(found | {"signature": signature | {"checked": True}})
-    assert page.package.signer.text() == "✓  Signed by Maker; checked."
-    page.package.show_checked({"ok": False, "text": "Not by them.", "checks": [], "signature": None})
-    assert not page.package.signer.isVisible()
+    page.panel.show_checked(found)
+    assert page.panel.signer.text().startswith("!  Signed, it says, by Maker")
+    page.panel.show_checked(found | {"signature": signature | {"checked": True}})
+    assert page.panel.signer.text() == "✓  Signed by Maker; checked."
+    page.panel.show_checked({"ok": False, "text": "Not by them.", "checks": [], "signature": None})
+    assert not page.panel.signer.isVisible()
 
 
 def test_the_dialogs_sign_and_verify_with_keys_and_certificates(

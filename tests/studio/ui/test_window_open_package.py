@@ -103,7 +103,7 @@ def test_a_received_package_is_told_whole_and_a_bad_one_is_refused(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(archive), ""))
     opened.commands["file.package"].trigger()
     page: Any = opened.page("export")
-    held, card = page.package, page.card
+    held, card = page.panel, page.card
     assert not page._empty.isVisible()
     assert card.verdict.text().startswith("Checking")
     assert not any(one.isEnabled() for one in (held.sign, held.copy, page.layout_choice, page.go))
@@ -171,7 +171,7 @@ def test_the_copied_lines_make_a_picture_from_the_archive(
     qtbot: QtBot, opened: Window, archive: Path, tmp_path: Path
 ) -> None:
     opened.open_package(archive)
-    held = opened.page("export").package  # type: ignore[attr-defined]
+    held = opened.page("export").panel  # type: ignore[attr-defined]
     qtbot.waitUntil(lambda: bool(held.command), timeout=LIMIT)
     for line in held.command.splitlines():
         line = line.replace("python ", f"{sys.executable} ", 1)
@@ -188,7 +188,7 @@ def test_two_packages_are_compared_and_the_engines_of_one_added_to_the_other(
     pack(own)
     opened.open_package(own)
     page: Any = opened.page("export")
-    held = page.package
+    held = page.panel
     qtbot.waitUntil(held.compare.isEnabled, timeout=LIMIT)
     held.compare.click()
     dialog = opened.findChildren(DifferenceDialog)[0]
@@ -230,9 +230,9 @@ def test_the_dialog_asks_for_a_variant_as_the_worker_takes_it(
     (tmp_path / "folder").mkdir()
     window.open_package(tmp_path / "folder")
     page: Any = window.page("export")
-    page.package.show_checked({"ok": True, "checks": [], "id": "sha256:1", "info": {}, "command": "x"})
+    page.panel.show_checked({"ok": True, "checks": [], "id": "sha256:1", "info": {}, "command": "x"})
     list(window.worker._jobs.values())[-1].ended.emit()
-    page.package.add.click()
+    page.panel.add.click()
     dialog = window.findChildren(AddVariantDialog)[0]
     assert dialog.arguments() == {"engine": "openvino", "device": "cpu"}
     dialog.engine.setCurrentIndex(dialog.engine.findData("onnxruntime"))
@@ -250,7 +250,7 @@ def test_the_dialog_asks_for_a_variant_as_the_worker_takes_it(
     request = decode_request(window.worker._waiting[-1])
     assert request.command == "add_variant"
     assert request.arguments == {"package": str(tmp_path / "folder"), "other": "/there", "first": True}
-    assert not page.package.add.isEnabled()
+    assert not page.panel.add.isEnabled()
 
 
 def test_beside_a_run_it_has_the_step_to_itself_until_it_is_closed(
@@ -274,7 +274,7 @@ def test_beside_a_run_it_has_the_step_to_itself_until_it_is_closed(
     late.done.emit({"ok": True, "text": "As it was.", "checks": [{"ok": True, "text": "Of the boat."}]})
     late.ended.emit()
     assert page.checks.count() == 0
-    assert not page.package.verify_again.isEnabled()
+    assert not page.panel.verify_again.isEnabled()
     assert page.go.isEnabled()
 
 
@@ -296,7 +296,7 @@ def test_an_export_that_ends_while_another_package_is_looked_at_waits_to_be_show
     assert window.desk.exported == str(Path("/made/package"))
     page.message.buttons[0].click()
     assert page.proof.isVisible()
-    assert page.package.package == Path("/made/package")
+    assert page.panel.package == Path("/made/package")
 
 
 def test_a_check_that_could_not_be_made_does_not_look_like_one_that_goes_on(
@@ -309,7 +309,7 @@ def test_a_check_that_could_not_be_made_does_not_look_like_one_that_goes_on(
     job.ended.emit()
     assert page.card.verdict.text() == "!  Not checked."
     assert "The worker ended." in page.message.text
-    assert page.package.verify_again.isEnabled()
+    assert page.panel.verify_again.isEnabled()
 
 
 def dropped(*paths: Path) -> QMimeData:
@@ -332,7 +332,7 @@ def test_a_package_is_opened_where_it_is_dropped_and_a_model_is_not(window: Wind
         assert enter.isAccepted() == opens
         window.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, right, none))
         page: Any = window.page("export")
-        assert (page.package.package == place) == opens
+        assert (page.panel.package == place) == opens
 
 
 def test_a_file_that_the_system_opens_reaches_the_window(window: Window, tmp_path: Path) -> None:
@@ -342,5 +342,5 @@ def test_a_file_that_the_system_opens_reaches_the_window(window: Window, tmp_pat
     QCoreApplication.sendEvent(app, QFileOpenEvent(str(tmp_path / "given.pareto")))
     app.removeEventFilter(opener)
     page: Any = window.page("export")
-    assert page.package.package == tmp_path / "given.pareto"
+    assert page.panel.package == tmp_path / "given.pareto"
     assert window.step == "export"

@@ -45,7 +45,7 @@ def test_no_step_scrolls_sideways_in_the_smallest_window(
         assert window._places[step].horizontalScrollBar().maximum() == 0, step
     received = Path(LONG) / "received.pareto"
     window.open_package(received)
-    export.package.show_checked(
+    export.panel.show_checked(
         {"ok": True, "id": "sha256:" + "0" * 64, "command": f"python {LONG}/run.py",
          "info": {"model": "tiny", "source": LONG, "engine": "OpenVINO", "device": "cpu"},
          "native": [f"shared_assets/sha256-{'0' * 64}/model.plan"], "signature": None,
