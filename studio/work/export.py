@@ -37,6 +37,7 @@ from studio.work.more_devices import variants
 from studio.work.package_contents import make_contents, package_name, target_of
 from studio.work.proof import Proof, prove, unchanged, unproved
 from studio.work.trust import told, verified_sentence
+from studio.work.usage import command
 
 if TYPE_CHECKING:
     from engines.backends.base import Artifact
@@ -336,5 +337,5 @@ def _result(
             "note": proof.environment.note,
         },
         "verified_on": verified_sentence(check),
-        "command": f'python run.py --prompt "{own.prompt}" --seed {own.seed} --out picture.png',
+        "command": command(place, verified.manifest),
     }

@@ -45,6 +45,7 @@ from studio.work.job import Job
 from studio.work.package_contents import make_contents, package_name
 from studio.work.proof import unchanged, unproved
 from studio.work.trust import told, verified_sentence
+from studio.work.usage import command
 
 STEPS: Final = 14
 USUAL_SHARE: Final = 0.3
@@ -154,7 +155,7 @@ def export_pair(
     tell(13, "Packing the archive")
     archive = pack(place)
     tell(STEPS, "Done")
-    return _result(place, archive, verified, cascade, at, checks, proofs, alike, sides[0].own)
+    return _result(place, archive, verified, cascade, at, checks, proofs, alike)
 
 
 _ROLES: Final = ("light", "heavy")
@@ -253,7 +254,6 @@ def _result(
     checks: list[Check],
     proofs: Proofs,
     alike: dict[str, Alike],
-    own: Own,
 ) -> dict[str, Any]:
     facts = verified.manifest.additional_metadata
     assert facts.cascade is not None
@@ -304,6 +304,6 @@ def _result(
             "note": proofs.light.environment.note,
         },
         "verified_on": sentence,
-        "command": f'python run.py --prompt "{own.prompt}" --seed {own.seed} --out picture.png',
+        "command": command(place, verified.manifest),
         "serve": f"pareto-studio serve {place}",
     }
