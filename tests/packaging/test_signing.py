@@ -277,7 +277,7 @@ def test_a_mac_app_is_signed_from_the_inside_out_then_checked_and_notarised(
 def test_a_workflow_without_secrets_says_that_nothing_will_be_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
 ) -> None:
-    command = [sys.executable, INSTALLERS / "from_secrets.py", system, tmp_path / "s"]
+    command: list[str | Path] = [sys.executable, INSTALLERS / "from_secrets.py", system, tmp_path / "s"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "will not be signed" in done.stdout
     assert not (tmp_path / "s").exists()
@@ -291,7 +291,7 @@ def test_a_workflows_secrets_become_files_that_sign_and_none_is_printed(
     monkeypatch.setenv("GITHUB_ENV", str(tmp_path / "env"))
     monkeypatch.setenv("SECRET_WINDOWS_PFX", written)
     monkeypatch.setenv("SECRET_WINDOWS_PASSWORD", PASSWORD)
-    command = [sys.executable, INSTALLERS / "from_secrets.py", "windows", tmp_path / "s"]
+    command: list[str | Path] = [sys.executable, INSTALLERS / "from_secrets.py", "windows", tmp_path / "s"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "What is built for windows will be signed.\n"
     made = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
