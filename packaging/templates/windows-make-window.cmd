@@ -1,6 +1,7 @@
 @echo off
 rem Makes the window's own environment from the wheels beside this file; only Python itself may be fetched.
 rem `repair`, as the Start menu's entry runs it while there is no window: then opens it, and the entry opens it too.
+rem `||` is not used: Wine's takes it for every program.
 setlocal
 chcp 65001 >nul
 cd /d "%~dp0"
@@ -9,10 +10,14 @@ set "UV_PYTHON_INSTALL_DIR=%~dp0python"
 set "PYTHONPATH="
 set "VIRTUAL_ENV="
 echo Making the window's environment ...
-backend\uv.exe venv --quiet --no-project --clear --python 3.12 window || goto failed
-backend\uv.exe pip install --quiet --python window\Scripts\python.exe --offline --no-index --find-links wheels --require-hashes --no-deps -r window.lock || goto failed
-backend\uv.exe pip install --quiet --python window\Scripts\python.exe --offline --no-deps backend\@WHEEL@ || goto failed
-window\Scripts\python.exe -I -c "import studio.ui.bundled, studio.ui.window" || goto failed
+backend\uv.exe venv --quiet --no-project --clear --python 3.12 window
+if not "%errorlevel%"=="0" goto failed
+backend\uv.exe pip install --quiet --python window\Scripts\python.exe --offline --no-index --find-links wheels --require-hashes --no-deps -r window.lock
+if not "%errorlevel%"=="0" goto failed
+backend\uv.exe pip install --quiet --python window\Scripts\python.exe --offline --no-deps backend\@WHEEL@
+if not "%errorlevel%"=="0" goto failed
+window\Scripts\python.exe -I -c "import studio.ui.bundled, studio.ui.window"
+if not "%errorlevel%"=="0" goto failed
 rd /s /q downloads 2>nul
 echo Ready.
 if not "%~1"=="repair" exit /b 0

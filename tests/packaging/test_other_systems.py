@@ -29,13 +29,14 @@ pytestmark = pytest.mark.slow
 
 
 def build(system: str, out: Path) -> Path:
-    """The one installer of a system; skips where no wheels can be had."""
-    command: list[str | Path] = [PACKAGING / "build", system, "--out", out]
+    """The one installer of a system, built twice with the same bytes; skips where no wheels can be had."""
+    command: list[str | Path] = [PACKAGING / "build", system, "--out", out, "--twice"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode and "pip" in made.stderr:
         pytest.skip(f"No wheels can be had here: {made.stderr.strip().splitlines()[-1]}")
     assert made.returncode == 0, made.stderr
     assert "NOT SIGNED" in made.stdout
+    assert "The second build has the same bytes." in made.stdout
     (built,) = (one for one in (out / system).iterdir() if one.suffix in {".exe", ".zip"})
     assert f"{digest(built.read_bytes())}  {built.name}" in (out / system / "SHA256SUMS").read_text()
     return built
