@@ -199,7 +199,8 @@ class _Turn:
     def __post_init__(self) -> None:
         context = self.context
         self.space = context.space
-        self.tried = context.tried() | _broke(context)
+        self.tried = context.tried()
+        self.tried.update(_broke(context))  # in place: a context may rule out more than it lists
         idle = () if self.forecast.blind else _idle(context)
         self.fits = Fits(context.check, context.space, _dead(context) + idle)
         engine = best_engine(context, self.forecast, self.fits) if self.wanted else None

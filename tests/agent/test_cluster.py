@@ -157,12 +157,10 @@ def test_a_killed_worker_costs_its_candidate_only_and_it_is_tried_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["address", "client"])
-def test_a_run_on_two_nodes_loses_a_worker_and_no_candidate(way: str, nodes: Nodes, tmp_path: Path) -> None:
+def test_a_run_on_two_nodes_loses_a_worker_and_no_candidate(nodes: Nodes, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    address = str(getattr(nodes, way))
     command = [
-        *(sys.executable, "-m", "studio", "optimize", "tiny-scenes", "--workers", address),
+        *(sys.executable, "-m", "studio", "optimize", "tiny-scenes", "--workers", nodes.address),
         *("--generations", "1", "--population", "4", "--steps", "6", "--no-certify", "--json"),
         *("--out", str(folder), "--home", str(tmp_path / "home")),
     ]
