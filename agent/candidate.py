@@ -92,6 +92,38 @@ class BuiltEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Calls of one component for one picture, all of one size on one engine."""
+
+    component: str
+    shape: str
+    """Height and width of what it was given, `16x16`; empty for what is no picture."""
+    engine: str
+    """Engine and precision, `torch fp32`."""
+    calls: int
+    rows: int
+    """Of all calls: with guidance in one batch two a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What was counted while one picture was drawn (docs/sandbox.md, Honesty)."""
+
+    by: Literal["program", "trace"]
+    """`program`: by this program's own code, which is all that its process runs; `trace`: by torch's
+    observer in the process of a script with code of its own, read outside as it was written."""
+    counted: tuple[Counted, ...] = ()
+    declared: str = ""
+    """Engine and precision that its recipe declares; empty where it declares none."""
+    flops: float = 0.0
+    """Nominal, torch's share of the work; 0 where torch did none or was not watched."""
+    sides: Mapping[int, float] = field(default_factory=dict)
+    """Shares of the convolutions' FLOPs by the height in pixels of what they took."""
+    dtypes: Mapping[str, int] = field(default_factory=dict)
+    """Heavy operations of torch by the narrowest type they took."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the stages found.
 
@@ -112,6 +144,10 @@ class Verdict:
     latency_p90: float | None = None
     speedup: Interval | None = None
     """Baseline time over candidate time, measured in turns (`engines.measure.timing`)."""
+    warm_up: int = 0
+    """Calls of its process before the first that was timed; 0: not known."""
+    pairs: int = 0
+    """Turns of the candidate that were timed, each between two of the baseline's; 0: not known."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds in `encode`, `denoise`, `decode`, as the candidate reports them."""
     throughput: Mapping[int, float] = field(default_factory=dict)
@@ -138,3 +174,11 @@ class Verdict:
     """The level reached where its script ran (docs/sandbox.md); empty: it did not run."""
     engines: tuple[BuiltEngine, ...] = ()
     """What its recipe runs on; empty for the baseline and for scripts that do not say what they do."""
+    census: Census | None = None
+    """What was counted of a picture; `None` where it did not come so far."""
+    stopped: bool = False
+    """Ended early as hopeless: its numbers come from few pictures or calls and are never ranked."""
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by stage, and in `honesty` what a script with code of its own was tried for beyond it."""
+    sets_note: str = ""
+    """Why no metric of sets is among `metrics`; empty where one is."""

@@ -8,6 +8,7 @@
     │   └── WallsError    nothing limits candidates here, and the user has not agreed to that
     ├── JudgeError        the evaluator itself failed; no candidate is to blame
     ├── ClusterError      workers that cannot be reached or used
+    ├── MemoryFileError   what earlier runs learned could not be changed
     └── TableError        a table of measured candidates that cannot be used
 
 The text of each is one sentence for the user: what was wrong with which
@@ -54,3 +55,7 @@ class ClusterError(AgentError):
 
 class TableError(AgentError):
     """A table of measured candidates that cannot be used."""
+
+
+class MemoryFileError(AgentError):
+    """What earlier runs learned could not be changed."""

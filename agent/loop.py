@@ -17,7 +17,15 @@ from typing import Final, Literal
 from agent.candidate import Candidate, Proposal, Stage, Verdict
 from agent.errors import AgentError, BaselineError
 from agent.evolution.choice import best_single, lossless, to_certify, winner
-from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
+from agent.evolution.front import (
+    BASELINE,
+    WORST_LOSS,
+    Judged,
+    front,
+    hypervolume,
+    knee,
+    reference_point,
+)
 from agent.llm.errors import BudgetSpent, LlmEnds
 from agent.planner.context import Coder, Context, Debugger, Planner
 from agent.together import JudgeLike, judged_together
@@ -62,7 +70,7 @@ class Settings:
     population: int = 7
     budget: float | None = None
     """Seconds of search, pauses not counted; None: until the generations are done."""
-    worst_loss: float = 0.5
+    worst_loss: float = WORST_LOSS
     """Loss at which a picture is worth nothing: the reference point's second coordinate."""
     repairs: int = REPAIRS
     """How often a script is mended before it is written anew, or the idea dropped."""
@@ -257,7 +265,7 @@ class _Run:
         plan = judged.candidate.proposal
         judged = self.repair(judged)
         for _ in range(self.settings.regenerations):
-            if judged.verdict.state != "failed":
+            if judged.verdict.state != "failed" or judged.verdict.stopped:
                 break
             again = self.regenerate(judged, plan)
             if again is None:
@@ -266,10 +274,10 @@ class _Run:
         return judged
 
     def repair(self, judged: Judged) -> Judged:
-        if self.debugger is None:
+        if self.debugger is None or judged.verdict.stopped:  # what is hopeless is not broken
             return judged
         for _ in range(self.settings.repairs):
-            if judged.verdict.state != "failed":
+            if judged.verdict.state != "failed" or judged.verdict.stopped:
                 break
             context = self.now(judged.candidate.generation)
             repair = self.debugger.repair(judged.candidate, judged.verdict, context)

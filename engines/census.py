@@ -1,8 +1,14 @@
 """What a script's process did to itself and how it calculates: evidence for whoever judges it.
 
-It runs in the script's own process, so it proves nothing: proof is pictures,
-time and memory seen from outside.  It costs a careless cheat its cover and
-tells an honest author what to declare.
+While one request is drawn, torch's own observer (`ExecutionTraceObserver`,
+C++ below every Python function, all threads, with shapes and types) writes each
+operation into a file that the judge named, which is a pipe to it where the
+system has them: what was written cannot be taken back, and arrives on the
+judge's clock.  Calls of known components are marked in between.
+
+The observer runs in the script's own process, which could switch it off or
+write lines of its own; what the judge makes of that is in
+`agent.evaluate.census`.
 """
 
 from __future__ import annotations
@@ -10,32 +16,34 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from inspect import getattr_static
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
+from engines import counted
+from engines.counted import Key, shape_of
+
 _MODULES: Final = (
     "builtins", "time", "json", "threading", "numpy", "PIL.Image", "torch", "torch.nn.functional",
-    "engines.harness", "engines.census", "engines.pipeline", "engines.workload", "engines.hostloop.loop",
-    "engines.hostloop.noise", "engines.hostloop.conditions", "engines.hostloop.schedulers",
-    "engines.models.load", "engines.backends.base",
+    "engines.harness", "engines.census", "engines.counted", "engines.pipeline", "engines.workload",
+    "engines.hostloop.loop", "engines.hostloop.noise", "engines.hostloop.conditions",
+    "engines.hostloop.schedulers", "engines.models.load", "engines.backends.base",
 )  # fmt: skip
 """Modules whose functions and classes a script may call and not replace."""
 _CLASSES: Final = ("torch.Tensor", "torch.nn.Module", "numpy.ndarray")
-_HEAVY: Final = (
-    "convolution",
-    "mm",
-    "addmm",
-    "bmm",
-    "baddbmm",
-    "linear",
-    "scaled_dot_product",
-    "matmul",
-    "conv",
+_SESSIONS: Final = (
+    ("openvino", "InferRequest", ("infer", "start_async")),
+    ("openvino", "CompiledModel", ("infer_new_request",)),
+    ("onnxruntime", "InferenceSession", ("run",)),
 )
-"""Operators that hold nearly all arithmetic, by part of their name."""
+"""Where other runtimes are asked by scripts that use them directly: module, class, methods."""
+
+
+Pictures = Any
+"""What a script drew, as the harness has checked it."""
 
 
 class Originals:
@@ -78,55 +86,136 @@ def _methods(name: str, owner: type) -> Iterator[tuple[str, Any]]:
             yield f"{name}.{key}", value
 
 
-def take(draw: Callable[[], object], originals: Originals, pipeline: object) -> dict[str, Any]:
-    """Count what one `draw` does in torch.
+def take(
+    draw: Callable[[], Pictures], originals: Originals, pipeline: object, trace: str, seal: str
+) -> tuple[dict[str, Any], Pictures]:
+    """Draw once while torch writes what it does to the file `trace`; what was found, and what was drawn.
 
-    `flops` (nominal, torch's own count), `dtypes` (calls of heavy operators by
-    the type they calculate in), `sides` (calls of convolutions by the height
-    of what they take), `threads`, `patched`, and the `engines` and precisions
-    that a pipeline of `engines` has loaded.
+    `seal` is the judge's word of this request: written first and last, it shows that nothing ended the trace.
+
+    `components` (calls by component, shape and engine), `threads`, `patched`, and the `engines` and
+    precisions that a pipeline of `engines` has loaded.
     """
     found: dict[str, Any] = {
-        "flops": 0.0, "dtypes": {}, "sides": {}, "patched": originals.patched(),
-        "threads": threading.active_count(), "engines": _engines(pipeline),
+        "patched": originals.patched(), "threads": threading.active_count(), "engines": _engines(pipeline),
     }  # fmt: skip
+    counted.clear()
     if "torch" in sys.modules:
-        found |= _in_torch(draw)
+        with _written_down(trace, seal), _modules_marked(), _sessions_marked():
+            drawn = draw()
     else:
-        draw()
+        drawn = draw()
+    found["components"] = counted.told()
     found["patched"] = sorted({*found["patched"], *originals.patched()})
-    return found
+    return found, drawn
 
 
-def _in_torch(draw: Callable[[], object]) -> dict[str, Any]:
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import FlopCounterMode
+@contextmanager
+def _written_down(path: str, seal: str) -> Iterator[None]:
+    from torch.profiler import ExecutionTraceObserver, record_function
 
-    dtypes: Counter[str] = Counter()
-    sides: Counter[int] = Counter()
+    observer = ExecutionTraceObserver()
+    observer.register_callback(path)
+    observer.start()
+    try:
+        with record_function(f"{counted.MARK}|{seal}"):
+            pass
+        with counted.marking(record_function):
+            yield
+        with record_function(f"{counted.MARK}|{seal}"):
+            pass
+    finally:
+        observer.stop()
+        observer.unregister_callback()
 
-    class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            name = str(func)
-            if any(part in name for part in _HEAVY):
-                tensors = [one for one in args if isinstance(one, torch.Tensor)]
-                if tensors:
-                    kinds = {str(one.dtype).removeprefix("torch.") for one in tensors}
-                    narrow = sorted(kinds - {"float32", "float64"}) or sorted(kinds)
-                    dtypes[narrow[0]] += 1
-                if "conv" in name and tensors and tensors[0].ndim == 4:
-                    sides[int(tensors[0].shape[2])] += int(tensors[0].shape[0])
-            return func(*args, **(kwargs or {}))
 
-    counter = FlopCounterMode(display=False)
-    with counter, _Watch():  # type: ignore[no-untyped-call]
-        draw()
-    return {
-        "flops": float(counter.get_total_flops()),
-        "dtypes": dict(dtypes),
-        "sides": {str(side): count for side, count in sides.items()},
-    }
+@contextmanager
+def _modules_marked() -> Iterator[None]:
+    """Denoisers and decoders of diffusers, whoever calls them, by torch's hooks for every module."""
+    from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+    # Networks hold networks of the same base; what is called inside a counted call is part of it.
+    under_way = threading.local()
+
+    def before(module: Any, given: tuple[Any, ...]) -> None:
+        kind = _kind_of(module)
+        if not kind or not given:
+            return
+        if not hasattr(under_way, "calls"):
+            under_way.calls = []
+        dtype = str(getattr(given[0], "dtype", "")).removeprefix("torch.")
+        call = counted.called(
+            Key(kind, shape_of(given[0]), f"torch {_SHORT.get(dtype, dtype)}"), len(given[0])
+        )
+        call.__enter__()
+        under_way.calls.append((module, call))
+
+    def after(module: Any, _given: Any, _made: Any) -> None:
+        calls = getattr(under_way, "calls", [])
+        if calls and calls[-1][0] is module:
+            calls.pop()[1].__exit__(None, None, None)
+
+    handles = (
+        register_module_forward_pre_hook(before),
+        register_module_forward_hook(after, always_call=True),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+_SHORT: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def _kind_of(module: Any) -> str:
+    """`denoiser` or `decoder` of a network of diffusers; empty for any other and for their parts."""
+    kind = type(module)
+    if not kind.__module__.startswith("diffusers.models."):
+        return ""
+    if kind.__name__ in ("Decoder", "DecoderTiny"):
+        return "decoder"
+    base = getattr(sys.modules.get("diffusers.models.modeling_utils"), "ModelMixin", None)
+    whole = base is not None and isinstance(module, base)
+    return "denoiser" if whole and "Autoencoder" not in kind.__name__ else ""
+
+
+@contextmanager
+def _sessions_marked() -> Iterator[None]:
+    """Other runtimes' calls, outside the components that are counted by themselves."""
+    with ExitStack() as undo:
+        for module, name, methods in _SESSIONS:
+            owner = getattr(sys.modules.get(module), name, None)
+            for method in methods:
+                defines = next((one for one in getattr(owner, "__mro__", ()) if method in vars(one)), None)
+                kept = None if defines is None else vars(defines)[method]
+                if isinstance(kept, FunctionType):
+                    setattr(defines, method, _marked(kept, module))
+                    undo.callback(setattr, defines, method, kept)
+        yield
+
+
+def _marked(method: FunctionType, runtime: str) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*given: Any, **named: Any) -> Any:
+        arrays = list(_arrays((given[1:], named)))
+        largest = max(arrays, key=lambda one: one.ndim, default=None)
+        rows = len(largest) if largest is not None and largest.ndim else 1
+        with counted.called(Key("network", shape_of(largest), runtime), rows):
+            return method(*given, **named)
+
+    return call
+
+
+def _arrays(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _arrays(one)
+    elif hasattr(value, "ndim") and hasattr(value, "shape"):
+        yield value
 
 
 def _engines(pipeline: object) -> dict[str, str]:

@@ -84,16 +84,20 @@ def _reason(device: str, able: Sequence[tuple[Backend, Availability]], best: Ava
 
 
 def _described(device: str, engine: str, state: State, reason: str, install: str) -> TargetInfo:
-    name = processor_name() if device == "cpu" else NAMES[device]
-    if device == "cuda" and (cards := drivers.nvidia_cards()):
-        name = cards[0].name
     known = rates.known(device)
     flops = known.get("flops", {})
     return TargetInfo(
-        device, name, engine, state, reason, install,
+        device, device_name(device), engine, state, reason, install,
         gflops=round(flops["fp32"] / 1e9, 1) if "fp32" in flops else None,
         gbytes=round(known["bandwidth"] / 1e9, 1) if "bandwidth" in known else None,
     )  # fmt: skip
+
+
+def device_name(device: str) -> str:
+    """The processor or the card behind a device, as it calls itself; else what the device is called."""
+    if device == "cuda" and (cards := drivers.nvidia_cards()):
+        return cards[0].name
+    return processor_name() if device == "cpu" else NAMES[device]
 
 
 @lru_cache(maxsize=1)

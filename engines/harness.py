@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from engines import census, full_memory
+from engines import census, counted, full_memory
 from engines.errors import EngineError, ScriptError
 from engines.workload import Workload
 
@@ -180,20 +180,27 @@ class _Server:
                 if self._script is None:
                     raise ScriptError("No script is loaded; send load before generate.")
                 self._prompts[:], self._seeds[:] = request["prompts"], request["seeds"]
+                counted.clear()
                 images = generate(self._script, self._pipeline, self._prompts, self._seeds)
                 _synchronise()
                 payload = images.tobytes()
-                said = evidence(self._pipeline)
+                said = evidence(self._pipeline) | {"components": counted.told()}
                 return {"ok": True, "shape": list(images.shape), "bytes": len(payload), **said}, payload
             case "census":
                 if self._script is None or self._originals is None:
                     raise ScriptError("No script is loaded; send load before census.")
                 script, pipeline = self._script, self._pipeline
                 prompts, seeds = request["prompts"], request["seeds"]
-                taken = census.take(
-                    lambda: generate(script, pipeline, prompts, seeds), self._originals, pipeline
+                taken, images = census.take(
+                    lambda: generate(script, pipeline, prompts, seeds),
+                    self._originals,
+                    pipeline,
+                    request["trace"],
+                    request["seal"],
                 )
-                return {"ok": True, "census": taken}, b""
+                payload = images.tobytes()
+                told = {"shape": list(images.shape), "bytes": len(payload), "census": taken}
+                return {"ok": True, **told}, payload
             case other:
                 raise ScriptError(f"The request {other!r} is unknown; send load or generate.")
 

@@ -34,7 +34,7 @@ KINDS: Final = (
         "engines",
         "Built engines",
         "Engines are built again when a candidate needs them: seconds to minutes each.",
-        ("engines", "openvino", "onnx", "tensorrt", "inductor"),
+        ("engines", "openvino", "onnx", "tensorrt", "inductor", "programs"),
     ),
     Kind(
         "captures",

@@ -23,6 +23,7 @@ from engines.backends.guard import Component
 from engines.backends.serves import SERVES, plain_engine, plain_precision
 from engines.capture.capture import Capture
 from engines.capture.structure import ComponentName, Structure
+from engines.counted import counting
 from engines.errors import ModelError, TechniqueError, WorkloadError
 from engines.hostloop.conditions import conditions_of, encoders_of
 from engines.hostloop.loop import needed
@@ -328,6 +329,10 @@ def build(wanted: Plan) -> Pipeline:
     }
     loaded, components = _components(tuple(artifacts.values()))
     wanted = measured(wanted, model, lambda: components)
+    components = {
+        name: counting(name, f"{artifacts[name].backend} {artifacts[name].precision}", one)
+        for name, one in components.items()
+    }
     return Pipeline(wanted, artifacts, loaded, Loop(components, model.tokenizers, wanted.loop))
 
 

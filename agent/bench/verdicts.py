@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from agent.candidate import BuiltEngine, Candidate, Interval, Sample, Stage, Verdict
+from agent.candidate import BuiltEngine, Candidate, Census, Counted, Interval, Sample, Stage, Verdict
 from agent.together import JudgeLike
 
 _INTERVALS: Final = ("latency", "speedup", "loss")
@@ -44,6 +44,10 @@ def from_json(fields: dict[str, Any]) -> Verdict:
     found["throughput"] = {int(size): rate for size, rate in found.get("throughput", {}).items()}
     found["samples"] = tuple(Sample(**one) for one in found.get("samples", ()))
     found["engines"] = tuple(BuiltEngine(**one) for one in found.get("engines", ()))
+    if (counted := found.get("census")) is not None:
+        sides = {int(side): share for side, share in counted["sides"].items()}
+        components = tuple(Counted(**one) for one in counted["counted"])
+        found["census"] = Census(**{**counted, "sides": sides, "counted": components})
     found["fallbacks"] = tuple(found.get("fallbacks", ()))
     return Verdict(**found)
 

@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from agent.candidate import Recipe
 from agent.errors import BaselineError, JudgeError
 from agent.evaluate import allowances, declared
 from agent.evaluate.prompts import Asked, Prompts
+from agent.evaluate.trace import Trace, watch
 from agent.sandbox import Answer, CandidateFailure, Limits, Nursery, Process
 from engines.measure.timing import Timing, alternate
 from engines.workload import Workload
@@ -46,6 +47,14 @@ def generate(pipeline, prompts, seeds):
 '''
 
 
+@dataclass(frozen=True)
+class CarriedOut:
+    """A recipe carried out by this program: pictures for prompts, and what torch does for them."""
+
+    draw: Callable[[Asked], Answer]
+    watch: Callable[[Asked], Trace]
+
+
 class Bench:
     """Processes for one model, device and workload; close it."""
 
@@ -67,6 +76,7 @@ class Bench:
         self._baseline: Process | None = None
         self._live: list[Process] = []
         self._kept: dict[str, Pixels] = {}
+        self._watched: dict[int, Trace] = {}
         self.encoding = 0.0
         """Seconds that the baseline spends on encoding one prompt: what a prompt cache can save."""
         self._lock = threading.Lock()
@@ -115,18 +125,21 @@ class Bench:
             self.load(builder)
 
     @contextmanager
-    def carried_out(self, recipe: Recipe) -> Iterator[Callable[[Asked], Answer]]:
-        """What draws as a recipe carried out by the program's own code; for none it is the baseline.
+    def carried_out(self, recipe: Recipe) -> Iterator[CarriedOut]:
+        """A recipe as the program's own code carries it out; for none it is the baseline.
 
         Raises:
             CandidateFailure: the recipe cannot be carried out.
         """
         if not recipe:
-            yield self.draw_baseline
+            yield CarriedOut(self.draw_baseline, self.watch_baseline)
             return
         with self.process(declared.CANONICAL.format(recipe=declared.same_recipe(recipe))) as process:
             self.load(process)
-            yield lambda asked: process.generate(asked.prompts, asked.seeds)
+            yield CarriedOut(
+                lambda asked: process.generate(asked.prompts, asked.seeds),
+                lambda asked: watch(process, asked).trace,
+            )
 
     # -- the baseline ----------------------------------------------------------------------------
 
@@ -160,6 +173,20 @@ class Bench:
             return self.baseline().generate(asked.prompts, asked.seeds)
         except CandidateFailure as failure:
             raise self._blame(failure) from failure
+
+    def watch_baseline(self, asked: Asked) -> Trace:
+        """What torch does in the baseline for a number of pictures; counted for the first who asks.
+
+        Raises:
+            BaselineError: the unchanged model does not run.
+        """
+        size = len(asked)
+        if size not in self._watched:
+            try:
+                self._watched[size] = watch(self.baseline(), asked).trace
+            except CandidateFailure as failure:
+                raise self._blame(failure) from failure
+        return self._watched[size]
 
     def once(self, name: str, asked: Asked) -> Pixels:
         """The baseline's pictures of something that every candidate is asked; drawn for the first of them."""

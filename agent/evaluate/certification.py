@@ -7,6 +7,8 @@ made only here: on fresh sealed prompts, with one-sided 95 % paired bounds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from agent.evaluate.bench import Bench
 from agent.evaluate.claims import Certificate, Claim, read_claim
 from agent.evaluate.prompts import Asked, Prompts
 from agent.evaluate.static import examine
-from agent.sandbox import CandidateFailure
+from agent.sandbox import CandidateFailure, Isolation
 from engines.measure import bootstrap, quality
 from engines.measure.bootstrap import Interval as Bounds
 from engines.measure.timing import Timing
@@ -63,24 +65,30 @@ class Certifier:
         recipe = examined.recipe if own else candidate.proposal.recipe
         if examined.problem:
             return _unproven(claim, examined.problem)
+        walls = _Walls()
         try:
             if recipe is not None:
                 self._ready(recipe, lambda: on_progress(0, count, "engines"))
             asked, expected = self._reference(count, on_progress)
-            pictures, timing = self._draw(candidate, asked, on_progress)
+            pictures, timing = self._draw(candidate, asked, on_progress, walls)
         except CandidateFailure as failure:
             if self._bench.aborted:
                 raise JudgeError("The evaluation was stopped.") from failure
-            return _unproven(claim, str(given.explained(candidate, failure)))
+            return _unproven(claim, str(given.explained(candidate, failure)), walls.level)
         if pictures.shape != expected.shape:
-            return _unproven(claim, "The pictures have another size than the baseline's.")
+            return _unproven(claim, "The pictures have another size than the baseline's.", walls.level)
         bounds = _interval(self._bounds(wanted, pictures, expected, asked.prompts))
         note = self._prompts.sealed_are(count)
-        return Certificate(claim, wanted.holds(bounds), count, bounds, _interval(timing.speedup), note)
+        return Certificate(
+            claim, wanted.holds(bounds), count, bounds, _interval(timing.speedup), note, walls.level
+        )
 
-    def _draw(self, candidate: Candidate, asked: Asked, on_progress: OnProgress) -> tuple[Pixels, Timing]:
+    def _draw(
+        self, candidate: Candidate, asked: Asked, on_progress: OnProgress, walls: _Walls
+    ) -> tuple[Pixels, Timing]:
         count = len(asked)
         with self._bench.process(candidate.script, trusted=given.without_walls(candidate)) as process:
+            walls.level = process.isolation
             self._bench.load(process)
             drawn = list[Pixels]()
             for start in range(0, count, _BATCH):
@@ -122,9 +130,16 @@ class Certifier:
         return asked.part(0, count), pictures[:count]
 
 
-def _unproven(claim: str, note: str) -> Certificate:
+def _unproven(claim: str, note: str, isolation: Isolation | Literal[""] = "") -> Certificate:
     """Nothing was measured: any loss is possible.  Finite, because it goes into a journal."""
-    return Certificate(claim, False, 0, Interval(0.0, -1.0, 1.0), note=note)
+    return Certificate(claim, False, 0, Interval(0.0, -1.0, 1.0), note=note, isolation=isolation)
+
+
+@dataclass
+class _Walls:
+    """The level that the script's process reached, once there was one."""
+
+    level: Isolation | Literal[""] = ""
 
 
 def _interval(found: Bounds) -> Interval:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from agent.candidate import Interval
 from agent.errors import JudgeError
+from agent.sandbox.limits import Isolation
 
 LEAST_PROMPTS: Final = ((0.02, 200), (0.01, 1200))
 """For adherence: a claim of so many points needs at least so many fresh prompts (CONTRACTS, Statistics)."""
@@ -65,6 +66,8 @@ class Certificate:
     """The claim's metric with its one-sided 95 % bounds; for `psnr` in dB."""
     speedup: Interval | None = None
     note: str = ""
+    isolation: Isolation | Literal[""] = ""
+    """Behind which walls its script ran; empty: it did not run."""
 
 
 def read_claim(text: str) -> Claim:

@@ -1,4 +1,4 @@
-"""Whether a script does what it declares: its pictures, work and types against its recipe's own.
+"""Whether a script does what it declares: its pictures, time and rows against its recipe's own.
 
 A recipe is carried out by the program's own code in a process of its own, on
 the same prompts.  A script that declares nothing beyond it must draw the same
@@ -28,9 +28,6 @@ COMPARED: Final = 8
 """Pictures that are compared."""
 WORK: Final = 0.7
 """Share of the declared recipe's CPU time that must be spent at least."""
-FLOPS: Final = 0.9
-"""Share of the declared work that torch must be seen to do."""
-_NARROW: Final = ("bfloat16", "float16", "int8", "uint8", "float8")
 
 CANONICAL: Final = '''"""A declared recipe, carried out by the program's own code."""
 
@@ -152,41 +149,6 @@ def rows(told: Mapping[str, int], plan: Any, pictures: int) -> str:
                 f"The {name.replace('_', ' ')} computed {told.get(name, 0) / pictures:g} rows for a picture, "
                 f"and the declared recipe computes {wanted}."
             )
-    return ""
-
-
-def calculated(census: Mapping[str, Any], plan: Any, work: float) -> str:
-    """Whether types, engines and torch's own count of operations are the declared ones."""
-    if patched := [str(name) for name in census.get("patched") or ()]:
-        shown = ", ".join(patched[:4])
-        return f"The script replaces functions that are not its own: {shown}; call them as they are."
-    if plan is None:
-        return ""
-    found = census.get("dtypes")
-    kinds = [str(kind) for kind in found] if isinstance(found, Mapping) else []
-    narrow = [kind for kind in kinds if kind.startswith(_NARROW)]
-    if narrow and plan.precision == "fp32":
-        return f"The script calculates in {', '.join(narrow)} and declares no precision; declare it."
-    engines = census.get("engines")
-    if isinstance(engines, Mapping):
-        for component, engine in engines.items():
-            if component in ("denoiser", "decoder") and engine != f"{plan.backend} {plan.precision}":
-                return (
-                    f"The {component} runs as {engine}, and the recipe declares {plan.backend} "
-                    f"{plan.precision}."
-                )
-    done = census.get("flops")
-    if plan.backend != "torch" and isinstance(done, int | float) and work and done > 0.5 * work:
-        return (
-            f"torch did {done / 1e9:.2f} GFLOP for a picture that the recipe has {plan.backend} do: "
-            "the declared engine does not run."
-        )
-    if plan.backend == "torch" and isinstance(done, int | float) and work and done < FLOPS * work:
-        return (
-            f"torch did {done / 1e9:.2f} GFLOP for a picture, and the declared recipe needs "
-            f"{work / 1e9:.2f}: "
-            "steps, rows or pixels are left out."
-        )
     return ""
 
 

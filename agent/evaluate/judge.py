@@ -3,8 +3,11 @@
     static   parses, keeps the contract, imports what it may, carries out its recipe
     build    its engines, by trusted code outside the sandbox
     smoke    four pictures: right shape, not black, not one colour, not noise
-    gate     sixteen pictures against the reference, alternating timing, memory, robustness, floor
+    gate     sixteen pictures against the reference, alternating timing, memory, robustness, floor;
+             a script with code of its own is counted and tried (`honesty`)
     certify  on request: one claim on fresh sealed prompts
+
+From smoke on what is hopeless is given up (`hopeless`).
 
 The clock, the prompts and the reference are here and never in the candidate's
 process.
@@ -16,26 +19,28 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
 from agent.errors import AgentError, BaselineError, JudgeError
-from agent.evaluate import allowances, declared, given
+from agent.evaluate import allowances, declared, given, hopeless
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
 from agent.evaluate.claims import Certificate
+from agent.evaluate.honesty import Honesty
+from agent.evaluate.hopeless import Hopeless
 from agent.evaluate.measure import Measured, measure
-from agent.evaluate.prompts import Asked, Prompts
+from agent.evaluate.prompts import Prompts
 from agent.evaluate.recipes import Recipes
 from agent.evaluate.static import examine
-from agent.sandbox import Answer, CandidateFailure, Isolation, Limits, Process, graphics
+from agent.sandbox import CandidateFailure, Isolation, Limits, Process, graphics
 from engines.backends.serves import TORCH
 from engines.errors import EngineError
 from engines.hostloop import pictures
@@ -46,7 +51,16 @@ from engines.workload import Workload
 Pixels = NDArray[np.uint8]
 OnStage = Callable[[Stage, str], None]
 
+
+class _OnCost(Protocol):
+    """Told of a stage, and under which other name its seconds are counted."""
+
+    def __call__(self, name: Stage, message: str, cost: str = "") -> None: ...
+
+
 GATE: Final = 16
+MOST_GATE: Final = 32
+"""A run's gate looks at so many pictures, from `GATE` on: as many as its user chose."""
 SMOKE: Final = 4
 BASELINE: Final = "c000"
 GIVEN: Final = "given"
@@ -59,7 +73,8 @@ class Judge:
 
     `folder` is the run's: pictures go to `images/ID/NN.png` in it.  `metric`
     is the run's quality metric; `None` chooses (`engines.measure.quality`).
-    `gate` is how many pictures the gate looks at, at least 8.
+    `gate` is how many pictures the gate looks at, at least 8.  A `patient` judge
+    measures in full what is hopeless too, as it always does a script of the user's own.
     """
 
     def __init__(
@@ -72,11 +87,14 @@ class Judge:
         metric: str | None = None,
         limits: Limits | None = None,
         gate: int = GATE,
+        patient: bool = False,
     ) -> None:
         from engines.models.card import describe
         from engines.models.load import open_model
 
         self.device, self.workload, self.folder = device, workload, folder
+        self._patient = patient
+        self._line: float | None = None
         self._opened = open_model(model)
         self.model = str(self._opened.place)
         self.card = describe(self._opened)
@@ -98,6 +116,7 @@ class Judge:
         """Told how far the baseline is: nothing else that takes long is done unasked."""
         self._reference: references.Reference | None = None
         self._recipes = Recipes(self.model, self.card, device, workload, self._bench)
+        self._honesty = Honesty(self._bench, self._prompts, self._recipes)
         self._certifier = Certifier(
             self._bench, self._prompts, lambda: self.quality, self._recipes.make_ready
         )
@@ -199,6 +218,7 @@ class Judge:
             memory=process.peak,
             card_memory=self._on_card(process),
             isolation=process.isolation,
+            spent={"gate": time.monotonic() - started},
             loss=Interval(0.0, 0.0, 0.0),
             metrics=metrics,
             fallbacks=first.fallbacks,
@@ -272,8 +292,8 @@ class Judge:
                 raise BaselineError(first.reason)
         at = _At("static")
 
-        def stage(name: Stage, message: str) -> None:
-            at.stage = name
+        def stage(name: Stage, message: str, cost: str = "") -> None:
+            at.enter(name, cost or name)
             on_stage(name, message)
 
         try:
@@ -283,9 +303,13 @@ class Judge:
                 raise JudgeError("The evaluation was stopped.") from found
             failure = given.explained(candidate, found)
             verdict = Verdict("failed", at.stage, str(failure), failure.evidence)
-        return replace(verdict, isolation=at.isolation, seconds=time.monotonic() - started)
+        except Hopeless as found:
+            verdict = found.verdict
+        at.enter(at.stage, at.cost)
+        seconds = time.monotonic() - started
+        return replace(verdict, isolation=at.isolation, spent=dict(at.spent), seconds=seconds)
 
-    def _stages(self, candidate: Candidate, stage: OnStage, at: _At) -> Verdict:
+    def _stages(self, candidate: Candidate, stage: _OnCost, at: _At) -> Verdict:
         stage("static", "reading the script")
         examined = examine(candidate.script)
         if examined.problem:
@@ -304,69 +328,37 @@ class Judge:
             self._bench.load(process)
             stage("smoke", f"drawing {SMOKE} pictures")
             first = process.generate(self._asked.prompts[:SMOKE], self._asked.seeds[:SMOKE])
-            smoke = self._smoke(given.check(candidate, first).images)
+            self._smoke(given.check(candidate, first).images)
             stage("gate", f"drawing {len(self._asked) - SMOKE} pictures and timing it")
             plain = declared.is_plain(candidate.script)
+            patient = self._patient or candidate.proposal.origin == "given"
             cached = recipe is not None and any(step.technique == "prompt-cache" for step in recipe)
             found = measure(
-                self._bench, process, self._prompts, self._reference, self.quality, smoke,
-                plain=plain, cached=cached,
+                self._bench, process, self._prompts, self._reference, self.quality, first,
+                plan=None if recipe is None else self._recipes.plan(recipe), plain=plain, cached=cached,
+                limit=None if patient else self._worthless(),
             )  # fmt: skip
-            if not plain and recipe is not None:
-                stage("gate", "comparing it with what it declares")
-                found = self._held_to(candidate, recipe, process, found)
+            if not plain:
+                stage("gate", "counting what it does and comparing it with what it declares", "honesty")
+                found = self._honesty.tried(candidate, recipe, process, found, self._reference)
             memory, on_card = process.peak, self._on_card(process)
         verdict = self._verdict(candidate, found, recipe)
         return replace(verdict, memory=memory, card_memory=on_card)
 
+    def _worthless(self) -> float:
+        """The loss at which pictures are worth nothing."""
+        if self._line is None:
+            assert self._reference is not None
+            asked, pictures = self._reference.asked, self._reference.images
+            values = self.quality.values(np.roll(pictures, 1, axis=0), pictures, asked.prompts)
+            unrelated = float(np.nanmean(self.quality.losses(values, self._reference.adherence)))
+            self._line = hopeless.line(unrelated, of_worth=self.quality.name in ("adherence", "clip"))
+        return self._line
+
     def _on_card(self, process: Process) -> float | None:
         return process.card_peak or None if self.device == "cuda" else None
 
-    def _held_to(self, candidate: Candidate, recipe: Recipe, process: Process, found: Measured) -> Measured:
-        """What was measured, with what the script does beyond its recipe added to its suspicions."""
-        assert self._reference is not None
-        plan = self._recipes.plan(recipe)
-        said = bool(candidate.proposal.code)
-        asked = self._prompts.fresh(1)
-        census = process.census(asked.prompts, asked.seeds)
-        problems = [
-            declared.calculated(census, None if said else plan, self._recipes.work(recipe)),
-        ]
-        if not said:
-            told, pictures = found.told
-            problems.append(declared.rows(told, plan, pictures))
-            with self._bench.carried_out(recipe) as own:
-                problems += self._held_to_work(recipe, process, own, found)
-        return replace(found, suspicions=found.suspicions + tuple(filter(None, problems)))
-
-    def _held_to_work(
-        self, recipe: Recipe, process: Process, own: Callable[[Asked], Answer], found: Measured
-    ) -> list[str]:
-        """Suspicions from pictures and CPU time, against the recipe as the program carries it out."""
-        assert self._reference is not None
-        size = self.workload.batch
-        count = min(len(found.images), declared.COMPARED)
-
-        def spent(answer: Answer) -> float:
-            return answer.cpu / len(answer.images)
-
-        def pair() -> tuple[float, float]:
-            asked = self._prompts.fresh(size)
-            return spent(process.generate(asked.prompts, asked.seeds)), spent(own(asked))
-
-        if recipe:
-            parts = [self._asked.part(start, min(start + SMOKE, count)) for start in range(0, count, SMOKE)]
-            expected = np.concatenate([own(part).images for part in parts])
-            own(self._prompts.fresh(size))  # the first call of a size may compile for it
-            usual = [spent(own(self._prompts.fresh(size))) for _ in range(3)]
-        else:
-            expected, usual = self._reference.images[:count], list(found.baseline_cpu)
-        problems = [declared.compared(found.images[:count], expected)]
-        if self.device == "cpu":
-            problems.append(declared.worked(found.cpu, usual, pair))
-        return problems
-
-    def _smoke(self, drawn: Pixels) -> Pixels:
+    def _smoke(self, drawn: Pixels) -> None:
         assert self._reference is not None
         expected = self._reference.images
         if drawn.shape[1:] != expected.shape[1:]:
@@ -375,7 +367,6 @@ class Judge:
                 " size."
             )
         self._refuse_blank(drawn, 0)
-        return drawn
 
     def _refuse_blank(self, drawn: Pixels, start: int) -> None:
         """Fail pictures that show nothing where the baseline's show something."""
@@ -397,6 +388,8 @@ class Judge:
             latency=_interval(found.timing.latency),
             latency_p90=found.timing.p90,
             speedup=_interval(found.timing.speedup),
+            warm_up=found.warm_up,
+            pairs=len(found.timing.turns),
             stages=found.stages,
             throughput=found.throughput,
             loss=_interval(found.loss),
@@ -414,6 +407,8 @@ class Judge:
                 given=self._given_names(),
             ),
             engines=self._recipes.built(recipe),
+            census=found.census,
+            sets_note=found.sets_note,
         )
         for check in ("seeds", "prompts"):
             if found.robustness.get(check, "ok") != "ok":
@@ -467,6 +462,16 @@ class _At:
 
     stage: Stage
     isolation: Isolation | Literal[""] = ""
+    cost: str = "static"
+    """Under which name the seconds now spent are counted."""
+    since: float = field(default_factory=time.monotonic)
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage."""
+
+    def enter(self, stage: Stage, cost: str) -> None:
+        now = time.monotonic()
+        self.spent[self.cost] = self.spent.get(self.cost, 0.0) + now - self.since
+        self.stage, self.cost, self.since = stage, cost, now
 
 
 def _interval(found: Bounds) -> Interval:

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.evaluate import conduct
+from agent import candidate
+from agent.candidate import Census, Stage
+from agent.evaluate import census, conduct, hopeless
 from agent.evaluate.bench import Bench
 from agent.evaluate.conduct import Timed
 from agent.evaluate.prompts import Asked, Prompts
@@ -21,6 +23,7 @@ from engines.measure.bootstrap import Interval
 from engines.measure.neighbours import Neighbours
 from engines.measure.quality import Quality
 from engines.measure.timing import Timing
+from engines.plan import Plan
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -62,8 +65,14 @@ class Measured:
     baseline_cpu: tuple[float, ...] = ()
     others: float = 0.0
     """Share of the processors that other programs used during the timed calls, 0 to 1."""
+    warm_up: int = 0
+    """Calls of the candidate before the first that was timed."""
     told: tuple[Mapping[str, int], int] = ({}, 0)
     """Rows by component that the pipeline told of a call, and that call's pictures."""
+    census: Census | None = None
+    """What was counted of a picture."""
+    sets_note: str = ""
+    """Why `metrics` holds none of sets."""
 
 
 def measure(
@@ -72,26 +81,33 @@ def measure(
     prompts: Prompts,
     reference: Reference,
     quality: Quality,
-    smoke: Pixels,
+    smoke: Answer,
     *,
+    plan: Plan | None,
     plain: bool,
     cached: bool,
+    limit: float | None,
 ) -> Measured:
-    """Measure a loaded candidate; `smoke` are its pictures of the first prompts.
+    """Measure a loaded candidate; `smoke` is its answer for the first prompts.
 
     A `plain` script is nothing but its recipe; any other is tried for what
-    pipelines do not do (`agent.evaluate.conduct`).  `cached`: it declares a
-    prompt cache.
+    pipelines do not do (`agent.evaluate.conduct`).  `plan` is its recipe's;
+    `cached`: it declares a prompt cache; `limit`: the loss at which pictures
+    are worth nothing, `None` to measure it in full, however hopeless it looks.
 
     Raises:
         CandidateFailure: it fails on the way.
+        Hopeless: it is not worth measuring in full.
         BaselineError: the baseline does.
     """
     asked = reference.asked
-    pictures, batched = _draw_rest(process, asked, smoke)
+    doubt = _Doubt(bench, prompts, reference, quality, limit)
+    doubt.first(process, smoke)
+    pictures, batched = _draw_rest(process, asked, smoke.images, doubt)
     curves = quality.curves(pictures, reference.images)
     values = quality.values(pictures, reference.images, asked.prompts, curves)
     losses = quality.losses(values, reference.adherence)
+    of_sets, sets_note = quality.of_sets(pictures, reference.images)
     last, checks, likeness = _robustness(bench, process, reference, pictures)
     two = _batch_of_two(process, asked, batched / BATCH)
     timed: dict[str, list[Values]] = {"haarpsi": [], "psnr": []}
@@ -106,7 +122,7 @@ def measure(
         if side == "candidate":
             calls.append(Timed(wanted, answer.images))
 
-    watched = Neighbours()
+    warm_up, watched = process.calls, Neighbours()
     timing = bench.alternate(process, prompts, compare, keep, least=TURNS, width=WIDTH, seconds=4.0)
     others = watched.share(bench.workload.batch * sum(map(sum, cpu.values())))
     found = [
@@ -135,7 +151,8 @@ def measure(
     return Measured(
         images=pictures,
         values=values,
-        metrics={name: bootstrap.mean(value) for name, value in values.items()},
+        metrics={name: bootstrap.mean(value) for name, value in values.items()} | of_sets,
+        sets_note=sets_note,
         loss=quality.loss(losses),
         timing=timing,
         stages=_stages(last, timing),
@@ -148,22 +165,64 @@ def measure(
         cpu=tuple(cpu["candidate"]),
         baseline_cpu=tuple(cpu["baseline"]),
         others=others,
+        warm_up=warm_up,
         told=(last.rows, 1),
+        census=census.of_program(last, plan) if plain else None,
     )
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """Looks, while pictures come, whether they are worth more of them (`agent.evaluate.hopeless`)."""
+
+    bench: Bench
+    prompts: Prompts
+    reference: Reference
+    quality: Quality
+    limit: float | None
+
+    def first(self, process: Process, smoke: Answer) -> None:
+        """After the first pictures; raises `Hopeless`."""
+        if self.limit is None:
+            return
+        losses = self.look(smoke.images, "smoke")
+        usual = float(np.median(self.reference.seconds))
+        if not hopeless.slow_at_first(smoke.seconds / len(smoke.images), usual):
+            return
+        asked = self.reference.asked.part(0, self.bench.workload.batch)
+        again = process.generate(asked.prompts, asked.seeds)  # the first call may have set something up
+        if hopeless.slow_at_first(again.seconds / len(asked), usual):
+            turns = hopeless.TURNS
+            timing = self.bench.alternate(process, self.prompts, lambda *_: None, least=turns, most=turns)
+            found = self.quality.loss(losses)
+            hopeless.too_slow(timing, candidate.Interval(found.value, found.low, found.high))
+
+    def look(self, pictures: Pixels, stage: Stage) -> Values:
+        """Losses of the pictures so far; raises `Hopeless` where they are surely worth nothing."""
+        count, wanted = len(pictures), self.reference
+        prompts = wanted.asked.prompts[:count]
+        values = self.quality.values(pictures, wanted.images[:count], prompts)
+        own = None if wanted.adherence is None else wanted.adherence[:count]
+        losses = self.quality.losses(values, own)
+        if self.limit is not None:
+            hopeless.worthless(losses, max(1, len(wanted.asked) // BATCH), stage, self.limit)
+        return losses
 
 
 def _unless_ok(check: str) -> str:
     return "" if check == robustness.OK else check
 
 
-def _draw_rest(process: Process, asked: Asked, smoke: Pixels) -> tuple[Pixels, float]:
-    """All gate pictures, and the median seconds of a warm batch of four."""
+def _draw_rest(process: Process, asked: Asked, smoke: Pixels, doubt: _Doubt) -> tuple[Pixels, float]:
+    """All gate pictures, and the median seconds of a warm batch of four; looked at as they come."""
     drawn, seconds = [smoke], list[float]()
     for start in range(len(smoke), len(asked), BATCH):
         part = asked.part(start, start + BATCH)
         answer = process.generate(part.prompts, part.seeds)
         drawn.append(answer.images)
         seconds.append(answer.seconds * BATCH / len(part))
+        if doubt.limit is not None and start + BATCH < len(asked):
+            doubt.look(np.concatenate(drawn), "gate")
     return np.concatenate(drawn), float(np.median(seconds))
 
 

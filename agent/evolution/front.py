@@ -16,6 +16,8 @@ Reference = tuple[float, float]
 """Hypervolume reference point: (seconds per image, loss); fixed when a run starts."""
 
 BASELINE: Final = "c000"
+WORST_LOSS: Final = 0.5
+"""Loss at which a picture is worth nothing, by whichever metric."""
 SLOWER: Final = 1.1
 """The reference point's time over the baseline's."""
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from agent.candidate import Recipe, Step, Verdict
 from agent.coder import title
 from agent.evolution.front import Judged, front
+from agent.memory import Remembered
 from agent.planner.context import Context
 
 LEAVES: Final = (
@@ -64,8 +65,8 @@ def recipe_text(recipe: Recipe) -> str:
     return " + ".join(map(call_of, recipe)) or "the unchanged model"
 
 
-def task(context: Context, surroundings: Surroundings) -> str:
-    """The fixed part of a run: model, target, workload, goal, what can be used here."""
+def task(context: Context, surroundings: Surroundings, *, knowledge: bool = True) -> str:
+    """The fixed part of a run: model, target, workload, goal, what can be used, what goes together."""
     card, workload = context.card, context.workload
     lines = [
         "# The model",
@@ -111,6 +112,8 @@ def task(context: Context, surroundings: Surroundings) -> str:
         for one in axis.parameters:
             values = " | ".join(map(str, one.choices)) if one.kind == "choice" else f"{one.low} to {one.high}"
             lines.append(f"    {one.name} ({one.kind}): {values}; default {one.default}")
+    if knowledge and context.rules:
+        lines += ["", "# What goes together here and why, beyond the exclusions", "", context.rules]
     return "\n".join(lines)
 
 
@@ -181,15 +184,21 @@ def _row(one: Judged, on_front: bool, context: Context) -> str:
     )
 
 
-def memory(context: Context, limit: int = 12) -> str:
-    """What earlier runs on this device found for this kind of model."""
-    lines = []
-    for one in context.memory[:limit]:
-        found = f"{one.speedup:.2f}x" if one.speedup is not None else "no time"
-        loss = f", loss {one.loss:.3g} ({one.metric})" if one.loss is not None else ""
-        reason = f", {private(one_line(one.reason))}" if one.reason else ""
-        lines.append(f"- {recipe_text(one.recipe)} -> {one.state}, {found}{loss}{reason}")
+def memory(context: Context, limit: int = 12, failed: int = 8) -> str:
+    """What earlier runs found for this family: the best, and what failed and why; from where, if not here."""
+    passed = [one for one in context.memory if one.state == "passed"]
+    lines = [_remembered(one) for one in passed[:limit]]
+    lines += [_remembered(one) for one in context.memory if one.state != "passed"][:failed]
     return "\n".join(lines) or "None."
+
+
+def _remembered(one: Remembered) -> str:
+    found = f", {one.speedup:.2f}x" if one.speedup is not None else ""
+    loss = f", loss {one.loss:.3g} ({one.metric})" if one.loss is not None else ""
+    stage = f" at {one.stage}" if one.stage else ""
+    reason = f": {private(one_line(one.reason))}" if one.reason else ""
+    where = f" [{one.elsewhere}]" if one.elsewhere else ""
+    return f"- {recipe_text(one.recipe)} -> {one.state}{stage}{found}{loss}{reason}{where}"
 
 
 def wishes(context: Context) -> str:

@@ -41,9 +41,10 @@ class Preset:
 
 
 PAPER: Final = Preset(
-    "paper", "As published (DiffAgent)", 4, 7, 4, 3, 5, 3, 0, "language", 0, "fitness", "always", False
+    "paper", "As published (DiffAgent)", 4, 7, 4, 3, 5, 3, 1, "language", 0, "fitness", "always", False
 )
-"""arXiv 2601.03178: population 7, keep 4 by fitness, add 3, 4 generations, 5 regenerations, 3 repairs."""
+"""arXiv 2601.03178: population 7, keep 4 by fitness, add 3, 4 generations, 5 regenerations, 3 repairs, then
+back to planning; how often that is not said there, and here it is once in a generation."""
 
 HYBRID: Final = Preset(
     "hybrid",

@@ -26,7 +26,7 @@ from agent.evolution.front import Judged, elites, front, measured
 from agent.evolution.numbers import Tuner
 from agent.evolution.space import Structure, key
 from agent.planner.context import Context
-from agent.planner.forecast import Evidence, Forecast, elsewhere, evidence, number_range
+from agent.planner.forecast import Evidence, Forecast, earlier, evidence, number_range
 from agent.planner.seeds import best_engine, satisfied, seeds
 from agent.planner.structures import Fits, Move, assemble, at_random, joined, neighbours
 from agent.planner.wanted import Wanted
@@ -46,6 +46,10 @@ _SERIOUS: Final = 0.3
 """Share of the best forecast gain that lets a recipe through as well."""
 
 
+_EARLY: Final = ("static", "build", "smoke")
+"""Stages that end before a picture is measured."""
+
+
 def forecast(context: Context, *, knowledge: bool = True) -> Forecast:
     """Expectations from the baseline's profile, this run's verdicts and, believed less, earlier runs'."""
     baseline = context.baseline
@@ -60,7 +64,13 @@ def forecast(context: Context, *, knowledge: bool = True) -> Forecast:
             continue
         if recipe:
             known.append(
-                elsewhere(recipe, one.speedup, seconds, one.loss if one.metric == context.metric else None)
+                earlier(
+                    recipe,
+                    one.speedup,
+                    seconds,
+                    one.loss if one.metric == context.metric else None,
+                    here=not one.elsewhere,
+                )
             )
     return Forecast(
         context.space,
@@ -79,7 +89,8 @@ def _dead(context: Context) -> tuple[Structure, ...]:
     """Structures that never got as far as a picture."""
     found = []
     for one in context.history:
-        if one.verdict.state == "failed" and one.verdict.stage in ("static", "build", "smoke"):
+        failed = one.verdict.state == "failed" and one.verdict.stage in _EARLY
+        if failed and not one.verdict.stopped:  # given up early, it has drawn; other numbers may do
             try:
                 structure = context.space.structure(one.candidate.proposal.recipe)
             except RecipeError:
@@ -87,6 +98,35 @@ def _dead(context: Context) -> tuple[Structure, ...]:
             if structure:
                 found.append(structure)
     return tuple(found)
+
+
+def _broke(context: Context) -> set[str]:
+    """Recipes that never got as far as a picture of this very model on this processor in an earlier run.
+
+    Only as they stand: what broke them may have been one number, or be mended.
+    """
+    found = set()
+    for one in context.memory:
+        here = not one.elsewhere and one.model == context.card.hash
+        if here and one.state == "failed" and one.stage in _EARLY:
+            try:
+                found.add(context.space.key(one.recipe))
+            except RecipeError:
+                continue
+    return found
+
+
+def _idle(context: Context) -> tuple[Structure, ...]:
+    """Techniques that are not there for speed, each as a structure; but for those that the user named."""
+    wishes = of_all(context.notes, context.space)
+    names = {token.partition("/")[0] for token in (*wishes.wanted, *wishes.only)}
+    return tuple(
+        context.space.structure((option,))
+        for option in context.space.all_options
+        if option.technique not in names
+        and (known := context.facts.get(option.technique)) is not None
+        and not known.hastens
+    )
 
 
 def expected_gain(context: Context, world: Forecast, recipe: Recipe, members: Sequence[Judged]) -> float:
@@ -158,8 +198,9 @@ class _Turn:
     def __post_init__(self) -> None:
         context = self.context
         self.space = context.space
-        self.tried = context.tried()
-        self.fits = Fits(context.check, context.space, _dead(context))
+        self.tried = context.tried() | _broke(context)
+        idle = () if self.forecast.blind else _idle(context)
+        self.fits = Fits(context.check, context.space, _dead(context) + idle)
         engine = best_engine(context, self.forecast, self.fits) if self.wanted else None
         self.wish = Wanted(self.wanted, self.space, self.fits, engine)
         self.random = random.Random(f"{context.seed}/{context.generation}/{len(context.history)}")

@@ -11,7 +11,7 @@ from agent.candidate import Candidate, Proposal, Recipe, Verdict
 from agent.errors import RecipeError
 from agent.evolution.front import Judged, Reference
 from agent.evolution.space import Check, Space, checker, joint_space, key
-from agent.memory import Memory, Remembered
+from agent.memory import Memory, Remembered, place_of
 from engines.workload import Workload
 
 
@@ -39,6 +39,8 @@ class FactsLike(Protocol):
     def risk(self) -> Literal["none", "low", "medium", "high"]: ...
     @property
     def quality(self) -> str: ...
+    @property
+    def hastens(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Context:
     check: Check
     facts: Mapping[str, FactsLike] = field(default_factory=dict)
     """What the knowledge base says of each technique."""
+    rules: str = ""
+    """The rules of compatibility that concern this model on this device, as text."""
     history: tuple[Judged, ...] = ()
     generation: int = 1
     population: int = 7
@@ -134,7 +138,7 @@ def prepare(
 
     `card` is `engines.models.card.Card`; a workload's own steps and guidance replace the card's.
     """
-    from agent.knowledge import facts
+    from agent.knowledge import compatibility, facts
     from engines.techniques import all_techniques
 
     asked = {
@@ -143,18 +147,24 @@ def prepare(
         if value is not None
     }
     effective = replace(card, **asked)
+    space = joint_space(effective, device)
     return Context(
         model=model,
         card=effective,
         device=device,
         workload=workload,
-        space=joint_space(effective, device),
+        space=space,
         check=checker(effective, device),
         facts={one.name: facts(one.name) for one in all_techniques()},
+        rules=compatibility(
+            {*(axis.technique for axis in space.axes), *map(space.token, space.all_options)},
+            effective,
+            device,
+        ),
         history=history,
         metric=metric,
         tolerance=tolerance,
-        memory=() if memory is None else tuple(memory.recall(device, card.family)),
+        memory=() if memory is None else tuple(memory.recall(place_of(card, device))),
         seed=seed,
         declined=declined,
     )

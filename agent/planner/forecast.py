@@ -25,7 +25,7 @@ from agent.evolution.front import Judged, measured
 from agent.evolution.space import Space, Value
 from agent.planner.context import FactsLike
 
-_SHARES: Final = {"encode": 0.02, "denoise": 0.83, "decode": 0.15}
+_SHARES: Final = {"encode": 0.02, "denoise": 0.82, "scheduler": 0.01, "decode": 0.15}
 """Where time goes where the baseline did not say."""
 
 # Rough factors on the seconds of (encode, denoise, decode), before anything is measured.
@@ -306,7 +306,7 @@ class Forecast:
         return {name: value / total * self.seconds for name, value in named.items()}
 
     def shares(self) -> dict[str, float]:
-        """Share of the baseline's time in `encode`, `denoise` and `decode`."""
+        """Share of the baseline's time in `encode`, `denoise`, `scheduler` and `decode`."""
         return {name: value / self.seconds for name, value in self._profile().items()}
 
     def _prior_seconds(self, recipe: Recipe) -> float:
@@ -315,14 +315,16 @@ class Forecast:
         profile = self._profile()
         all_passes = self.model_steps * (2 if self.guided else 1)
         encode, denoise, decode = profile["encode"], profile["denoise"], profile["decode"]
-        denoise *= work(recipe, self.model_steps, self.guided).passes / all_passes
+        wanted = work(recipe, self.model_steps, self.guided)
+        denoise *= wanted.passes / all_passes
+        scheduler = profile["scheduler"] * wanted.steps / self.model_steps
         for step in recipe:
             token = self.space.token(step)
             one, two, three = _FACTORS.get(token, _FACTORS.get(step.technique, self._from_facts(step)))
             if step.technique == "token-merging":
                 two = 1 - 0.25 * _number(step, "ratio", 0.3)
             encode, denoise, decode = encode * one, denoise * two, decode * three
-        return encode + denoise + decode
+        return encode + denoise + scheduler + decode
 
     def _from_facts(self, step: Step) -> tuple[float, float, float]:
         """The middle of the speed-up that the knowledge base gives, for a technique without a rule here."""
@@ -423,9 +425,9 @@ def evidence(judged: Sequence[Judged]) -> list[Evidence]:
     ]
 
 
-def elsewhere(recipe: Recipe, speedup: float, seconds: float, loss: float | None) -> Evidence:
-    """What an earlier run measured, scaled to this baseline's `seconds`."""
-    return Evidence(recipe, seconds / max(speedup, 1e-6), loss, weight=0.35)
+def earlier(recipe: Recipe, speedup: float, seconds: float, loss: float | None, *, here: bool) -> Evidence:
+    """What an earlier run measured, scaled to this baseline's `seconds`; `here`: on this very processor."""
+    return Evidence(recipe, seconds / max(speedup, 1e-6), loss, weight=0.35 if here else 0.15)
 
 
 def number_range(space: Space, recipe: Recipe) -> dict[str, Value]:

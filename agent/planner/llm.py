@@ -41,7 +41,7 @@ def system_blocks(context: Context, surroundings: Surroundings, *, knowledge: bo
     from agent.knowledge import summary
 
     known = summary() if knowledge else "Nothing beyond the list of techniques."
-    return prompt("system").fill(knowledge=known), briefing.task(context, surroundings)
+    return prompt("system").fill(knowledge=known), briefing.task(context, surroundings, knowledge=knowledge)
 
 
 def tools_for(context: Context) -> tuple[Tool, ...]:

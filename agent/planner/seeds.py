@@ -125,7 +125,7 @@ def _solver(context: Context) -> str:
 
 
 def _remembered(context: Context) -> Iterator[tuple[Wish, str]]:
-    """The best combination of earlier runs on this device and kind of model."""
+    """The best combination of earlier runs on this processor and architecture, else the nearest."""
     good = [
         one
         for one in context.memory
@@ -137,11 +137,11 @@ def _remembered(context: Context) -> Iterator[tuple[Wish, str]]:
         and one.loss <= context.tolerance
     ]
     if good:
-        best = max(good, key=lambda one: one.speedup or 0.0)
+        best = max(good, key=lambda one: (not one.elsewhere, one.speedup or 0.0))
         yield (
             {step.technique: step.parameters for step in best.recipe},
             (
-                f"An earlier run on this device reached {best.speedup:.1f}x with it "
-                f"and a loss of {context.loss_text(best.loss or 0.0)}."
+                f"An earlier run reached {best.speedup:.1f}x with it and a loss of "
+                f"{context.loss_text(best.loss or 0.0)} ({best.elsewhere or 'on this processor'})."
             ),
         )

@@ -5,6 +5,7 @@
     "only with OpenVINO"            the same, and no other engine is tried
     "only int8 and feature cache"   nothing but these is tried
     "allow int8 again"              an earlier sentence about it no longer counts
+    "save memory"                   the techniques that save it and no time are used, as else they are not
 
 Names are those of `pareto-studio explain`, other programs' among them.  Later sentences count more.
 """
@@ -39,6 +40,7 @@ _PHRASES: Final = (
     (re.compile(r"\bnot only\b"), "with"),
     (re.compile(r"\bnothing (but|except)\b"), "only"),
     (re.compile(r"\b(instead of|rather than|leave out|leaving out)\b"), "without"),
+    (re.compile(r"\b(save|saving|less|little|lower|reduce) memory\b"), "use vae tiling and vae slicing"),
 )
 """Words that mean something else together."""
 _BREAKS: Final = frozenset((".", ";", "!", "?", "but"))

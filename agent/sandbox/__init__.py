@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from agent.sandbox.limits import ISOLATION, Isolation, Limits
 from agent.sandbox.nursery import Nursery
-from agent.sandbox.process import Answer, CandidateFailure, Process
+from agent.sandbox.process import Answer, CandidateFailure, Counted, Process
 
-__all__ = ["ISOLATION", "Answer", "CandidateFailure", "Isolation", "Limits", "Nursery", "Process"]
+__all__ = ["ISOLATION", "Answer", "CandidateFailure", "Counted", "Isolation", "Limits", "Nursery", "Process"]

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from agent.sandbox import account, landlock, macos, seccomp, windows
+from agent.sandbox import account, landlock, macos, seccomp, windows_token
 from agent.sandbox.limits import Isolation
 
 PRELOADED: Final = (
@@ -118,14 +118,13 @@ def enter(order: Order) -> Isolation:
 
 
 def _enter_windows(order: Order) -> Isolation:
-    """The job was made from outside; here the token is lowered."""
+    """Job and token were made from outside; here is looked whether they are there."""
     if order.trusted:
         return "none"
     try:
-        windows.lower_token()
+        return "limited" if windows_token.restricted() else "none"
     except OSError:
         return "none"
-    return "limited"
 
 
 def _enter_linux(order: Order) -> Isolation:

@@ -27,6 +27,7 @@ from agent.sandbox.child import PRELOADED, Order, places
 from agent.sandbox.forkserver import MESSAGE_BYTES
 from agent.sandbox.limits import CONSENT, ISOLATION, RANK, Isolation, Limits, agreed, environment
 from agent.sandbox.process import CandidateFailure, Process
+from agent.sandbox.windows_token import WRITERS, Restricted
 
 Method = Literal["fork", "spawn"]
 _Ordered = Callable[[Path, Limits, bool], Order]
@@ -248,23 +249,26 @@ class _Spawns:
 
     def _spawn(
         self, order: _Ordered, limits: Limits, trusted: bool = False
-    ) -> tuple[subprocess.Popen[bytes], Path]:
+    ) -> tuple[subprocess.Popen[bytes] | Restricted, Path]:
         folder = Path(tempfile.mkdtemp(dir=self._root))
         command = [sys.executable, "-P", "-m", "agent.sandbox.child"]
         wanted = order(folder, limits, trusted)
         if sys.platform == "darwin" and not trusted:
             command = macos.wrapped(command, [*places(), *wanted.readable], [folder, *wanted.writable])
-        elif sys.platform == "win32" and not trusted:
-            windows.prepare(folder)
-        process = subprocess.Popen(
-            command,
-            env=environment(folder),
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=os.name == "posix",
-        )
+        process: subprocess.Popen[bytes] | Restricted
+        if sys.platform == "win32" and not trusted:
+            windows.prepare(folder, WRITERS)
+            process = Restricted(command, environment(folder), folder, limits)
+        else:
+            process = subprocess.Popen(
+                command,
+                env=environment(folder),
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=os.name == "posix",
+            )
         assert process.stdin is not None
         process.stdin.write(json.dumps(wanted.to_json()).encode() + b"\n")
         process.stdin.flush()
@@ -279,7 +283,9 @@ class _Spawns:
         assert process.stderr is not None
         streams: tuple[IO[bytes], IO[bytes], IO[bytes]] = (process.stdin, process.stdout, process.stderr)
 
-        job = windows.Job(process.pid, limits) if sys.platform == "win32" else None
+        # A restricted process has been in its job from before its first instruction.
+        outside = sys.platform == "win32" and not isinstance(process, Restricted)
+        job = windows.Job(process.pid, limits) if outside else None
 
         def kill(pid: int) -> None:
             if job is not None:
@@ -299,7 +305,10 @@ class _Spawns:
     def close(self) -> None:
         process, folder = self._spare
         process.kill()
-        process.communicate()
+        if isinstance(process, Restricted):
+            process.close()
+        else:
+            process.communicate()
         shutil.rmtree(folder, ignore_errors=True)
 
 

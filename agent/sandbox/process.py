@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from agent.sandbox import account, graphics
 from agent.sandbox.limits import Isolation, Limits
+from agent.sandbox.tap import Tap
 from engines.measure import memory
 from engines.workload import Workload
 
@@ -33,6 +34,8 @@ _SHOWN: Final = 12_000
 """Characters of output that are kept: the first half and the last."""
 _WATCH_SECONDS: Final = 0.02
 _CHILDREN_SECONDS: Final = 0.25
+_COMPONENTS: Final = 64
+"""Lines of a process's own count that are read."""
 
 
 class CandidateFailure(Exception):
@@ -41,6 +44,19 @@ class CandidateFailure(Exception):
     def __init__(self, text: str, evidence: str = "") -> None:
         super().__init__(text)
         self.evidence = evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Calls of one component, all of one size on one engine, as the process itself counted them."""
+
+    component: str
+    shape: str
+    """Of what it was given, `16x16`; empty for what is no picture."""
+    engine: str
+    """For example `torch fp32`."""
+    calls: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,8 @@ class Answer:
     fallbacks: tuple[str, ...] = ()
     cpu: float = 0.0
     """CPU seconds that the process and all it started spent meanwhile, by the operating system's count."""
+    components: tuple[Counted, ...] = ()
+    """What the pipeline counted of its own calls (`engines.counted`)."""
 
 
 class Process:
@@ -82,6 +100,8 @@ class Process:
         self._user = 0
         self.peak = 0.0
         """Most resident memory seen, MiB, all its processes together."""
+        self.calls = 0
+        """Requests for pictures that it was given."""
         self._on_card, self._card_before, self._card_grown = 0.0, 0.0, 0.0
         self._requests, self._answers, self._errors = streams
         self._kill, self._code = kill, code
@@ -133,17 +153,69 @@ class Process:
         """
         seeds = [int(seed) for seed in seeds]
         before = self.cpu_seconds()
+        self.calls += 1
         answer, payload, seconds = self._ask(
             {"op": "generate", "prompts": list(prompts), "seeds": seeds},
             self.limits.generate_seconds,
             "generate",
         )
+        images = self._pictures(answer, payload, len(prompts))
+        if broken := {index for index in answer.get("broken") or () if isinstance(index, int)}:
+            # What is no number was drawn black: a picture that breaks in part would pass for a picture.
+            raise self._failure(
+                f"{len(broken)} of {len(prompts)} pictures hold values that are not finite: numbers left the"
+                " range of the precision; compute the denoiser and the decoder in a wider one."
+            )
+        return Answer(
+            images,
+            seconds,
+            _numbers(answer.get("stages"), float),
+            _numbers(answer.get("calls"), int),
+            _numbers(answer.get("rows"), int),
+            tuple(str(text) for text in answer.get("fallbacks") or ()),
+            max(self.cpu_seconds() - before, 0.0),
+            _components(answer.get("components")),
+        )
+
+    def census(
+        self, prompts: Sequence[str], seeds: Sequence[int], seal: str, on_trace: Callable[[bytes], None]
+    ) -> tuple[dict[str, Any], Answer]:
+        """Draw while torch writes down what it does (`engines.census`).
+
+        Returns what the process says of itself, and its answer; `on_trace` is given what was written, as it
+        is written, in another thread; `seal` is a word that stands in it first and last.
+
+        Raises:
+            CandidateFailure: as `generate`, or its folder is full.
+        """
+        try:
+            tap = Tap(self.folder, on_trace)
+        except OSError as error:
+            raise self._failure(f"The script's folder cannot be written ({error}).") from error
+        with tap:
+            answer, payload, seconds = self._ask(
+                {
+                    "op": "census",
+                    "prompts": list(prompts),
+                    "seeds": [int(seed) for seed in seeds],
+                    "trace": str(tap.path),
+                    "seal": seal,
+                },
+                5 * self.limits.generate_seconds,
+                "census",
+            )
+        found = answer.get("census")
+        found = found if isinstance(found, dict) else {}
+        images = self._pictures(answer, payload, len(prompts))
+        return found, Answer(images, seconds, components=_components(found.get("components")))
+
+    def _pictures(self, answer: Mapping[str, Any], payload: bytes, count: int) -> Pixels:
         shape = answer.get("shape")
         if (
             not isinstance(shape, list)
             or not all(isinstance(side, int) and side > 0 for side in shape)
             or len(shape) not in (4, 5)
-            or shape[0] != len(prompts)
+            or shape[0] != count
             or shape[-1] != 3
             or len(payload) != int(np.prod(shape))
         ):
@@ -152,31 +224,7 @@ class Process:
                 "The script answered with pictures that do not fit the request; return (N, H, W, 3), or"
                 " (N, F, H, W, 3) for videos."
             )
-        if broken := {index for index in answer.get("broken") or () if isinstance(index, int)}:
-            # What is no number was drawn black: a picture that breaks in part would pass for a picture.
-            raise self._failure(
-                f"{len(broken)} of {len(prompts)} pictures hold values that are not finite: numbers left the"
-                " range of the precision; compute the denoiser and the decoder in a wider one."
-            )
-        return Answer(
-            np.frombuffer(payload, dtype=np.uint8).reshape(shape),
-            seconds,
-            _numbers(answer.get("stages"), float),
-            _numbers(answer.get("calls"), int),
-            _numbers(answer.get("rows"), int),
-            tuple(str(text) for text in answer.get("fallbacks") or ()),
-            max(self.cpu_seconds() - before, 0.0),
-        )
-
-    def census(self, prompts: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-        """What the process did to itself and how it calculates (`engines.census`): evidence, no proof."""
-        answer, _, _ = self._ask(
-            {"op": "census", "prompts": list(prompts), "seeds": [int(seed) for seed in seeds]},
-            2 * self.limits.generate_seconds,
-            "census",
-        )
-        found = answer.get("census")
-        return found if isinstance(found, dict) else {}
+        return np.frombuffer(payload, dtype=np.uint8).reshape(shape)
 
     def running(self) -> bool:
         """Whether any of its threads wants the processor at this moment (Linux; elsewhere no)."""
@@ -449,6 +497,20 @@ def _numbers(found: object, kind: type) -> dict[str, Any]:
     if not isinstance(found, Mapping):
         return {}
     return {str(name): kind(value) for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _components(found: object) -> tuple[Counted, ...]:
+    if not isinstance(found, list):
+        return ()
+    kept = []
+    for one in found[:_COMPONENTS]:
+        if not isinstance(one, Mapping):
+            continue
+        component, shape, engine = (str(one.get(name, ""))[:60] for name in ("component", "shape", "engine"))
+        numbers = (one.get(name) for name in ("calls", "rows"))
+        calls, rows = (value if isinstance(value, int) and value >= 0 else 0 for value in numbers)
+        kept.append(Counted(component, shape, engine, calls, rows))
+    return tuple(kept)
 
 
 def _shortened(text: str) -> str:

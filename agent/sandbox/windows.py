@@ -1,10 +1,10 @@
-"""A Job Object and a lowered token: the wall around candidates under Windows.  Not verified on device.
+"""A Job Object: one half of the wall around candidates under Windows.  Not verified on device.
 
-From outside a job limits memory and processes and ends with its last handle,
-so the whole tree dies with the judge.  Inside, the process gives up every
-privilege and lowers its token to low integrity: it can write to its own
-folder only.  Reading and the network stay open, so this counts as `limited`.
-Source: Microsoft Learn, Job Objects; Mandatory Integrity Control; AdjustTokenPrivileges.
+A job limits memory and processes and ends with its last handle, so the whole
+tree dies with the judge.  The other half is a restricted token at low integrity
+(`agent.sandbox.windows_token`): a candidate writes to its own folder only.
+Reading and the network stay open, so this counts as `limited`.
+Source: Microsoft Learn, Job Objects; Mandatory Integrity Control.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ _KILL_ON_CLOSE: Final = 0x2000
 _ALL_UI: Final = 0xFF
 """Desktop, clipboard, handles, system parameters, display settings, global atoms, exit Windows."""
 _SET_QUOTA, _TERMINATE = 0x100, 0x1
-_TOKEN_ADJUST_PRIVILEGES, _TOKEN_ADJUST_DEFAULT, _TOKEN_QUERY = 0x20, 0x80, 0x8
-_PRIVILEGES, _INTEGRITY_LEVEL = 3, 25
-_REMOVED: Final = 0x4
+_INTEGRITY_LEVEL: Final = 25
 _SE_GROUP_INTEGRITY: Final = 0x20
 _LOW: Final = "S-1-16-4096"
 
@@ -58,7 +56,9 @@ class _Extended(ctypes.Structure):
     )
 
 
-class _SidAndAttributes(ctypes.Structure):
+class SidAndAttributes(ctypes.Structure):
+    """SID_AND_ATTRIBUTES"""
+
     _fields_ = (("sid", ctypes.c_void_p), ("attributes", ctypes.c_uint32))
 
 
@@ -70,12 +70,12 @@ class Job:
     """
 
     def __init__(self, pid: int, limits: Limits) -> None:
-        self._kernel = _library("kernel32")
+        self._kernel = library("kernel32")
         self._kernel.CreateJobObjectW.restype = ctypes.c_void_p
         self._kernel.OpenProcess.restype = ctypes.c_void_p
         self._handle: int | None = self._kernel.CreateJobObjectW(None, None)
         if not self._handle:
-            raise _error("CreateJobObject")
+            raise failed("CreateJobObject")
         wanted = _Extended()
         wanted.basic.flags = _ACTIVE_PROCESSES | _JOB_MEMORY | _DIE_ON_EXCEPTION | _KILL_ON_CLOSE
         wanted.basic.processes = limits.processes
@@ -84,12 +84,12 @@ class Job:
         self._set(_UI_RESTRICTIONS, ctypes.c_uint32(_ALL_UI))
         process = self._kernel.OpenProcess(_SET_QUOTA | _TERMINATE, False, pid)
         if not process:
-            raise _error("OpenProcess")
+            raise failed("OpenProcess")
         try:
             if not self._kernel.AssignProcessToJobObject(
                 ctypes.c_void_p(self._handle), ctypes.c_void_p(process)
             ):
-                raise _error("AssignProcessToJobObject")
+                raise failed("AssignProcessToJobObject")
         finally:
             self._kernel.CloseHandle(ctypes.c_void_p(process))
 
@@ -97,7 +97,7 @@ class Job:
         if not self._kernel.SetInformationJobObject(
             ctypes.c_void_p(self._handle), kind, ctypes.byref(value), ctypes.sizeof(value)
         ):
-            raise _error("SetInformationJobObject")
+            raise failed("SetInformationJobObject")
 
     def close(self) -> None:
         """End every process of the job."""
@@ -107,67 +107,51 @@ class Job:
             self._handle = None
 
 
-def prepare(folder: Path) -> None:
-    """Let processes of low integrity write to a candidate's folder; called before one starts.
+def prepare(folder: Path, writers: str) -> None:
+    """Let processes of low integrity write to a candidate's folder, and the SID `writers`; before one starts.
 
     Raises:
-        OSError: the folder's label cannot be set.
+        OSError: the folder's label or rights cannot be set.
     """
-    done = subprocess.run(
-        ["icacls", str(folder), "/setintegritylevel", "(OI)(CI)L"], capture_output=True, check=False
-    )
-    if done.returncode:
-        raise OSError(done.returncode, f"icacls cannot label {folder}")
+    for change in (["/setintegritylevel", "(OI)(CI)L"], ["/grant", f"*{writers}:(OI)(CI)F"]):
+        done = subprocess.run(["icacls", str(folder), *change], capture_output=True, check=False)
+        if done.returncode:
+            raise OSError(done.returncode, f"icacls cannot change the rights of {folder}")
 
 
-def lower_token() -> None:
-    """Give up every privilege and go down to low integrity, for good.
+def lower(security: Any, token: ctypes.c_void_p) -> None:
+    """Bring a token down to low integrity.
 
     Raises:
         OSError: the system refuses.
     """
-    security, kernel = _library("advapi32"), _library("kernel32")
-    kernel.GetCurrentProcess.restype = ctypes.c_void_p
-    token = ctypes.c_void_p()
-    rights = _TOKEN_ADJUST_PRIVILEGES | _TOKEN_ADJUST_DEFAULT | _TOKEN_QUERY
-    if not security.OpenProcessToken(
-        ctypes.c_void_p(kernel.GetCurrentProcess()), rights, ctypes.byref(token)
-    ):
-        raise _error("OpenProcessToken")
-    try:
-        _remove_privileges(security, token)
-        sid = ctypes.c_void_p()
-        if not security.ConvertStringSidToSidW(ctypes.c_wchar_p(_LOW), ctypes.byref(sid)):
-            raise _error("ConvertStringSidToSid")
-        label = _SidAndAttributes(sid, _SE_GROUP_INTEGRITY)
-        security.GetLengthSid.restype = ctypes.c_uint32
-        size = ctypes.sizeof(label) + security.GetLengthSid(sid)
-        if not security.SetTokenInformation(token, _INTEGRITY_LEVEL, ctypes.byref(label), size):
-            raise _error("SetTokenInformation")
-    finally:
-        kernel.CloseHandle(token)
+    label = SidAndAttributes(sid(_LOW), _SE_GROUP_INTEGRITY)
+    security.GetLengthSid.restype = ctypes.c_uint32
+    size = ctypes.sizeof(label) + security.GetLengthSid(ctypes.c_void_p(label.sid))
+    if not security.SetTokenInformation(token, _INTEGRITY_LEVEL, ctypes.byref(label), size):
+        raise failed("SetTokenInformation")
 
 
-def _remove_privileges(security: Any, token: ctypes.c_void_p) -> None:
-    needed = ctypes.c_uint32()
-    security.GetTokenInformation(token, _PRIVILEGES, None, 0, ctypes.byref(needed))
-    found = ctypes.create_string_buffer(needed.value)
-    if not security.GetTokenInformation(token, _PRIVILEGES, found, needed, ctypes.byref(needed)):
-        raise _error("GetTokenInformation")
-    # TOKEN_PRIVILEGES: a count, then (LUID, attributes) of 12 bytes each
-    count = ctypes.c_uint32.from_buffer(found).value
-    for index in range(count):
-        ctypes.c_uint32.from_buffer(found, 4 + 12 * index + 8).value = _REMOVED
-    if not security.AdjustTokenPrivileges(token, False, found, 0, None, None):
-        raise _error("AdjustTokenPrivileges")
+def sid(text: str) -> ctypes.c_void_p:
+    """A security identifier of its text, `S-1-16-4096`.
+
+    Raises:
+        OSError: it is none.
+    """
+    found = ctypes.c_void_p()
+    if not library("advapi32").ConvertStringSidToSidW(ctypes.c_wchar_p(text), ctypes.byref(found)):
+        raise failed("ConvertStringSidToSid")
+    return found
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """A library of the system; raises `OSError` on any other."""
     if sys.platform != "win32":
         raise OSError(f"{name} exists under Windows only")
     return ctypes.WinDLL(name, use_last_error=True)  # pragma: no cover - Windows
 
 
-def _error(what: str) -> OSError:
+def failed(what: str) -> OSError:
+    """The system's last error."""
     last = getattr(ctypes, "get_last_error", lambda: 0)()
     return OSError(last, f"{what} was refused")

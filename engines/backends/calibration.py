@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-PROMPTS: Final = 4
-PICTURES: Final = 24
-"""Latents for the decoder: cheap ones come from the same runs, so this caps them."""
+PROMPTS: Final = 32
+"""The least that int8 is usually calibrated on (Model Optimizer's diffusers recipe: 32 to 64); 64 cost
+twice as much and gain 0.2 dB on the bundled model (docs/benchmarks/2026-11-28-calibration.md)."""
+FEW: Final = 8
+"""Of a large model, one of whose pictures takes minutes on a CPU: the gain from 8 to 32 is 1 dB."""
+LARGE: Final = 2**30
+"""Bytes of a model's files from which on it is large."""
 SEED: Final = 90_000
 """Of the first prompt's noise; the others follow."""
 OFTEN: Final = 0.05
@@ -46,6 +51,34 @@ GENERAL: Final = (
     "a portrait of an old fisherman, oil painting",
     "a red bicycle leaning against a brick wall",
     "an isometric drawing of a small kitchen",
+    "a city street at night in the rain",
+    "a bowl of ripe oranges on a wooden table",
+    "a white cat asleep on a windowsill",
+    "a steam train crossing a stone bridge",
+    "an astronaut on a grey desert, film still",
+    "a close-up of a bee on a yellow flower",
+    "a lighthouse in a storm, watercolour",
+    "a young woman with freckles, studio light",
+    "a blue vintage car in front of a diner",
+    "a map of an invented island, ink on paper",
+    "snow on a pine forest, seen from above",
+    "a glass of water with ice on a black background",
+    "three hot air balloons over a valley",
+    "a robot reading a book in a library",
+    "a plate of sushi, seen from above",
+    "an owl in flight, black and white",
+    "a wooden cabin beside a river in autumn",
+    "a crowded market with coloured cloth",
+    "a marble statue in a garden",
+    "a child's drawing of a house and a sun",
+    "a surfer on a large green wave",
+    "a cup of coffee beside a window on a rainy day",
+    "a dragon made of paper",
+    "a row of beach huts in pastel colours",
+    "an empty corridor with a long shadow",
+    "a field of sunflowers under a dark sky",
+    "a clock with roman numerals, macro",
+    "a poster of a jazz concert, flat design",
 )
 """Where a model names no prompt source."""
 
@@ -54,16 +87,19 @@ GENERAL: Final = (
 class Calibration:
     """Data for every component of one kind of denoiser.
 
-    `loop` fixes the schedule: enough steps that all timesteps are covered.
+    `loop` fixes the schedule: enough steps that all timesteps are covered.  Prompt `i` begins with the noise
+    of `seed + i`.
     """
 
     model: Model
     denoiser: DenoiserStructure
     loop: LoopSettings
+    prompts: int = PROMPTS
+    seed: int = SEED
 
     @cached_property
     def key(self) -> str:
-        return digest(2, self.model.hash, self._kind(), self.loop.to_json(), PROMPTS, SAMPLES)
+        return digest(3, self.model.hash, self._kind(), self.loop.to_json(), self.prompts, self.seed, SAMPLES)
 
     def _kind(self) -> list[object]:
         split = [name for name in ("gated", "staged") if getattr(self.denoiser, name)]
@@ -76,12 +112,16 @@ class Calibration:
         """What an artifact's metadata says of its calibration."""
         return {
             "id": self.key,
-            "prompts": PROMPTS,
+            "prompts": len(self._prompts()),
             "steps": self.loop.steps,
             "scheduler": self.loop.scheduler,
             "batches": SAMPLES,
-            "seed": SEED,
+            "seed": self.seed,
             "source": self.model.prompt_source or "general",
+            "texts": self._prompts(),
+            "seeds": self._seeds(),
+            "guidance": self.loop.guidance,
+            "timesteps": self._timesteps(),
         }
 
     def samples(self, component: str) -> list[Arrays]:
@@ -115,6 +155,21 @@ class Calibration:
             "guidance_until": 0.5 if gated else 1.0,
         }
 
+    def _prompts(self) -> list[str]:
+        return prompts_for(self.model, self.prompts, self.seed)
+
+    def _seeds(self) -> list[int]:
+        return list(range(self.seed, self.seed + len(self._prompts())))
+
+    def _timesteps(self) -> list[float]:
+        """At which the denoiser is called; none where a model has no schedule."""
+        from engines.hostloop import schedulers
+
+        if not self.loop.steps:
+            return []
+        made = schedulers.make(self.loop.scheduler, self.loop.scheduler_config, self.loop.steps)
+        return [float(one) for one in made.timesteps]
+
     def _collect(self, path: Path) -> None:
         from engines.hostloop.loop import Loop, needed
 
@@ -131,11 +186,14 @@ class Calibration:
             capture = Capture(self.model, Structure(name, latent, plain))
             components[name] = _recording(capture, seen.setdefault(name, []))
         loop = Loop(components, self.model.tokenizers, settings)
-        loop.generate(prompts_for(self.model), list(range(SEED, SEED + PROMPTS)))
+        calls: dict[str, list[int]] = {name: [] for name in seen}
+        for prompt, seed in zip(self._prompts(), self._seeds(), strict=True):
+            loop.generate([prompt], [seed])
+            for name, batches in seen.items():
+                calls[name].append(len(batches) - sum(calls[name]))
         arrays: dict[str, NDArray[Any]] = {}
         for name, batches in seen.items():
-            chosen = np.linspace(0, len(batches) - 1, min(SAMPLES, len(batches))).round().astype(int)
-            for index, which in enumerate(dict.fromkeys(chosen.tolist())):
+            for index, which in enumerate(chosen(calls[name])):
                 arrays |= {f"{name}/{index}/{argument}": value for argument, value in batches[which].items()}
         handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".npz")
         os.close(handle)
@@ -143,13 +201,34 @@ class Calibration:
         Path(fresh).replace(path)
 
 
-def prompts_for(model: Model) -> list[str]:
+def prompts_for(model: Model, count: int, seed: int = SEED) -> list[str]:
     """Training prompts, which no candidate is judged by."""
     if model.prompt_source == "scenes":
         from engines.scenes.grammar import captions
 
-        return captions(PROMPTS, seed=20_000, split="train")
-    return list(GENERAL[:PROMPTS])
+        return captions(count, seed=20_000 + seed - SEED, split="train")
+    return list(GENERAL[:count])
+
+
+def chosen(calls: Sequence[int], most: int = SAMPLES) -> list[int]:
+    """Which of a component's calls are kept: of every prompt, and of every part of the schedule alike.
+
+    Args:
+        calls: how often each prompt called it, in their order.
+        most: calls that are kept.
+
+    Returns:
+        Places in the list of all calls, in the schedule's order; each prompt and each step has as many as any
+        other, or one more.
+    """
+    starts = np.concatenate([[0], np.cumsum(calls)]).tolist()
+    found: dict[int, None] = {}
+    count = min(most, sum(calls))
+    for at in range(count):
+        prompt = at % len(calls)
+        if calls[prompt]:
+            found[starts[prompt] + at * calls[prompt] // count] = None
+    return list(found)
 
 
 def _recording(capture: Capture, into: list[Arrays]) -> Any:
@@ -199,7 +278,8 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
         student=denoiser.student, cached=denoiser.cached, gated=denoiser.gated, staged=denoiser.staged,
         modulated=denoiser.modulated, front=denoiser.front, back=denoiser.back,
     )  # fmt: skip
-    return Calibration(model, kind, fixed)
+    large = sum(size for size, _ in model.files.values()) >= LARGE
+    return Calibration(model, kind, fixed, FEW if large else PROMPTS)
 
 
 def own_scheduler(model: Model) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 PALETTES: Final[dict[Precision, int]] = {"w6": 6, "w4": 4}
+TARGET: Final = "macOS15"
+"""The oldest system that opens it."""
 SMALLEST: Final = 512
 """Values of a weight below which it is left alone."""
 EMPTY: Final = ("alias", "detach", "lift_fresh_copy")
@@ -47,7 +49,11 @@ def convert(
                 target.add_function(str(single), "main", f"batch{batch}")
             target.default_function_name = f"batch{batches[0]}"
             coremltools.utils.save_multifunction(target, str(path))
-    return {"attention": "split-einsum" if split else "whole", "batches": list(batches)}
+    return {
+        "attention": "split-einsum" if split else "whole",
+        "batches": list(batches),
+        "build": {"deployment_target": TARGET},
+    }
 
 
 def _model(capture: Capture, precision: Precision, batch: int, *, split: bool) -> Any:
@@ -58,7 +64,7 @@ def _model(capture: Capture, precision: Precision, batch: int, *, split: bool) -
         model = coremltools.convert(
             program,
             convert_to="mlprogram",
-            minimum_deployment_target=coremltools.target.macOS15,
+            minimum_deployment_target=getattr(coremltools.target, TARGET),
             compute_precision=whole,
             skip_model_load=True,
         )

@@ -25,6 +25,15 @@ from engines.plan import Precision
 
 OPTIONS: Final[Mapping[str, str]] = {"session.force_spinning_stop": "1"}
 """Session entries.  Threads that go on spinning after a call would steal time from whatever runs next."""
+BUILD: Final[Mapping[str, str]] = {
+    "exporter": "torch.onnx, its own optimiser off",
+    "batch": "dynamic",
+}
+"""What an ONNX file was made with, as a package tells it."""
+QUANTISED: Final[Mapping[str, str]] = {
+    "quantisation": "QDQ of Conv, MatMul and Gemm; weights int8 by channel, activations uint8, ranges by"
+    " minimum and maximum",
+}
 WHEELS: Final = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml", "windowsml": "windowsml"}
 """The distribution that brings a device's provider."""
 
@@ -77,7 +86,7 @@ class OnnxRuntime(Backend):
         half: Precision = options.precision if options.precision == "fp16" else "fp32"
         opset = directml.OPSET if options.device in ("directml", "windowsml") else None
         source = converted(capture, self.version(), half, opset)
-        facts: dict[str, Any] = {"options": dict(OPTIONS)}
+        facts: dict[str, Any] = {"options": dict(OPTIONS), "build": dict(BUILD)}
         if opset is not None:
             facts["left_to_cpu"] = directml.lacking(source / MODEL)
         if options.device != "cpu":
@@ -87,6 +96,7 @@ class OnnxRuntime(Backend):
                 raise BuildError("int8 needs calibration data")
             quantise(source / MODEL, folder / MODEL, options.calibration.samples(capture.component))
             facts["calibration"] = options.calibration.facts
+            facts["build"] |= QUANTISED
         else:
             for file in files(source / MODEL):
                 link(file, folder / file.name)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engines.errors import BuildError
 from engines.package.processors import restricted
+from engines.package.runtimes import CUDA_OPTIONS
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -25,12 +26,6 @@ PROVIDERS: Final[Mapping[str, str]] = {
     "cuda": "CUDAExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
-CUDA_OPTIONS: Final[Mapping[str, str]] = {
-    "cudnn_conv_algo_search": "HEURISTIC",
-    "arena_extend_strategy": "kSameAsRequested",
-    "use_tf32": "0",
-}
-"""An exhaustive search costs minutes for each new shape; fp32 means fp32."""
 
 _TURN: Final = threading.Lock()
 """DirectML's allocator is one for the process and not safe between threads (onnxruntime issue 20713)."""

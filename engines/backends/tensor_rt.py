@@ -19,7 +19,7 @@ from engines.backends.base import Artifact, Availability, Backend, Built, Option
 from engines.backends.guard import Component
 from engines.backends.onnx_files import FORMAT, converted, precision_facts, quantise
 from engines.backends.onnx_files import MODEL as ONNX
-from engines.backends.tensor_rt_names import SERVER, USUAL, chosen, targets
+from engines.backends.tensor_rt_names import OWN_CARD, SERVER, USUAL, chosen, targets
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest, locked
@@ -110,7 +110,7 @@ class TensorRt(Backend):
         facts |= {
             "profile": {"least": 1, "best": BEST_BATCH, "largest": LARGEST_BATCH},
             "header": validity(engine),
-            "targets": ["this GPU"] if self._server() else list(targets()),
+            "targets": [OWN_CARD] if self._server() else list(targets()),
             "source": precision_facts(source),
         }
         if options.precision == "int8":

@@ -13,6 +13,8 @@ RTX: Final = "tensorrt_rtx"
 SERVER: Final = "tensorrt"
 USUAL: Final = ("SM80", "SM86", "SM89", "SM120")
 """TensorRT-RTX's own default: Ampere, Ada and Blackwell."""
+OWN_CARD: Final = "this GPU"
+"""What a server's engine is for, and nothing else."""
 ASKED_FOR: Final = ("SM75", "SM121")
 """Served too, but built for only where the card here is one: Turing, and Blackwell in small computers."""
 
@@ -62,7 +64,7 @@ def targets() -> tuple[str, ...]:
 def set_targets(trt: Any, config: Any) -> list[str]:
     """The cards that an engine is for, set and named: see `targets`, or the card in this machine."""
     if not is_rtx(trt):
-        return ["this GPU"]
+        return [OWN_CARD]
     wanted = [getattr(trt.ComputeCapability, name) for name in targets()]
     config.num_compute_capabilities = len(wanted)
     for index, capability in enumerate(wanted):

@@ -26,18 +26,13 @@ from engines.backends.lowered import program_of
 from engines.backends.torch_graphs import GraphedComponent, quantising_objection
 from engines.capture.capture import Capture
 from engines.errors import BuildError
+from engines.package.torch_files import COMPILERS, INSTALL
 from engines.paths import cache_folder, digest
 from engines.plan import Precision
 
 MODEL: Final = "model.pt2"
 KERNELS: Final = "kernels.cache"
 """What torch.compile keeps for a card, as `torch.compiler.save_cache_artifacts` gives it."""
-COMPILERS: Final = ("g++", "clang++", "c++", "cl")
-INSTALL: Final = {
-    "linux": "apt install g++",
-    "darwin": "xcode-select --install",
-    "win32": "winget install Microsoft.VisualStudio.2022.BuildTools",
-}
 
 
 class TorchCompile(Backend):

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.models.inside import channels_going, groups_going
+
 
 def prune(network: nn.Module, share: float) -> int:
     """Remove about `share` of the inner channels of residual blocks and feed-forwards; how many went.
@@ -34,7 +36,7 @@ def _residual(block: Any, share: float) -> int:
     if not isinstance(norm, nn.GroupNorm) or block.time_embedding_norm != "default":
         return 0
     groups, width = norm.num_groups, inner // norm.num_groups
-    going = round(groups * share)
+    going = groups_going(groups, share)
     if not going:
         return 0
     after = block.conv2.weight.detach().abs().sum(dim=(0, 2, 3))
@@ -58,8 +60,7 @@ def _feed_forward(block: Any, share: float) -> int:
     if not isinstance(entering, nn.Linear) or not isinstance(second, nn.Linear):
         return 0
     inner = second.in_features
-    # a multiple of eight keeps matrix products on whole vectors
-    going = round(inner * share) // 8 * 8
+    going = channels_going(inner, share)
     if not going or entering.out_features % inner:
         return 0
     times = entering.out_features // inner

@@ -55,7 +55,8 @@ class Result:
     images: Pixels
     """(N, H, W, 3), of video (N, F, H, W, 3)"""
     seconds: dict[str, float]
-    """Wall-clock seconds in `encode`, `denoise` and `decode`."""
+    """Wall-clock seconds in `encode`, `denoise` (the denoiser's own), `scheduler` (what the loop calculates
+    between its calls: solver, guidance, noise) and `decode`."""
     calls: dict[str, int]
     """How often each component was called."""
     rows: dict[str, int]
@@ -115,6 +116,8 @@ class Loop:
         tokenizers = tokenizer if isinstance(tokenizer, Mapping) else {"tokenizer": tokenizer}
         self._components = dict(components)
         self._prompts = Prompts(settings, tokenizers, self._call)
+        self._inside = 0.0
+        """Seconds inside of components so far."""
         self._calls: Counter[str] = Counter()
         self._rows: Counter[str] = Counter()
 
@@ -148,7 +151,7 @@ class Loop:
         self._check_start(start, len(prompts))
         self._calls.clear()
         self._rows.clear()
-        seconds = {"encode": 0.0, "denoise": 0.0, "decode": 0.0}
+        seconds = {"encode": 0.0, "denoise": 0.0, "scheduler": 0.0, "decode": 0.0}
         made: list[Pixels] = []
         broken: list[int] = []
         for first in range(0, len(prompts), self.settings.batch):
@@ -158,21 +161,22 @@ class Loop:
             if self.steps:
                 guided = bool(self.guided_steps)
                 conditions, found = self._prompts.conditions(asked, drawn_by, guided=guided)
-                encoded = time.perf_counter()
+                encoded, before = time.perf_counter(), self._inside
                 latent = self._denoise(
                     conditions, drawn_by, images, on_step, None if start is None else start[list(images)]
                 )
                 if self.settings.diffusion_decoder is not None:
                     latent = self._denoise_again(found | {"denoiser.latent": latent}, drawn_by)
-                denoised = time.perf_counter()
+                denoised, denoiser = time.perf_counter(), self._inside - before
                 pixels, finite = self._decode(latent)
             else:
-                encoded = denoised = begun
+                encoded, denoised, denoiser = begun, begun, 0.0
                 pixels, finite = self._enlarge(asked)
             made.append(pixels)
             broken += [images[i] for i, fine in enumerate(finite) if not fine]
             seconds["encode"] += encoded - begun
-            seconds["denoise"] += denoised - encoded
+            seconds["denoise"] += denoiser
+            seconds["scheduler"] += denoised - encoded - denoiser
             seconds["decode"] += time.perf_counter() - denoised
         return Result(
             np.concatenate(made), seconds, dict(self._calls), dict(self._rows), broken=tuple(broken)
@@ -197,7 +201,10 @@ class Loop:
     def _call(self, name: str, inputs: Arrays) -> Arrays:
         self._calls[name] += 1
         self._rows[name] += len(next(iter(inputs.values())))
-        return self._components[name](inputs)
+        begun = time.perf_counter()
+        found = self._components[name](inputs)
+        self._inside += time.perf_counter() - begun
+        return found
 
     def _check_start(self, start: Floats | None, count: int) -> None:
         wanted = (count, *self.settings.latent_shape)

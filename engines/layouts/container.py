@@ -10,12 +10,20 @@ A base image is named without a registry; `--build-arg BASE=...` names another o
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.requirements import Requirement
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from engines.errors import PackageError
 from engines.layouts.base import Drawn, Layout, Spoken, Subject, register
@@ -123,9 +131,9 @@ be on the builder already; another one than Python's: `--build-arg BASE=...`, wi
             return None
         with tempfile.TemporaryDirectory(prefix="pareto-container-") as name:
             room = Path(name)
-            python = fresh(room / "env", room)
-            install = [str(python), "-m", "pip", "install", "--quiet", "--no-index", "--require-hashes"]
-            given = ["--find-links", str(folder / "wheels"), "-r", str(folder / "requirements.txt")]
+            python, install = fresh(room / "env", room)
+            given = ["--no-index", "--require-hashes", "--find-links", str(folder / "wheels")]
+            given += ["-r", str(folder / "requirements.txt")]
             run_quietly([*install, *given], room, "The context's wheels cannot be installed")
             drawn = draw_by_package(folder / "package", prompt, seed, [str(python), "-I"])
         return Drawn(
@@ -143,25 +151,71 @@ def machine() -> str:
 
 
 def collect(requirements: Path, wheels: Path) -> str:
-    """Download the pinned wheels for Linux and this Python; the reason where that fails, else empty."""
+    """Get the pinned wheels for Linux and this Python; the reason where that fails, else empty.
+
+    From the wheelhouse that this Studio was installed from, where there is one, else from an index by pip.
+    """
     platforms = [f"manylinux_2_{minor}_{machine()}" for minor in _GLIBC]
     platforms += [f"{name}_{machine()}" for name in ("manylinux2014", "manylinux2010", "manylinux1", "linux")]
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if "==" in line]
+    if kept := in_wheelhouse(pins, platforms):
+        for path in kept:
+            shutil.copyfile(path, wheels / path.name)
+        return ""
     with tempfile.TemporaryDirectory(prefix="pareto-container-") as name:
+        room, failed = Path(name), "they could not be collected here"
         try:
-            python = fresh(Path(name) / "env", Path(name))
+            python, install = fresh(room / "env", room)
+            if install[0] != str(python):  # uv's environments have no pip, and uv itself downloads nothing
+                run_quietly([*install, "pip"], room, failed)
             command = [str(python), "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--no-deps"]
             for one in platforms:
                 command += ["--platform", one]
-            run_quietly(
-                [*command, "--dest", str(wheels), "-r", str(requirements)],
-                Path(name),
-                "they could not be collected here",
-            )
+            run_quietly([*command, "--dest", str(wheels), "-r", str(requirements)], room, failed)
         except PackageError as error:
             for path in wheels.iterdir():
                 path.unlink()
             return str(error).rstrip(".")
     return ""
+
+
+def in_wheelhouse(pins: Sequence[Requirement], platforms: Sequence[str]) -> tuple[Path, ...]:
+    """The wheels of all pins in the folder that uv is told to look in; nothing where one is missing.
+
+    An installed Studio names there the wheelhouse of its first run (`studio.setup.environment`); a wheel
+    that is not as the wheelhouse's own list says is none.
+    """
+    address = urlsplit(os.environ.get("UV_FIND_LINKS", ""))
+    folder = Path(url2pathname(address.path)) if address.scheme == "file" else None
+    if folder is None or not folder.is_dir():
+        return ()
+    version = sys.version_info[:2]
+    tags = {*cpython_tags(version, platforms=platforms), *compatible_tags(version, platforms=platforms)}
+    listed = _listed(folder)
+    found = []
+    for pin in pins:
+        if pin.marker is not None and not pin.marker.evaluate({"sys_platform": "linux"}):
+            continue
+        fitting = [path for path in sorted(folder.glob("*.whl")) if _fits(path, pin, tags)]
+        if not fitting or listed.get(fitting[-1].name) != sums.digest_file(fitting[-1]):
+            return ()
+        found.append(fitting[-1])
+    return tuple(found)
+
+
+def _fits(path: Path, pin: Requirement, tags: set[Tag]) -> bool:
+    name, version, _, its = parse_wheel_filename(path.name)
+    return name == canonicalize_name(pin.name) and version in pin.specifier and not tags.isdisjoint(its)
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """Digests by name, as `sha256sum` writes them."""
+    try:
+        lines = (folder / sums.SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name.lstrip(" *"): digest for digest, _, name in (line.partition(" ") for line in lines)}
 
 
 def _let_read(folder: Path) -> None:
@@ -170,16 +224,27 @@ def _let_read(folder: Path) -> None:
         path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
-def fresh(folder: Path, room: Path) -> Path:
-    """A new environment with pip; its Python."""
-    run_quietly([sys.executable, "-m", "venv", str(folder)], room, "no environment could be made here")
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+def fresh(folder: Path, room: Path) -> tuple[Path, list[str]]:
+    """A new environment: its Python, and the beginning of the command that installs into it.
+
+    By `venv`, which a distribution's Python may lack, then by uv.
+    """
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    failed = "no environment could be made here"
+    try:
+        run_quietly([sys.executable, "-m", "venv", str(folder)], room, failed)
+    except PackageError:
+        uv = shutil.which("uv")
+        if uv is None:
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        run_quietly([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], room, failed)
+        return python, [uv, "pip", "install", "--quiet", "--python", str(python)]
+    return python, [str(python), "-m", "pip", "install", "--quiet"]
 
 
 def hashed(wheels: Path) -> str:
     """`requirements.txt` of what lies in a folder, each with its SHA-256."""
-    from packaging.utils import parse_wheel_filename
-
     lines = []
     for path in sorted(wheels.glob("*.whl")):
         name, version, _, _ = parse_wheel_filename(path.name)

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from engines.errors import PackageError
 from engines.layouts.base import Drawn, Layout, Pixels, Subject, register
 from engines.layouts.script import run_quietly
+from engines.models.attached import ATTACH
+from engines.models.hub import HUB_ID
+from engines.models.load import WITH
 from engines.package.evidence import Interval
-from engines.package.manifest import Facts
+from engines.package.manifest import Facts, SourceModel
 from engines.package.runner import read_picture, write_picture
+from engines.students import KINDS
 
 if TYPE_CHECKING:
     from engines.package.evidence import Verification
@@ -114,6 +118,8 @@ def card(subject: Subject, shown: Sequence[dict[str, Any]]) -> str:
         losses={} if facts.evidence.quality is None else facts.evidence.quality.metrics,
         shown=shown,
         verified=[_verified(one) for one in facts.verified_on],
+        added={PurePosixPath(path).name: one for path, one in facts.source_model.added_licences.items()},
+        unsaid=_unsaid(facts.source_model),
     )
 
 
@@ -121,14 +127,13 @@ def _metadata(subject: Subject, facts: Facts) -> str:
     """The card's YAML head, by the hub's own library."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    licence = facts.source_model.licence
+    licence = _licence(facts.source_model)
     known = LICENCES.get(licence.lower())
     named: dict[str, Any] = {"license": known or "other"}
     if known is None:
-        named |= {"license_name": licence or "unknown", "license_link": "package/LICENSE"}
-    source = facts.source_model.source
-    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        named["base_model"] = source
+        named |= {"license_name": licence, "license_link": "package/LICENSE"}
+    if bases := base_models(facts.source_model.source):
+        named["base_model"] = bases if len(bases) > 1 else bases[0]
     results = []
     quality = facts.evidence.quality
     if quality is not None and quality.prompts:
@@ -151,6 +156,36 @@ def _metadata(subject: Subject, facts: Facts) -> str:
         **named,
     )
     return str(data.to_yaml()).strip()
+
+
+def base_models(source: str) -> list[str]:
+    """The hub's repositories that a model and what was added to it came from."""
+    found = []
+    for part in source.split(WITH):
+        value = part
+        for option in ATTACH:
+            value = value.removeprefix(f"{option}=")
+        head, sign, kind = value.rpartition(":")
+        value = head if sign and kind in KINDS else value
+        if HUB_ID.fullmatch(value) and not value.endswith(".safetensors"):
+            found.append(value)
+    return list(dict.fromkeys(found))
+
+
+def _licence(source: SourceModel) -> str:
+    """The model's, and those of what was added to it where they are others."""
+    named = [source.licence or "unknown", *source.added_licences.values()]
+    by_name = {name.lower(): name for name in reversed(named)}
+    return " and ".join(reversed(by_name.values()))
+
+
+def _unsaid(source: SourceModel) -> list[str]:
+    """Names of added weights whose licence nobody stated."""
+    return [
+        PurePosixPath(file.path).name
+        for file in source.added
+        if file.path.endswith(".safetensors") and file.path not in source.added_licences
+    ]
 
 
 def _interval(found: Interval) -> str:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import WorkloadError
-from engines.measure import bootstrap, encoded, enlargement, images, video
+from engines.measure import bootstrap, encoded, enlargement, images, sets, video
 from engines.measure.bootstrap import Interval, Side
-from engines.metrics_pack import place
+from engines.metrics_pack import encoders, place
 from engines.metrics_pack.contents import Name as Network
 
 if TYPE_CHECKING:
@@ -96,6 +96,24 @@ class Quality:
     def consistency(self, pictures: Pixels, prompts: Sequence[str]) -> Values:
         """PSNR in dB (N,) of pictures made small again to those they were made from."""
         return enlargement.consistency(pictures, enlargement.given(prompts, (self.small, self.small)))
+
+    def of_sets(self, pictures: Pixels, references: Pixels) -> tuple[dict[str, Interval], str]:
+        """How far the set of pictures is from the references' set, by name, and why there is nothing.
+
+        `kid`: by the features of the scenes' own reader, where there is one; else `cmmd`, where CLIP is here.
+        Unbiased, of pairs of one prompt and seed (`engines.measure.sets`).
+        """
+        if len(pictures) < 2:
+            return {}, "Sets are compared from two pictures on."
+        encode: Callable[[Pixels], Values]
+        if self.reader is not None:
+            encode, kernel, name = self.reader.features, sets.cubic, "kid"
+        elif place.find("clip") is not None:
+            encode, kernel, name = encoders.clip().images, sets.gaussian, "cmmd"
+        else:
+            return {}, f"No set is compared: {place.missing('clip')}"
+        ours, theirs = encoded.features(encode, pictures), encoded.features(encode, references)
+        return {name: sets.discrepancy(kernel, ours, theirs, pairs=True)}, ""
 
     def losses(self, values: Mapping[str, Values], reference_adherence: Values | None) -> Values:
         """The run's loss by picture (N,), from what `values` returned."""

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from engines.models import safetensors_file
+from engines.models.inside import Inside, inside
 from engines.models.layout import STUDENT, Part
 from engines.models.model import Model
 from engines.students import KINDS
@@ -23,6 +24,10 @@ class Component:
     dtype: str
     bytes: int
     share: float | None = None
+    groups: int = 0
+    inner: int = 0
+    fusible: bool = True
+    """Of a denoiser, these three: `engines.models.inside`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Card:
 def describe(model: Model) -> Card:
     """Make the card; reads no tensor."""
     layout = model.layout
-    components = [_component(part) for part in layout.parts.values()]
+    components = [_component(part, part.name == layout.denoiser) for part in layout.parts.values()]
     memory = sum(4 * part.parameters for part in components if part.name != "tiny_vae")
     scheduler = str(model.scheduler_config.get("_class_name", "unknown"))
     if not model.enlarges:
@@ -74,10 +79,14 @@ def describe(model: Model) -> Card:
     )  # fmt: skip
 
 
-def _component(part: Part) -> Component:
+def _component(part: Part, denoises: bool) -> Component:
     tensors = list(part.tensors())
     size = sum(path.stat().st_size for path in part.weights)
-    return Component(part.name, part.kind, sum(tensor.elements for tensor in tensors), _dtype(tensors), size)
+    found = inside(part) if denoises else Inside()
+    return Component(
+        part.name, part.kind, sum(tensor.elements for tensor in tensors), _dtype(tensors), size,
+        groups=found.groups, inner=found.inner, fusible=found.fusible,
+    )  # fmt: skip
 
 
 def _dtype(tensors: list[safetensors_file.Tensor]) -> str:

@@ -16,10 +16,14 @@ from engines.models.licence import tells
 OnProgress = Callable[[int, int, str], None]
 """Called with how much is done, of how much, and what is being done."""
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 SETTINGS: Final = (".json", ".txt", ".model", ".jinja")
 BYTES_WRITTEN: Final = "huggingface_hub.snapshot_download"
 """The name of the hub's progress bar that counts bytes on the disk."""
-_LOG_IN: Final = "keep your token with `pareto-studio hub-token` or set HF_TOKEN"
+_LOG_IN: Final = (
+    "give your token (in the window by the button beside this sentence, else by `pareto-studio hub-token`"
+    " or in HF_TOKEN)"
+)
 _VARIANT: Final = re.compile(r"\.(fp16|bf16|non_ema|fp8\w*)[.-]")
 
 
@@ -72,6 +76,12 @@ def download(name: str, on_progress: OnProgress | None = None) -> Path:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, token=token, **bar))
 
 
+def commit_of(folder: Path) -> str:
+    """The commit that a folder of the hub's cache was fetched at; empty of any other folder."""
+    kept = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+    return folder.name if kept and _COMMIT.fullmatch(folder.name) else ""
+
+
 @contextmanager
 def explained(name: str, instead: str) -> Iterator[None]:
     """Whatever the hub's client raises as one sentence; `instead` says what else can be done.
@@ -93,7 +103,7 @@ def explained(name: str, instead: str) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"There is no model {name} on the hub and no such folder here; check the name; if it"
-            f" is private, {_LOG_IN}."
+            f" is private, give your token by `pareto-studio hub-token` or in HF_TOKEN."
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, EngineError) as error:
         if said := _refusal(error):

@@ -7,7 +7,7 @@ from typing import Final
 
 from engines.errors import ModelError, UnsafeWeights
 from engines.models import safetensors_file
-from engines.models.hub import HUB_ID, OnProgress, download
+from engines.models.hub import HUB_ID, OnProgress, commit_of, download
 from engines.models.layout import PICKLES, enlarging, examine
 from engines.models.model import Model
 from engines.paths import BUNDLED, bundled_model
@@ -47,22 +47,28 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
         base, _, lora = name.rpartition(WITH)
         option, _, value = lora.partition("=")
         if option in ATTACH:
-            return Model(name, examine(ATTACH[option](open_model(base, on_progress), value)))
+            whole = open_model(base, on_progress)
+            return Model(name, examine(ATTACH[option](whole, value)), whole.revision)
         if _is_model(lora):
             from engines.models.joined import joined_folder
 
             halves = [_folder(one, on_progress) for one in (base, lora)]
-            return Model(name, examine(joined_folder(*halves)))
-        return Model(name, examine(merged_folder(open_model(base, on_progress), Path(lora).expanduser())))
+            return Model(
+                name, examine(joined_folder(*halves)), WITH.join(filter(None, map(commit_of, halves)))
+            )
+        whole = open_model(base, on_progress)
+        return Model(name, examine(merged_folder(whole, Path(lora).expanduser())), whole.revision)
     try:
         if path.is_dir():
-            return Model(name, examine(path.resolve()))
+            folder = path.resolve()
+            return Model(name, examine(folder), commit_of(folder))
         if path.is_file():
             return _of_file(name, path.resolve())
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
     if HUB_ID.fullmatch(name) and not path.parent.exists():
-        return Model(name, examine(download(name, on_progress)))
+        folder = download(name, on_progress)
+        return Model(name, examine(folder), commit_of(folder))
     raise ModelError(
         f"There is no model {name}; give a model folder, a .safetensors file, a hub id or {BUNDLED}."
     )

@@ -33,9 +33,11 @@ class Model:
         ModelError: its denoiser needs what nothing here can give it.
     """
 
-    def __init__(self, source: str, layout: Layout) -> None:
+    def __init__(self, source: str, layout: Layout, revision: str = "") -> None:
+        """`revision`: the hub's commit that it was fetched at; of two halves both, as `source` has them."""
         self.source = source
         self.layout = layout
+        self.revision = revision
         _ = self._hashed_stamps
         if not self.enlarges:
             objection = self.denoiser_kind.objection(self)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SETTINGS: Final[dict[str, Settings]] = {"sd15": SD15, "sdxl": SDXL}
 SEED: Final = 0
 CALIBRATION_STEPS: Final = 2
+CALIBRATION_PROMPTS: Final = 4
 
 
 def make(name: str, folder: Path) -> Path:
@@ -119,7 +120,8 @@ def run(folder: Path, component: str, step: str) -> dict[str, Any]:
         options = Options(precision or "fp32")  # type: ignore[arg-type]
         if precision == "int8":
             usual = calibration_for(model, made.denoiser, made.loop)
-            few = replace(usual, loop=replace(usual.loop, steps=CALIBRATION_STEPS))
+            shorter = replace(usual.loop, steps=CALIBRATION_STEPS)
+            few = replace(usual, loop=shorter, prompts=CALIBRATION_PROMPTS)
             options = replace(options, calibration=few)
         artifact = backend(name).build(capture, options)
         parity = artifact.metadata.get("parity", {})

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
@@ -68,7 +69,7 @@ class Reference:
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pixels:
         """Pictures uint8 (N, H, W, 3), videos (N, F, H, W, 3)."""
-        spent = {"encode": 0.0, "denoise": 0.0, "decode": 0.0}
+        spent = {"encode": 0.0, "denoise": 0.0, "scheduler": 0.0, "decode": 0.0}
         drawn = []
         broken: list[int] = []
         for first in range(0, len(prompts), self.batch):
@@ -112,7 +113,7 @@ class Reference:
                 return found
             with self._timed(spent), _studio_noise(self._halves, seeds, self._drawn):
                 output = self.pipe(**self._arguments(prompts, seeds))
-        others = sum(spent[name] - before[name] for name in ("encode", "decode"))
+        others = sum(spent[name] - before[name] for name in ("encode", "scheduler", "decode"))
         spent["denoise"] += time.perf_counter() - start - others
         found = output.frames if hasattr(output, "frames") else output.images
         return np.asarray(found)
@@ -197,9 +198,10 @@ class Reference:
 
     @contextmanager
     def _timed(self, spent: dict[str, float]) -> Iterator[None]:
-        """Add up what encoding and decoding take."""
+        """Add up what encoding, the scheduler's steps and decoding take."""
         first, last = self._halves[0], self._halves[-1]
         owners = [(first, name, "encode") for name in ("encode_prompt", "_encode_image", "_encode_vae_image")]
+        owners += [(half.scheduler, "step", "scheduler") for half in self._halves]
         owners.append((last.vae if self._second is None else last.vqgan, "decode", "decode"))
         kept = []
         for owner, name, stage in owners:
@@ -215,6 +217,7 @@ class Reference:
 
 
 def _counted(method: Callable[..., Any], spent: dict[str, float], stage: str) -> Callable[..., Any]:
+    @wraps(method)  # pipelines look which arguments a scheduler's step takes
     def call(*given: Any, **named: Any) -> Any:
         start = time.perf_counter()
         try:

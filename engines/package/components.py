@@ -10,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import PackageError
+from engines.package import torch_files
 from engines.package.processors import restricted
+from engines.package.runtimes import CUDA_OPTIONS, requirements_file, runtime
 
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
-THREADS: Final = {"openvino": "INFERENCE_NUM_THREADS", "onnxruntime": "intra_op_num_threads"}
+THREADS: Final = {
+    "openvino": "INFERENCE_NUM_THREADS",
+    "onnxruntime": "intra_op_num_threads",
+    "eager": "threads",
+    "compile": "threads",
+    "aoti": "threads",
+}
 """Under what name an engine's options say how many threads it may use on a CPU."""
 
 _PLUGINS: Final = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
@@ -28,16 +36,14 @@ OPENS: Final[Mapping[str, tuple[str, ...]]] = {
     "onnxruntime": tuple(_PROVIDERS),
     "mlx": ("mlx",),
     "coreml": ("coreml",),
+    "tensorrt": ("cuda",),
+    "eager": ("cpu", "cuda", "mps"),
+    "compile": ("cpu", "cuda"),
+    "aoti": ("cpu",),
 }
 """By engine, the devices that this runner opens its files on; on any other it refuses."""
-_WHEELS: Final = {
-    "openvino": "-r requirements.txt",
-    "onnxruntime": "-r requirements.txt",
-    "mlx": "mlx",
-    "coreml": "coremltools",
-    "cuda": "onnxruntime-gpu",
-    "directml": "onnxruntime-directml",
-}
+_WHEELS: Final = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
+"""Those of ONNX Runtime that have a device's provider."""
 LARGE: Final = 2**30
 """Bytes of weights above which one dynamic model serves all batch sizes, to spare memory."""
 
@@ -53,7 +59,16 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         PackageError: the runtime is missing or refuses the file, or the device is none that it knows.
     """
     name = str(engine["engine"])
-    openers = {"openvino": _openvino, "onnxruntime": _onnxruntime, "mlx": _mlx, "coreml": _coreml}
+    openers = {
+        "openvino": _openvino,
+        "onnxruntime": _onnxruntime,
+        "mlx": _mlx,
+        "coreml": _coreml,
+        "tensorrt": _tensorrt,
+        "eager": _eager,
+        "compile": _compile,
+        "aoti": _aoti,
+    }
     opener = openers.get(name)
     if opener is None:
         raise PackageError(f"This package needs the engine {name}, which its runner does not know.")
@@ -64,7 +79,7 @@ def load(folder: Path, engine: Mapping[str, Any]) -> Component:
         return opener(folder / engine["model_file"], dict(engine.get("options", {})), device)
     except ImportError as error:
         raise PackageError(
-            f"{name} is not installed ({error}); run `python -m pip install {_WHEELS.get(name, '')}`."
+            f"{name} is not installed ({error}); `run.py --info` names the file of wheels that brings it."
         ) from None
     except PackageError:
         raise
@@ -114,7 +129,11 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where there are any
     if wanted not in onnxruntime.get_available_providers():
-        raise PackageError(f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]}.")
+        file = requirements_file(runtime("onnxruntime", device))
+        raise PackageError(
+            f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]} in its place "
+            f"({file}, in an environment of its own)."
+        )
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.intra_op_num_threads = int(options.pop(THREADS["onnxruntime"], 0)) or restricted()
@@ -123,7 +142,9 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     for key, value in options.items():
         settings.add_session_config_entry(key, value)
-    providers = list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+    providers: list[Any] = [(wanted, dict(CUDA_OPTIONS)) if device == "cuda" else wanted]
+    if device != "cpu":
+        providers.append("CPUExecutionProvider")
     session = onnxruntime.InferenceSession(str(model_file), settings, providers=providers)
     if session.get_providers()[0] != wanted:
         raise PackageError(
@@ -135,6 +156,24 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     return call
+
+
+def _tensorrt(model_file: Path, _options: dict[str, str], _device: str) -> Component:
+    from engines.package.tensorrt_plan import open_plan
+
+    return open_plan(model_file)
+
+
+def _eager(model_file: Path, options: dict[str, str], device: str) -> Component:
+    return torch_files.program(model_file, options, device, compiled=False)
+
+
+def _compile(model_file: Path, options: dict[str, str], device: str) -> Component:
+    return torch_files.program(model_file, options, device, compiled=True)
+
+
+def _aoti(model_file: Path, options: dict[str, str], _device: str) -> Component:
+    return torch_files.native(model_file, options)
 
 
 def _mlx(model_file: Path, _options: dict[str, str], _device: str) -> Component:

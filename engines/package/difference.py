@@ -101,5 +101,8 @@ def _variants(found: Verified) -> dict[str, str]:
 
 
 def _wheels(facts: Mapping[str, Any]) -> dict[str, str]:
-    found = [*facts["wheels"], *(one for some in facts["more_wheels"].values() for one in some)]
-    return {str(one["name"]): str(one["version"]) for one in found}
+    """By name; several versions where systems or variants need others."""
+    found: dict[str, set[str]] = {}
+    for one in [*facts["wheels"], *(one for some in facts["more_wheels"].values() for one in some)]:
+        found.setdefault(str(one["name"]), set()).add(str(one["version"]))
+    return {name: " and ".join(sorted(versions)) for name, versions in found.items()}

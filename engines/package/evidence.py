@@ -65,6 +65,10 @@ class Parity(Part):
     max_abs: float
     psnr: float | None = None
     """dB over the reference's range."""
+    least_psnr: float | None = None
+    """dB below which the engine would have been refused."""
+    cases: int | None = None
+    """Inputs that were compared; the worst counts."""
     passed: bool
     stand_in: str = ""
     """What computed it in the place of a device that was not there; empty: the device itself."""
@@ -87,7 +91,7 @@ class Latency(Part):
     warm_up: int | None = None
     """Calls before the first that counts."""
     pairs: int | None = None
-    """Timed calls of each."""
+    """Timed turns of the candidate, each between two of the baseline."""
 
 
 class Sample(Part):

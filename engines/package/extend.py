@@ -41,6 +41,7 @@ def parts_of(package: Path) -> tuple[EngineFiles, ...]:
                     excluded_layers=facts.excluded_layers,
                     format=facts.format,
                     build_options=facts.build_options,
+                    compatibility=variant.compatibility_string,
                 )
             )
     return tuple(found)

@@ -40,7 +40,7 @@ from engines.package.evidence import (
 )
 from engines.package.sums import AGAIN
 
-SCHEMA_VERSION: Final = "1.3"
+SCHEMA_VERSION: Final = "1.4"
 MAJOR, MINOR = (int(part) for part in SCHEMA_VERSION.split("."))
 
 
@@ -64,7 +64,8 @@ class Tensor(Part):
 class Engine(Part):
     """What this package's runner needs to load a variant."""
 
-    engine: Literal["openvino", "onnxruntime", "mlx", "coreml"]
+    engine: Literal["openvino", "onnxruntime", "mlx", "coreml", "tensorrt", "eager", "compile", "aoti"]
+    """The last three are torch: a captured program as it is, compiled when first called, or ahead of time."""
     model_file: PackagePath
     """Where it is a folder, such as a Core ML package, a file inside it."""
     precision: Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
@@ -89,7 +90,7 @@ class Format(Part):
     """What an engine's files are written in."""
 
     name: str
-    """`ONNX`, `OpenVINO IR`, `Core ML` or `MLX graph`."""
+    """`ONNX`, `OpenVINO IR`, `Core ML`, `MLX graph`, `TensorRT-RTX plan`, `ATen graph` or `AOTInductor`."""
     version: str = ""
     opset: int | None = None
 
@@ -114,6 +115,7 @@ class Variant(Part):
     ep: str | None = None
     device: Literal["cpu", "gpu", "npu"]
     compatibility_string: str | None = None
+    """Of machine code: what it was compiled for, checked before it is loaded."""
     executor_info: ExecutorInfo
     additional_metadata: VariantFacts
 
@@ -162,6 +164,8 @@ class SourceModel(Part):
     """Every file that it was read from, relative to its folder."""
     added: tuple[File, ...] = ()
     """Files that were given beside it (LoRA, student, decoder) as they were: beginning of digest/name."""
+    added_licences: dict[str, str] = Field(default={})
+    """By path of `added`, the licence that the file or its repository states; others state none."""
 
 
 class Output(Part):
@@ -197,6 +201,15 @@ class Calibration(Part):
     source: str
     prompts: int
     batches: int
+    texts: tuple[str, ...] = ()
+    """The prompts themselves."""
+    seeds: tuple[int, ...] = ()
+    """Of the noise, one for each prompt."""
+    sampler: str = ""
+    steps: int | None = None
+    guidance: float | None = None
+    timesteps: tuple[float, ...] = ()
+    """At which the denoiser was called, in the schedule's order."""
 
 
 class Operation(Part):
@@ -263,6 +276,8 @@ class Wheel(Part):
     name: str
     version: str
     licence: str = ""
+    marker: str = ""
+    """Which systems and versions of Python need it (PEP 508); empty: all."""
 
 
 def _loop(data: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -320,7 +335,8 @@ class Facts(Part):
     golden: Golden
     wheels: tuple[Wheel, ...]
     more_wheels: dict[str, tuple[Wheel, ...]] = Field(default={})
-    """Of variants for other engines, by engine; each has its `requirements-ENGINE.txt`."""
+    """Of variants on other runtimes: by engine, or `ENGINE-DEVICE` where a device has wheels of its own (such
+    as `onnxruntime-cuda`); each has its `requirements-RUNTIME.txt`."""
     python: str
     """Versions of Python that the wheels are known to serve, for example `>=3.11`."""
     prompt_cache_key: str = ""

@@ -49,7 +49,7 @@ def native_files(engine: str, model_file: str, files: Iterable[str], open_file: 
         with open_file(name) as file:
             if _is_program(file):
                 found.add(name)
-    if engine == "tensorrt":
+    if engine in ("tensorrt", "aoti"):
         found.add(model_file)
     elif engine == "onnxruntime" and model_file not in found:
         with open_file(model_file) as file:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from engines.errors import EngineError, PackageError
 from engines.package import components, likeness, signature, sound, sums, variants
 from engines.package.benchmark import PICTURES, benchmark, sentence
+from engines.package.runtimes import requirements_of
 from engines.package.serving.options import (
     add_arguments,
     add_engine_arguments,
@@ -297,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device",
         default="",
-        help="try the variants for this device, such as coreml, or the variant of this name first",
+        help="try the variants for this device or engine, such as coreml, or the variant of this name first",
     )
     parser.add_argument("--info", action="store_true", help="say what this package is")
     parser.add_argument("--self-test", action="store_true", help="make the golden picture and compare")
@@ -403,7 +404,7 @@ def _info(package: Package, *, as_json: bool) -> None:
     print(f"picture   {facts['output']['width']} x {facts['output']['height']}")
     print(f"engine    {facts['built_for']['engine']} {facts['built_for']['engine_version']}")
     for name, used in _variants_of(package).items():
-        print(f"variant   {name}: {', '.join(used)}")
+        print(f"variant   {name}: {', '.join(used)}{_wheels_of(package, name, used[0])}")
     print(f"signed    {package.signature or 'no: its id says which package it is, not who made it'}")
     for check in facts.get("verified_on", []):
         print(f"verified  {check['time']} on {check['target']['processor'] or check['target']['machine']}")
@@ -420,6 +421,14 @@ def _variants_of(package: Package) -> dict[str, list[str]]:
         for name in variants.order(body, package.device):
             found.setdefault(name, []).append(component)
     return found
+
+
+def _wheels_of(package: Package, variant: str, component: str) -> str:
+    """Which file installs what a variant needs."""
+    body = package.manifest["components"][component]
+    engine = body["variants"][variant]["executor_info"]["pareto-studio"]["engine"]
+    file = requirements_of(package.facts, engine, variants.device_of(body, variant))
+    return f" ({file})" if file else ""
 
 
 def _say_variants(choices: list[Choice]) -> None:

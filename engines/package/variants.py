@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from engines.errors import NoVariant, PackageError
+from engines.package import fits
 from engines.package.components import THREADS, Component, load
 from engines.package.native import native_files
+from engines.package.torch_files import COMPILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,9 @@ class Choice:
 
 
 def order(body: dict[str, Any], asked: str) -> list[str]:
-    """A component's variants: those of the name or device that was asked for, then the others."""
+    """A component's variants: those of the name, device or engine that was asked for, then the others."""
     names: list[str] = body["additional_metadata"]["order"]
-    first = [name for name in names if asked in (name, device_of(body, name))]
+    first = [name for name in names if asked in (name, device_of(body, name), name.partition("-")[0])]
     return first + [name for name in names if name not in first]
 
 
@@ -73,6 +75,8 @@ def choose(
         try:
             if variant in broken:
                 raise PackageError(broken[variant])
+            if engine["engine"] == "aoti":
+                fits.check(str(facts.get("compatibility_string") or ""))
             if not native:
                 _refuse_native(
                     place, engine, [file["path"] for file in facts["additional_metadata"]["files"]]
@@ -114,9 +118,12 @@ def sentences(choices: Sequence[Choice]) -> list[str]:
             f"Runs {name} for {', '.join(c.component for c in choices if c.variant == name)}."
             for name in names
         ]
-    return (runs if any(one.of > 1 for one in choices) else []) + [
-        f"Fell back: {text}" for text in fallbacks(choices)
-    ]
+    compiles = [COMPILES] if any(name.startswith("compile-") for name in names) else []
+    return (
+        (runs if any(one.of > 1 for one in choices) else [])
+        + compiles
+        + [f"Fell back: {text}" for text in fallbacks(choices)]
+    )
 
 
 def fallbacks(choices: Sequence[Choice]) -> list[str]:

@@ -18,6 +18,7 @@ from engines.errors import PackageError
 from engines.package.archive import members
 from engines.package.manifest import Manifest, Variant, read
 from engines.package.native import Open, is_pickle, native_files
+from engines.package.runtimes import REQUIREMENTS, requirements_file
 from engines.package.signature import Signature, Trust, unsigned
 from engines.package.signature import check as check_signature
 from engines.package.signature import read as read_signature
@@ -169,10 +170,10 @@ def _check_manifest(
                 f"{folder}/{name}" for name in _check_native(component, variant, open_file)
             )
     facts = manifest.additional_metadata
-    needed = [facts.golden.image, "run.py", "requirements.txt", *facts.tokenizers.values()]
+    needed = [facts.golden.image, "run.py", REQUIREMENTS, *facts.tokenizers.values()]
     needed += [facts.tokenizer] if facts.tokenizer else []
     needed += [facts.sbom] if facts.sbom else []
-    needed += [f"requirements-{engine}.txt" for engine in facts.more_wheels]
+    needed += [requirements_file(name) for name in facts.more_wheels]
     if facts.cascade is not None:
         light = facts.cascade.light
         needed += [light.golden.image, *light.tokenizers.values(), *filter(None, [light.tokenizer])]

@@ -1,58 +1,127 @@
-"""The wheels that a package needs, as they are installed here."""
+"""The wheels that a package needs: as they are installed here, else as the project's lock has them."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engines import drivers
-from engines.errors import PackageError
+from engines.errors import EngineError, PackageError
 from engines.package.manifest import Wheel
+from engines.package.runtimes import runtime
+from engines.paths import asset
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_ALL: Final = ("numpy", "tokenizers", "pillow", "h11")
 DIRECT: Final = {
-    "openvino": ("openvino", "numpy", "tokenizers", "pillow", "h11"),
-    "onnxruntime": ("onnxruntime", "numpy", "tokenizers", "pillow", "h11"),
-    "mlx": ("mlx", "numpy", "tokenizers", "pillow", "h11"),
-    "coreml": ("coremltools", "numpy", "tokenizers", "pillow", "h11"),
+    "openvino": ("openvino", *_ALL),
+    "onnxruntime": ("onnxruntime", *_ALL),
+    "onnxruntime-cuda": ("onnxruntime-gpu[cuda,cudnn]", *_ALL),
+    "onnxruntime-directml": ("onnxruntime-directml", *_ALL),
+    "mlx": ("mlx", *_ALL),
+    "coreml": ("coremltools", *_ALL),
+    "tensorrt": ("tensorrt-rtx", *_ALL),
+    "torch": ("torch", "safetensors", *_ALL),
 }
-"""What a package imports, by engine."""
+"""What a package imports, by runtime."""
+_OF_TORCH: Final = ("nvidia-", "cuda-", "triton")
+"""Wheels of torch's builds for cards.  They are left to torch, which names them to the version where its
+wheel has a card's code: who takes torch from an index of CPU wheels is spared gigabytes."""
+_HOMES: Final = {"onnxruntime-directml": "win32", "mlx": "darwin", "coreml": "darwin"}
+"""Runtimes that compute on one system only: what is installed on another one is not what is needed there."""
 
 
-def needed(engine: str) -> tuple[Wheel, ...]:
-    """The direct wheels of an engine's packages and all that those need, pinned, direct ones first.
+def needed(engine: str, device: str = "cpu") -> tuple[Wheel, ...]:
+    """The direct wheels of an engine's variants for a device and all that those need, direct ones first.
 
     Raises:
-        PackageError: one of them is not installed here, or the engine has no packages.
+        PackageError: the engine has no packages, or one of its wheels is neither here nor in a lock.
+    """
+    name = runtime(engine, device)
+    if name not in DIRECT:
+        raise PackageError(f"{engine} has no packages; export the recipe for openvino or onnxruntime.")
+    if _HOMES.get(name, sys.platform) == sys.platform:
+        with suppress(PackageError):
+            return tuple(
+                Wheel(name=key, version=wheel.version, licence=_licence(wheel))
+                for key, wheel in installed(DIRECT[name]).items()
+                if name != "torch" or not key.startswith(_OF_TORCH)
+            )
+    return _locked(name)
+
+
+def installed(direct: Iterable[str]) -> dict[str, metadata.Distribution]:
+    """Wheels and all that those need, as they are here, by their canonical names, the direct ones first.
+
+    Raises:
+        PackageError: one of them is not here.
     """
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    if engine not in DIRECT:
-        raise PackageError(f"{engine} has no packages; export the recipe for openvino or onnxruntime.")
-    found: dict[str, Wheel] = {}
-    pending = [_installed_as(name) for name in DIRECT[engine]]
-    for name in pending:
-        key = canonicalize_name(name)
-        if key in found:
+    found: dict[str, metadata.Distribution] = {}
+    pending = [Requirement(_installed_as(text)) for text in direct]
+    done: set[str] = set()
+    for wanted in pending:
+        if str(wanted) in done:
             continue
+        done.add(str(wanted))
         try:
-            wheel = metadata.distribution(name)
+            wheel = metadata.distribution(wanted.name)
         except metadata.PackageNotFoundError:
-            raise PackageError(f"{name} is not installed; install it, then export again.") from None
-        found[key] = Wheel(name=key, version=wheel.version, licence=_licence(wheel))
-        for text in wheel.requires or ():
-            requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                pending.append(requirement.name)
-    return tuple(found.values())
+            raise PackageError(f"{wanted.name} is not installed; install it, then export again.") from None
+        found.setdefault(canonicalize_name(wanted.name), wheel)
+        pending += [one for one in map(Requirement, wheel.requires or ()) if _applies(one, wanted.extras)]
+    return found
 
 
-def _installed_as(name: str) -> str:
-    """ONNX Runtime comes in several wheels of one module, each with its provider."""
-    if name != "onnxruntime":
-        return name
+def _applies(requirement: Requirement, extras: set[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def _installed_as(text: str) -> str:
+    """ONNX Runtime for the CPU is in each of the several wheels of one module."""
+    if text != "onnxruntime":
+        return text
     found = drivers.installed(*drivers.RUNTIMES)
-    return found[-1] if found else name
+    return found[-1] if found else text
+
+
+def _locked(name: str) -> tuple[Wheel, ...]:
+    """Of a runtime, by `assets/wheels`, which `packaging/package-locks` makes for every system."""
+    from packaging.requirements import Requirement
+
+    try:
+        lines = (asset("wheels") / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    except (OSError, EngineError):
+        raise PackageError(
+            f"The wheels of {name} are neither installed nor part of this installation; "
+            "install Pareto Studio again."
+        ) from None
+    wanted = [Requirement(text).name for text in DIRECT[name]]
+    found = []
+    for line in lines:
+        pin, _, marker = line.partition(";")
+        key, _, version = pin.strip().partition("==")
+        licence = _licence_here(key, version)
+        found.append(Wheel(name=key, version=version, licence=licence, marker=marker.strip()))
+    first = [wheel for one in wanted for wheel in found if wheel.name == one]
+    return (*first, *(wheel for wheel in found if wheel.name not in wanted))
+
+
+def _licence_here(name: str, version: str) -> str:
+    """Of the same wheel where it is installed; empty where it is not known."""
+    try:
+        wheel = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return ""
+    return _licence(wheel) if wheel.version == version else ""
 
 
 def _licence(wheel: metadata.Distribution) -> str:
@@ -66,15 +135,14 @@ def _licence(wheel: metadata.Distribution) -> str:
     return ", ".join(classified) or (text if len(text) < 80 and "\n" not in text else "")
 
 
-def requirements_file(engine: str) -> str:
-    """Of variants for another engine than the package's own."""
-    return f"requirements-{engine}.txt"
-
-
-def requirements(engine: str, wheels: tuple[Wheel, ...]) -> str:
-    """The text of `requirements.txt`; names no index, so the user's own is asked."""
-    direct = len(DIRECT[engine])
-    pins = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
-    return "\n".join(
-        ["# What this package imports.", *pins[:direct], "# What those need.", *pins[direct:], ""]
-    )
+def requirements(name: str, wheels: tuple[Wheel, ...]) -> str:
+    """The text of a runtime's requirements file; names no index, so the user's own is asked."""
+    direct = len(DIRECT[name])
+    pins = [
+        f"{wheel.name}=={wheel.version}" + (f" ; {wheel.marker}" if wheel.marker else "") for wheel in wheels
+    ]
+    note = ["# torch brings a card's wheels where it has any; an index of CPU wheels spares them."]
+    return "\n".join([
+        "# What this package imports.", *pins[:direct], "# What those need.", *pins[direct:],
+        *(note if name == "torch" else []), "",
+    ])  # fmt: skip

@@ -44,8 +44,9 @@ from engines.package.manifest import (
 )
 from engines.package.native import native_files
 from engines.package.place import check_place, copy, move, sentences, staging
+from engines.package.runtimes import REQUIREMENTS, requirements_file, runtime
 from engines.package.verify import Verified, verify
-from engines.package.wheels import needed, requirements, requirements_file
+from engines.package.wheels import needed, requirements
 
 OnProgress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
@@ -56,8 +57,9 @@ TOKENIZER: Final = "tokenizer"
 _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TRAVELLERS: Final = (
-    "__init__", "sums", "likeness", "native", "signature", "processors", "components", "variants", "sound",
-    "benchmark", "runner", "cascade", "serving/*",
+    "__init__", "sums", "likeness", "native", "signature", "processors", "runtimes", "components",
+    "tensorrt_plan", "torch_files", "torch_graph", "fits", "variants", "sound", "benchmark", "runner",
+    "cascade", "serving/*",
 )  # fmt: skip
 """Modules of this folder that travel inside every package, as they are."""
 _PROVIDERS: Final = {
@@ -145,6 +147,8 @@ class EngineFiles:
     excluded_layers: tuple[str, ...] = ()
     format: Format | None = None
     build_options: Mapping[str, str] = field(default_factory=dict)
+    compatibility: str | None = None
+    """Of machine code: what it was compiled for (`engines.package.fits`)."""
 
     @property
     def variant(self) -> str:
@@ -229,8 +233,8 @@ def finish(manifest: Manifest, partial: Path) -> None:
     """Write the manifest and what is made from it, the sums last."""
     facts = manifest.additional_metadata
     facts = facts.model_copy(update={"sbom": BILL, "more_wheels": _more_wheels(manifest)})
-    for engine, wheels in facts.more_wheels.items():
-        (partial / requirements_file(engine)).write_text(requirements(engine, wheels), encoding="utf-8")
+    for name, wheels in facts.more_wheels.items():
+        (partial / requirements_file(name)).write_text(requirements(name, wheels), encoding="utf-8")
     complete = manifest.model_copy(update={"additional_metadata": facts, "schema_version": SCHEMA_VERSION})
     (partial / BILL).write_bytes(bill_of_materials(complete))
     (partial / sums.MANIFEST).write_bytes(complete.to_json().encode())
@@ -238,17 +242,20 @@ def finish(manifest: Manifest, partial: Path) -> None:
 
 
 def _more_wheels(manifest: Manifest) -> dict[str, tuple[Wheel, ...]]:
-    """Of engines beside the package's own, where their wheels are known here."""
+    """Of runtimes beside the package's own."""
     facts = manifest.additional_metadata
     found = dict(facts.more_wheels)
-    engines = {
-        one.executor_info.studio.engine
+    own = runtime(facts.built_for.engine, facts.built_for.device)
+    variants = {
+        (one.executor_info.studio.engine, one.executor_info.studio.device)
         for body in manifest.components.values()
         for one in body.variants.values()
     }
-    for engine in sorted(engines - {facts.built_for.engine, *found}):
-        with suppress(PackageError):
-            found[engine] = needed(engine)
+    for engine, device in sorted(variants):
+        name = runtime(engine, device)
+        if name != own and name not in found:
+            with suppress(PackageError):
+                found[name] = needed(engine, device)
     return found
 
 
@@ -372,6 +379,7 @@ def variant_of(part: EngineFiles, partial: Path) -> Variant:
         variant_directory=directory,
         ep=_PROVIDERS.get(part.engine.device) if ort else None,
         device=_KINDS.get(part.engine.device, "gpu"),
+        compatibility_string=part.compatibility,
         executor_info=ExecutorInfo.model_validate(info),
         additional_metadata=made,
     )
@@ -402,7 +410,7 @@ def write_program(partial: Path, engines: Sequence[str]) -> None:
     if "mlx" in engines:
         graph = _ROOT / "backends" / "mlx_graph"
         needs_torch = {graph / "lower.py", graph / "save.py"}
-        sources += [_ROOT / "plan.py", _ROOT / "backends" / "__init__.py"]
+        sources += [_ROOT / "plan.py", _ROOT / "students.py", _ROOT / "backends" / "__init__.py"]
         sources += sorted(set(graph.glob("*.py")) - needs_torch)
     for source in sources:
         copy(source, partial / "engines" / source.relative_to(_ROOT))
@@ -413,7 +421,7 @@ def _write_runner(contents: Contents, facts: Facts, partial: Path) -> None:
     texts = {
         "run.py": program(),
         "ray_app.py": cluster_program(),
-        "requirements.txt": requirements(facts.built_for.engine, facts.wheels),
+        REQUIREMENTS: requirements(runtime(facts.built_for.engine, facts.built_for.device), facts.wheels),
         "README.md": contents.readme,
         "LICENSE": contents.licence,
     }

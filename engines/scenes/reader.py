@@ -86,9 +86,13 @@ class ReaderNetwork(nn.Module):
         # Places matter, so the (C, 4, 4) map is read flat and not pooled.
         self.heads = nn.Linear(widths[-1] * 16, sum(len(classes) for classes in HEADS.values()))
 
-    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the heads read, (B, 3072): 192 features at 4 x 4 places."""
         hidden: Tensor = self.stages(torch.relu(self.stem(pixels)))
-        logits = self.heads(self.dropout(hidden.flatten(1)))
+        return hidden.flatten(1)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        logits = self.heads(self.dropout(self.features(pixels)))
         parts = torch.split(logits, [len(classes) for classes in HEADS.values()], dim=1)
         return dict(zip(HEADS, parts, strict=True))
 
@@ -161,6 +165,13 @@ class Reader:
             Reading({name: classes[found[name][i]] for name, classes in HEADS.items()})
             for i in range(len(images))
         ]
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """What the network sees in pictures (N, H, W, 3), before it names anything: (N, 3072)."""
+        parts = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
+        with torch.inference_mode():
+            found = [self.network.features(_pixels(part)).double().numpy() for part in parts]
+        return np.concatenate(found)
 
     def adherence(self, images: NDArray[np.uint8], captions: Sequence[str]) -> NDArray[np.float64]:
         """Share (N,) of each caption's attributes that its picture shows; NaN where it names none."""

@@ -26,6 +26,12 @@ Value = int | float | str | bool
 class ComponentLike(Protocol):
     @property
     def kind(self) -> str: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def inner(self) -> int: ...
+    @property
+    def fusible(self) -> bool: ...
 
 
 class Card(Protocol):
@@ -35,6 +41,8 @@ class Card(Protocol):
     def source(self) -> str: ...
     @property
     def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
     @property
     def task(self) -> str: ...
     @property
@@ -175,10 +183,16 @@ def precision_objection(precision: Precision, plan: Plan) -> str | None:
     return f"{precision} is not to be had on {plan.device}: {reason}." if reason else None
 
 
+def denoiser_of(card: Card) -> ComponentLike | None:
+    """A model's denoiser; `None` where nothing is denoised."""
+    parts = (card.component(name) for name in ("transformer", "unet", "prior"))
+    return next((part for part in parts if part is not None), None)
+
+
 def kind_of(card: Card) -> str:
     """The class of a model's denoiser; empty where nothing is denoised."""
-    parts = [card.component(name) for name in ("transformer", "unet", "prior")]
-    return next((part.kind for part in parts if part is not None), "")
+    found = denoiser_of(card)
+    return "" if found is None else found.kind
 
 
 def device_of(target: Target) -> str:
@@ -194,6 +208,9 @@ def _met(need: str, card: Card, device: str) -> bool:
             return card.component(value) is not None
         case "kind":
             return kind_of(card) in value.split("|")
+        case "fusible":
+            found = denoiser_of(card)
+            return found is None or found.fusible
         case "denoises":
             return card.component("upscaler") is None
         case "prompts":

@@ -90,6 +90,9 @@ class Explanation:
 @dataclass(frozen=True, slots=True)
 class _Part:
     kind: str
+    groups: int = 32
+    inner: int = 4096
+    fusible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class _AnyCard:
     denoiser: str = "UNet2DConditionModel"
     name: str = "any model"
     source: str = "any model"
+    family: str = ""
     task: str = "text-to-image"
     size: int = 512
     steps: int = 50

@@ -31,6 +31,8 @@ class Facts:
     """What it is for: one that saves memory costs time."""
     needs: Mapping[str, str] = field(default_factory=dict)
     """Requirement to the sentence that is shown where it is not met."""
+    hastens: bool = True
+    """False: it is there for memory or for numbers that overflow, and a search for speed leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)

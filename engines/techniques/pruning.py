@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from engines.models.inside import channels_going, groups_going
 from engines.plan import Plan
-from engines.techniques.base import Parameter, Technique, register
+from engines.techniques.base import Card, Parameter, Target, Technique, denoiser_of, register
 
 
 @register
@@ -39,6 +40,19 @@ class Pruning(Technique):
 
     def label(self) -> str:
         return f"pruned {self.share:.1%}"
+
+    def applies(self, card: Card, target: Target) -> str | None:
+        found = denoiser_of(card)
+        if reason := super().applies(card, target):
+            return reason
+        if found is None or not (found.groups or found.inner):
+            return None
+        if groups_going(found.groups, self.share) or channels_going(found.inner, self.share):
+            return None
+        return (
+            f"The denoiser is too narrow for {self.share:.1%}: its feed-forwards have {found.inner} inner "
+            "channels, which go by eight; choose a larger share or leave pruning out."
+        )
 
     def apply(self, plan: Plan) -> Plan:
         return replace(plan, denoiser=replace(plan.denoiser, pruned=self.share))

@@ -20,10 +20,12 @@ def walk(folder: Path) -> list[Path]:
 def set_dates(folder: Path, epoch: int) -> None:
     """Date every file, link and folder by the source, and give rights 644 or 755."""
     for path in [*reversed(walk(folder)), folder]:
-        if not path.is_symlink():
+        # Windows can date no link, and has none here.
+        link = path.is_symlink()
+        if not link:
             runs = path.is_dir() or path.stat().st_mode & 0o111
             path.chmod(0o755 if runs else 0o644)
-        os.utime(path, (epoch, epoch), follow_symlinks=False)
+        os.utime(path, (epoch, epoch), follow_symlinks=not link)
 
 
 def tar(folder: Path, into: IO[bytes], epoch: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import archive
 import icon
 from signing import sign
-from source import Source, backend, build_environment, uv_of_this_system
+from source import Source, backend, build_environment, template, uv_of_this_system
 from window import freeze, smoke
 
 SIZES = (48, 64, 128, 256)
@@ -53,7 +53,7 @@ def desktop_files(source: Source, share: Path, program: str) -> None:
     (apps / "scalable" / "apps").mkdir(parents=True)
     shutil.copyfile(drawing, apps / "scalable" / "apps" / "pareto-studio.svg")
     for folder, name in (("applications", "pareto-studio.desktop"), ("mime/packages", "pareto-studio.xml")):
-        text = _template(source, name).replace("@PROGRAM@", program).replace("@MIME@", MIME)
+        text = template(source, name).replace("@PROGRAM@", program).replace("@MIME@", MIME)
         (share / folder).mkdir(parents=True)
         (share / folder / name).write_text(text, encoding="utf-8")
 
@@ -82,7 +82,7 @@ def deb(source: Source, program: Path, tree: Path, out: Path) -> Path:
         encoding="utf-8",
     )
     for name in ("preinst", "postinst", "prerm", "postrm"):
-        script = _template(source, f"deb-{name}.sh").replace("@KIB@", str(size // 1024))
+        script = template(source, f"deb-{name}.sh").replace("@KIB@", str(size // 1024))
         (control / name).write_text(script, encoding="utf-8")
         (control / name).chmod(0o755)
     archive.set_dates(tree, source.epoch)
@@ -110,7 +110,7 @@ def run(source: Source, program: Path, tree: Path, out: Path) -> Path:
     shutil.copytree(program, tree, symlinks=True)
     desktop_files(source, tree / "share", "@PROGRAM@")
     uninstall = tree / "uninstall"
-    uninstall.write_text(_template(source, "run-uninstall.sh"), encoding="utf-8")
+    uninstall.write_text(template(source, "run-uninstall.sh"), encoding="utf-8")
     uninstall.chmod(0o755)
     archive.set_dates(tree, source.epoch)
     packed = io.BytesIO()
@@ -123,7 +123,7 @@ def run(source: Source, program: Path, tree: Path, out: Path) -> Path:
         "@KIB@": str(size // 1024 + 1),
         "@DATE@": time.strftime("%Y-%m-%d", time.gmtime(source.epoch)),
     }
-    head = _template(source, "run-install.sh")
+    head = template(source, "run-install.sh")
     for name, value in values.items():
         head = head.replace(name, value)
     # The header says how long it is, in a field of fixed width.
@@ -132,7 +132,3 @@ def run(source: Source, program: Path, tree: Path, out: Path) -> Path:
     target.write_bytes(head.encode() + payload)
     target.chmod(0o755)
     return target
-
-
-def _template(source: Source, name: str) -> str:
-    return (source.folder / "packaging" / "templates" / name).read_text(encoding="utf-8")

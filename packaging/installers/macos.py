@@ -14,9 +14,9 @@ from pathlib import Path
 
 import archive
 import icon
-from signing import sign
-from source import Source, backend, download, uv_from_wheel, uv_of_this_system
-from window import check_imports, freeze
+from signing import notarise, sign
+from source import Source, backend, download, template, uv_from_wheel, uv_of_this_system, window_kib
+from window import check_imports, freeze, smoke
 
 PLATFORM = "macosx_13_0_arm64"
 UV_PLATFORM = "macosx_11_0_arm64"
@@ -37,7 +37,9 @@ def build(source: Source, work: Path, out: Path) -> list[str]:
         _assemble(source, work, app, drawing)
     _describe(source, app)
     archive.set_dates(app, source.epoch)
-    said = [sign(app, "macos")]
+    if sys.platform == "darwin":
+        smoke(source, app / "Contents" / "MacOS" / "pareto-studio")
+    said = [sign(app, "macos"), notarise(app)]
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"pareto-studio-{source.version}-macos-arm64.zip"
     archive.zip_folder(app, target, source.epoch)
@@ -58,6 +60,7 @@ def build(source: Source, work: Path, out: Path) -> list[str]:
             ],
             check=True,
         )
+        said.append(sign(image, "macos"))
         said.append(
             f"{image.name}: a disk image holds the time of its making and is not the same bytes twice."
         )
@@ -75,9 +78,14 @@ def _assemble(source: Source, work: Path, app: Path, drawing: Path) -> None:
     (resources / "pareto-studio.icns").write_bytes(icon.icns(drawing))
     start = app / "Contents" / "MacOS" / "pareto-studio"
     start.parent.mkdir()
-    text = (source.folder / "packaging" / "templates" / "macos-start.sh").read_text(encoding="utf-8")
-    start.write_text(text.replace("@VERSION@", source.version), encoding="utf-8")
+    start.write_text(launcher(source, resources / "wheels"), encoding="utf-8")
     start.chmod(0o755)
+
+
+def launcher(source: Source, wheels: Path) -> str:
+    """The assembled app's program: a script that makes the window's environment and opens it."""
+    text = template(source, "macos-start.sh").replace("@VERSION@", source.version)
+    return text.replace("@KIB@", str(window_kib(wheels)))
 
 
 def _describe(source: Source, app: Path) -> None:

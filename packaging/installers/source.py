@@ -34,6 +34,11 @@ SPACE = 3_500_000_000
 SPACE_CUDA = 8_000_000_000
 """Bytes; docs/benchmarks/installers.md has the measured sizes, these are rounded up."""
 
+FROM_WHEELS = 2.4
+"""Bytes that the window's environment takes per byte of its wheels; as `studio.setup.make`."""
+PYTHON_KIB = 120 << 10
+"""What the Python takes that uv fetches where none is, rounded up."""
+
 
 class BuildError(Exception):
     """One sentence: what is missing and what to do."""
@@ -60,6 +65,9 @@ def unpack(build: Path) -> Source:
             "git",
             "-C",
             str(ROOT),
+            # Windows' git would give every text other line ends, and so other bytes.
+            "-c",
+            "core.autocrlf=false",
             "archive",
             "HEAD",
             "studio",
@@ -84,6 +92,18 @@ def unpack(build: Path) -> Source:
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", epoch))
     version = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     return Source(folder, os.environ.get("PARETO_STUDIO_VERSION", version), epoch, commit)
+
+
+def window_kib(wheels: Path) -> int:
+    """KiB that the window's environment takes where the user's machine makes it from these wheels."""
+    return round(FROM_WHEELS * sum(path.stat().st_size for path in wheels.glob("*.whl")) / 1024) + PYTHON_KIB
+
+
+def template(source: Source, name: str) -> str:
+    """A file of `packaging/templates`, with what they share in place of `@GUARD@`."""
+    folder = source.folder / "packaging" / "templates"
+    text = (folder / name).read_text(encoding="utf-8")
+    return text.replace("@GUARD@", (folder / "guard.sh").read_text(encoding="utf-8").strip())
 
 
 def build_environment(source: Source) -> dict[str, str]:

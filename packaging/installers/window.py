@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -86,9 +87,24 @@ def check_imports(source: Source) -> None:
 
 
 def freeze(source: Source, build: Path, icon: Path | None = None) -> Path:
-    """The folder with the program `pareto-studio` (macOS: the `.app`)."""
+    """The folder with the program `pareto-studio` (macOS: the `.app`).
+
+    On Windows a program is either one with a window or one that a terminal hears: `pareto-studio-console`
+    beside the first is the second, over the same files.
+    """
     check_imports(source)
     shutil.rmtree(build / "frozen", ignore_errors=True)
+    made = _frozen(source, build, "pareto-studio", icon, terminal=False)
+    if sys.platform == "win32":
+        twin = _frozen(source, build, "pareto-studio-console", icon, terminal=True)
+        shutil.move(twin / "pareto-studio-console.exe", made)
+    carried = [name for name in ("torch", "scipy", "diffusers") if any(made.rglob(name))]
+    if carried:
+        raise BuildError(f"The window's folder carries {', '.join(carried)}; see what imports it.")
+    return made
+
+
+def _frozen(source: Source, build: Path, name: str, icon: Path | None, *, terminal: bool) -> Path:
     start = build / "pareto_studio_window.py"
     start.write_text(
         "import os, sys\n"
@@ -98,32 +114,20 @@ def freeze(source: Source, build: Path, icon: Path | None = None) -> Path:
         encoding="utf-8",
     )
     command = [
-        sys.executable,
-        "-m",
-        "PyInstaller",
-        "--noconfirm",
-        "--log-level",
-        "WARN",
-        "--onedir",
-        "--noupx",
-        "--name",
-        "pareto-studio",
-        "--distpath",
-        str(build / "frozen"),
-        "--workpath",
-        str(build / "work"),
-        "--specpath",
-        str(build),
-        "--paths",
-        str(source.folder),
-    ]
+        sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--onedir", "--noupx",
+        "--name", name,
+        "--distpath", str(build / "frozen"),
+        "--workpath", str(build / "work"),
+        "--specpath", str(build),
+        "--paths", str(source.folder),
+    ]  # fmt: skip
     for package in ("studio.ui", "studio.record", "studio.plan", "studio.setup"):
         command += ["--collect-submodules", package]
-    for name in HEAVY:
-        command += ["--exclude-module", name]
+    for heavy in HEAVY:
+        command += ["--exclude-module", heavy]
     icons = source.folder / "assets" / "icons"
-    command += ["--add-data", f"{icons}{';' if sys.platform == 'win32' else ':'}assets/icons"]
-    if sys.platform in {"darwin", "win32"}:
+    command += ["--add-data", f"{icons}{os.pathsep}assets/icons"]
+    if sys.platform in {"darwin", "win32"} and not terminal:
         command += ["--windowed"]
     if icon is not None:
         command += ["--icon", str(icon)]
@@ -132,11 +136,7 @@ def freeze(source: Source, build: Path, icon: Path | None = None) -> Path:
     # Submodules are found by importing them, which `--paths` alone does not make possible.
     environment = {**build_environment(source), "PYTHONPATH": str(source.folder)}
     subprocess.run([*command, str(start)], check=True, env=environment, cwd=build)
-    made = build / "frozen" / ("pareto-studio.app" if sys.platform == "darwin" else "pareto-studio")
-    carried = [name for name in ("torch", "scipy", "diffusers") if any(made.rglob(name))]
-    if carried:
-        raise BuildError(f"The window's folder carries {', '.join(carried)}; see what imports it.")
-    return made
+    return build / "frozen" / (f"{name}.app" if sys.platform == "darwin" else name)
 
 
 def smoke(source: Source, program: Path) -> None:

@@ -1,21 +1,31 @@
-"""Windows: an NSIS installer, assembled from Windows wheels and `uv.exe`.
+"""Windows: an NSIS installer.
 
-The user's machine makes the window's environment from the wheels that it carries.
-
-On Windows itself the window could be frozen like Linux'; the assembled one is the same on every builder.
+On Windows the window is frozen, as on Linux.  Elsewhere the installer is assembled from Windows wheels and
+`uv.exe`: PyInstaller builds for no other system, and the user's machine makes the window's environment.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import archive
 import icon
-from signing import sign
-from source import BuildError, Source, backend, build_environment, download, uv_from_wheel
-from window import check_imports
+import signing
+from source import (
+    BuildError,
+    Source,
+    backend,
+    build_environment,
+    download,
+    template,
+    uv_from_wheel,
+    uv_of_this_system,
+    window_kib,
+)
+from window import check_imports, freeze, smoke
 
 PLATFORM = "win_amd64"
 PYTHON = "3.12"
@@ -25,35 +35,71 @@ def build(source: Source, work: Path, out: Path) -> list[str]:
     """The `.exe` in `out`; sentences about signatures."""
     if shutil.which("makensis") is None:
         raise BuildError("makensis is not installed; on Debian: apt install nsis")
-    check_imports(source)
-    tree = assemble(source, work)
-    script = tree.parent / "installer.nsi"
-    text = (source.folder / "packaging" / "templates" / "windows.nsi").read_text(encoding="utf-8")
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / f"pareto-studio-{source.version}-windows-x86_64.exe"
-    size = sum(path.stat().st_size for path in archive.walk(tree) if path.is_file()) // 1024
-    values = {"@VERSION@": source.version, "@TREE@": str(tree), "@OUT@": str(target), "@KIB@": str(size)}
-    for name, value in values.items():
-        text = text.replace(name, value)
-    script.write_text(text, encoding="utf-8")
-    subprocess.run(["makensis", "-V2", "-WX", str(script)], check=True, env=build_environment(source))
-    return [sign(target, "windows")]
-
-
-def assemble(source: Source, work: Path) -> Path:
-    """The folder that is installed: wheels of the window, uv, backend, icon, scripts."""
     tree = work / "windows" / "tree"
     shutil.rmtree(tree.parent, ignore_errors=True)
     tree.mkdir(parents=True)
+    (tree / "pareto-studio.ico").write_bytes(icon.ico(source.folder / "assets" / "icons" / "studio.svg"))
+    frozen = sys.platform == "win32"
+    if frozen:
+        shutil.copytree(freeze(source, work, tree / "pareto-studio.ico"), tree / "window")
+        backend(source, tree / "backend", uv=uv_of_this_system(), uv_name="uv.exe")
+        smoke(source, tree / "window" / "pareto-studio-console.exe")
+    else:
+        assemble(source, work, tree)
+    shutil.copyfile(source.folder / "LICENSE", tree / "LICENSE.txt")
+    said = signing.sign_inside(tree)
+    archive.set_dates(tree, source.epoch)
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"pareto-studio-{source.version}-windows-x86_64.exe"
+    compile_script(source, tree, target, frozen=frozen)
+    return [*said, signing.sign(target, "windows")]
+
+
+def assemble(source: Source, work: Path, tree: Path) -> None:
+    """Wheels of the window, uv, backend, and the script that makes the window's environment from them."""
+    check_imports(source)
     lock = (source.folder / "packaging" / "window.lock").read_text(encoding="utf-8")
     download(lock, PLATFORM, tree / "wheels", PYTHON)
     shutil.copyfile(source.folder / "packaging" / "window.lock", tree / "window.lock")
     backend(source, tree / "backend", uv=uv_from_wheel(PLATFORM, work), uv_name="uv.exe")
-    (tree / "pareto-studio.ico").write_bytes(icon.ico(source.folder / "assets" / "icons" / "studio.svg"))
-    templates = source.folder / "packaging" / "templates"
-    make = (templates / "windows-make-window.cmd").read_text(encoding="utf-8")
+    make = template(source, "windows-make-window.cmd")
     wheel = next((tree / "backend").glob("pareto_studio-*.whl")).name
     (tree / "make-window.cmd").write_bytes(make.replace("@WHEEL@", wheel).replace("\n", "\r\n").encode())
-    shutil.copyfile(source.folder / "LICENSE", tree / "LICENSE.txt")
-    archive.set_dates(tree, source.epoch)
-    return tree
+
+
+def compile_script(source: Source, tree: Path, target: Path, *, frozen: bool) -> None:
+    """Have `makensis` compile the installer of a tree.
+
+    Raises:
+        BuildError: it found something wrong, or its uninstaller could not be signed.
+    """
+    size = sum(path.stat().st_size for path in archive.walk(tree) if path.is_file()) // 1024
+    values = {
+        "@VERSION@": source.version,
+        "@ICON@": str(tree / "pareto-studio.ico"),
+        "@FILES@": str(tree / "*.*"),
+        "@OUT@": str(target),
+        "@FROZEN@": "!define FROZEN" if frozen else "",
+        "@SIGN_UNINSTALLER@": sign_line() if signing.configured("windows") else "",
+        "@KIB@": str(size),
+        # The directory page asks for the room that the environment takes, too.
+        "@MORE_KIB@": str(0 if frozen else window_kib(tree / "wheels")),
+    }
+    text = template(source, "windows.nsi")
+    for name, value in values.items():
+        text = text.replace(name, value)
+    script = tree.parent / "installer.nsi"
+    script.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["makensis", "-V2", "-WX", str(script)],
+        env=build_environment(source), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
+        raise BuildError(f"makensis stopped: {lines[-1]}")
+
+
+def sign_line() -> str:
+    """What the compiler runs on the uninstaller, which nobody has before it is inside the installer."""
+    here = Path(signing.__file__).resolve()
+    return f"""!uninstfinalize '"{sys.executable}" "{here}" windows "%1"' = 0"""

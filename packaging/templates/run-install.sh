@@ -13,6 +13,8 @@ fail() {
     exit 1
 }
 
+@GUARD@
+
 prefix="${HOME:-}/.local"
 check=no
 while [ $# -gt 0 ]; do
@@ -43,16 +45,8 @@ new=$target.new
 lock=$target.installing
 mkdir -p "$prefix/lib" "$prefix/bin" "$prefix/share" 2>/dev/null && [ -w "$prefix/lib" ] ||
     fail "$prefix cannot be written; choose another folder with --prefix FOLDER."
-free=$(df -Pk "$prefix/lib" | awk 'NR == 2 { print $4 }')
-[ "$free" -gt "$((kib + 10240))" ] ||
-    fail "Pareto Studio takes $((kib / 1024)) MiB and $prefix has $((free / 1024)) MiB free; free some space or choose another folder with --prefix."
-if ! (set -C; echo $$ >"$lock") 2>/dev/null; then
-    holder=$(cat "$lock" 2>/dev/null || true)
-    if [ -n "$holder" ] && kill -0 "$holder" 2>/dev/null; then
-        fail "Pareto Studio is being installed into $prefix already (process $holder); wait until it has finished."
-    fi
-    echo $$ >"$lock"
-fi
+enough_room "$prefix/lib" "$kib" "free some space or choose another folder with --prefix."
+only_one "$lock" "is being installed into $prefix"
 trap 'rm -rf "$new" "$lock"' EXIT
 trap 'exit 1' INT TERM HUP
 rm -rf "$new"

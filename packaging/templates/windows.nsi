@@ -6,6 +6,15 @@ Target amd64-unicode
 !define NAME "Pareto Studio"
 !define KEY "Software\Microsoft\Windows\CurrentVersion\Uninstall\ParetoStudio"
 !define TYPE "ParetoStudio.Package"
+@FROZEN@
+@SIGN_UNINSTALLER@
+!ifdef FROZEN
+    !define PROGRAM "$INSTDIR\window\pareto-studio.exe"
+    !define ARGUMENTS ""
+!else
+    !define PROGRAM "$INSTDIR\window\Scripts\pythonw.exe"
+    !define ARGUMENTS "-m studio.ui.bundled"
+!endif
 
 Name "${NAME}"
 OutFile "@OUT@"
@@ -24,8 +33,8 @@ VIAddVersionKey "FileVersion" "@VERSION@"
 VIAddVersionKey "ProductVersion" "@VERSION@"
 VIAddVersionKey "LegalCopyright" "Apache-2.0"
 
-!define MUI_ICON "@TREE@/pareto-studio.ico"
-!define MUI_UNICON "@TREE@/pareto-studio.ico"
+!define MUI_ICON "@ICON@"
+!define MUI_UNICON "@ICON@"
 !define MUI_FINISHPAGE_RUN
 !define MUI_FINISHPAGE_RUN_TEXT "Open ${NAME}"
 !define MUI_FINISHPAGE_RUN_FUNCTION OpenIt
@@ -50,9 +59,14 @@ Function OpenIt
     ExecShell "" "$SMPROGRAMS\${NAME}.lnk"
 FunctionEnd
 
+!macro OPENS_PACKAGES
+    WriteRegStr HKCU "Software\Classes\${TYPE}\shell\open\command" "" '"${PROGRAM}" ${ARGUMENTS} "%1"'
+!macroend
+
 Section "-files"
     SectionIn RO
     AddSize @KIB@
+    AddSize @MORE_KIB@
     ClearErrors
     SetOutPath "$INSTDIR"
     IfErrors 0 +3
@@ -60,20 +74,32 @@ Section "-files"
         Abort
     RMDir /r "$INSTDIR\wheels"
     RMDir /r "$INSTDIR\backend"
-    File /r "@TREE@/*.*"
-    DetailPrint "Making the window's environment ..."
-    nsExec::ExecToLog '"$SYSDIR\cmd.exe" /c ""$INSTDIR\make-window.cmd""'
-    Pop $0
-    ${If} $0 != 0
-        MessageBox MB_OK|MB_ICONEXCLAMATION "The window's environment could not be made; connect to the network or install Python 3.12, then run this installer again." /SD IDOK
-    ${EndIf}
-
-    CreateShortcut "$SMPROGRAMS\${NAME}.lnk" "$INSTDIR\window\Scripts\pythonw.exe" "-m studio.ui.bundled" "$INSTDIR\pareto-studio.ico"
+    !ifdef FROZEN
+        RMDir /r "$INSTDIR\window"
+    !endif
+    File /r "@FILES@"
     WriteRegStr HKCU "Software\Pareto Studio" "Folder" "$INSTDIR"
     WriteRegStr HKCU "Software\Classes\.pareto" "" "${TYPE}"
     WriteRegStr HKCU "Software\Classes\${TYPE}" "" "Pareto Studio package"
     WriteRegStr HKCU "Software\Classes\${TYPE}\DefaultIcon" "" "$INSTDIR\pareto-studio.ico"
-    WriteRegStr HKCU "Software\Classes\${TYPE}\shell\open\command" "" '"$INSTDIR\window\Scripts\pythonw.exe" -m studio.ui.bundled "%1"'
+    !ifdef FROZEN
+        !insertmacro OPENS_PACKAGES
+        CreateShortcut "$SMPROGRAMS\${NAME}.lnk" "${PROGRAM}" "" "$INSTDIR\pareto-studio.ico"
+    !else
+        ; A shortcut to a program that is not there would be dead: until there is a window, the menu's entry makes
+        ; it, and make-window.cmd then puts this one in its place.
+        CreateShortcut "$INSTDIR\${NAME}.lnk" "${PROGRAM}" "${ARGUMENTS}" "$INSTDIR\pareto-studio.ico"
+        DetailPrint "Making the window's environment ..."
+        nsExec::ExecToLog '"$SYSDIR\cmd.exe" /c ""$INSTDIR\make-window.cmd""'
+        Pop $0
+        ${If} $0 == 0
+            !insertmacro OPENS_PACKAGES
+            CopyFiles /SILENT "$INSTDIR\${NAME}.lnk" "$SMPROGRAMS"
+        ${Else}
+            CreateShortcut "$SMPROGRAMS\${NAME}.lnk" "$SYSDIR\cmd.exe" '/c ""$INSTDIR\make-window.cmd" repair"' "$INSTDIR\pareto-studio.ico"
+            MessageBox MB_OK|MB_ICONEXCLAMATION "The window's environment could not be made. Connect to the network (Python 3.12 is fetched once), see that the disk is not full, and open ${NAME} from the Start menu: it goes on from here." /SD IDOK
+        ${EndIf}
+    !endif
     WriteUninstaller "$INSTDIR\uninstall.exe"
     WriteRegStr HKCU "${KEY}" "DisplayName" "${NAME}"
     WriteRegStr HKCU "${KEY}" "DisplayVersion" "@VERSION@"
@@ -88,13 +114,18 @@ SectionEnd
 
 Section "Uninstall"
     ; The engines go with the program; runs are the user's.
-    nsExec::ExecToLog '"$INSTDIR\window\Scripts\python.exe" -m studio.setup --remove'
+    !ifdef FROZEN
+        nsExec::ExecToLog '"$INSTDIR\window\pareto-studio-console.exe" setup --remove'
+    !else
+        nsExec::ExecToLog '"$INSTDIR\window\Scripts\python.exe" -m studio.setup --remove'
+    !endif
     Pop $0
     RMDir /r "$INSTDIR\wheels"
     RMDir /r "$INSTDIR\backend"
     RMDir /r "$INSTDIR\window"
     RMDir /r "$INSTDIR\python"
     RMDir /r "$INSTDIR\downloads"
+    Delete "$INSTDIR\${NAME}.lnk"
     Delete "$INSTDIR\window.lock"
     Delete "$INSTDIR\make-window.cmd"
     Delete "$INSTDIR\pareto-studio.ico"

@@ -13,6 +13,7 @@ from pathlib import Path
 from studio.cli import metrics_arguments, serve_arguments
 from studio.cli.cascade_arguments import add_cascade
 from studio.cli.package_arguments import add_package
+from studio.cli.walls_argument import add_walls
 from studio.layouts import LAYOUTS
 
 MODEL = (
@@ -56,6 +57,13 @@ def _between(low: int, high: int) -> Callable[[str], int]:
     return whole_number
 
 
+def _gate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gate", type=_between(16, 32), default=16, metavar="N",
+        help="pictures that every candidate is judged on, 16 to 32: more take longer and tell more",
+    )  # fmt: skip
+
+
 def _workload(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "workload", "what everything is measured on; left out: as the model's authors ship it"
@@ -85,15 +93,6 @@ def _workers(parser: argparse.ArgumentParser) -> None:
         metavar="WHERE",
         help="judge candidates on a Ray cluster (extra `cluster`): ray://HOST:10001, HOST:6379, auto; "
         "local:2 for two on this machine",
-    )
-
-
-def _walls(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--without-walls",
-        action="store_true",
-        help="run candidates even where this system cannot limit what they do (asked in a terminal), "
-        "and a script of your own that builds engines itself without the walls there are",
     )
 
 
@@ -173,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("pareto-studio-output"), help="folder of package, report, images"
     )
     start.add_argument("--budget", type=seconds, help="time for the search, for example 4m")
-    _walls(start)
+    add_walls(start)
 
     add("doctor", "say what this machine can run, what it can only build for, and why")
 
@@ -201,6 +200,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("adherence", "lpips", "clip", "cmmd", "dino", "haarpsi"),
         help="what the loss measures (default: chosen by what the model allows); see `metrics`",
     )
+    _gate(optimize)
     optimize.add_argument(
         "--no-certify", action="store_true", help="skip the check on fresh prompts at the end"
     )
@@ -208,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="the run's folder (default: a new one in the home)"
     )
     _workers(optimize)
-    _walls(optimize)
+    add_walls(optimize)
     _workload(optimize)
     _language_model(optimize)
 
@@ -221,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _wish(resume)
     _workers(resume)
-    _walls(resume)
+    add_walls(resume)
 
     evaluate = add("evaluate", "judge a script of your own against the unchanged model")
     _model(evaluate)
@@ -230,8 +230,9 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--device", default="cpu")
     evaluate.add_argument("--seed", type=_between(0, 2**31 - 1), default=0)
+    _gate(evaluate)
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
-    _walls(evaluate)
+    add_walls(evaluate)
     _workload(evaluate)
 
     bench = add("bench", "solve tasks of five levels with an agent and print its pass rate (DiffBench)")
@@ -264,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--llm-model", default="", metavar="NAME")
     bench.add_argument("--llm-url", default="", metavar="URL")
     bench.add_argument("--llm-budget", default="", metavar="AMOUNT")
-    _walls(bench)
+    add_walls(bench)
     _workload(bench)
 
     compare = add("compare", "make the same pictures with two candidates and measure the difference")
@@ -272,6 +273,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("a", help="a candidate, or baseline, winner, knee")
     compare.add_argument("b", help="another one")
     compare.add_argument("--count", type=_between(1, 256), default=16, help="pictures of each")
+    add_walls(compare)
 
     certify = add("certify", "check a claim about a candidate on fresh prompts that no search has seen")
     certify.add_argument("run", help=RUN)
@@ -289,7 +291,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="fresh prompts, as many as the claim needs at least (default: 200)",
     )
-    _walls(certify)
+    add_walls(certify)
 
     export = add("export", "write a candidate as a package that runs without the Studio")
     export.add_argument("run", help=RUN)
@@ -309,7 +311,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="DEVICE",
         help="put engines for this device into the package too (coreml, mlx, directml, ...): built here, not"
-        " verified on it; may be given again",
+        " verified on it; or, on the run's own device, torch's: eager, compile, aoti; may be given again",
     )
     export.add_argument(
         "--as",
@@ -319,6 +321,7 @@ def parser() -> argparse.ArgumentParser:
         + "; ".join(f"{name}: {text.rstrip('.')}" for name, (_, text) in LAYOUTS.items()),
     )
     export.add_argument("--out", type=Path, required=True, metavar="DIR")
+    add_walls(export)
 
     serve = add("serve", "answer requests with a package over HTTP, until Ctrl-C")
     serve.add_argument("package", type=Path, help="a package's folder")
@@ -332,6 +335,8 @@ def parser() -> argparse.ArgumentParser:
 
     pack = add("metrics", "list, fetch or point to the networks that judge pictures (LPIPS, CLIP, DINOv2)")
     metrics_arguments.add_arguments(pack)
+    memory = add("memory", "say what earlier runs learned, on which processor, or forget it")
+    memory.add_argument("--forget", action="append", metavar="NAME", help="forget this; `all` for everything")
     cache = add("cache", "say what the cache holds, or empty it")
     cache.add_argument("--empty", action="append", metavar="NAME", help="empty this; `all` for everything")
     key = add("llm-key", "keep the language model's key in the system keyring")
@@ -340,6 +345,8 @@ def parser() -> argparse.ArgumentParser:
 
     add_cascade(commands, common)
 
+    stages = add("stages", "say what judging a run's candidates cost, stage by stage, and where they ended")
+    stages.add_argument("run", help=RUN)
     add("runs", "list the runs")
     return top
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from studio.cli.walls_argument import add_walls
+
 RUN = "a run's name, the beginning of it, its folder, or `last`; its trained cascade is used"
 
 
@@ -149,6 +151,7 @@ def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
         help="poor pictures allowed among the kept, with 95 %% confidence (default: 10)",
     )
     train.add_argument("--seed", type=int, default=0)
+    add_walls(train)
 
     reuse = add("reuse", "measure what a deferred prompt can get, on a trained pair")
     _candidates(reuse)
@@ -158,6 +161,7 @@ def add_cascade(commands: Any, common: argparse.ArgumentParser) -> None:
     reuse.add_argument("--count", type=int, default=24, metavar="N", help="how many of them (default: 24)")
     reuse.add_argument("--pixels", action="store_true", help="hand the picture over, not the latent")
     reuse.add_argument("--no-attention", action="store_true", help="leave cross-attention maps out")
+    add_walls(reuse)
 
     plan = add("plan", "threshold, batch sizes and workers for a load and a latency objective")
     _tables(plan)

@@ -34,6 +34,7 @@ def train(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             target=given.target,
             real=str(given.real.expanduser()) if given.real else "",
             rate=given.guarantee / 100,
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show_cascade(terminal, result)
@@ -55,6 +56,7 @@ def reuse(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             count=given.count,
             pixels=given.pixels,
             attention=not given.no_attention,
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show_cascade(terminal, result)

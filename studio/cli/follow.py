@@ -139,7 +139,8 @@ def line_of(item: Event, state: RunState) -> str:
         case events.Certified() as data:
             word = "[green]✓ certified[/]" if data.held else "[red]✗ not proven[/]"
             bounds = "" if data.loss is None else f" ({bounds_text(data.claim, data.loss)})"
-            return f"{word} {data.id}: {escape(data.claim)}{bounds} [dim]{escape(data.note)}[/]"
+            walls = f" {WALLS[data.isolation]}" if data.isolation else ""
+            return f"{word} {data.id}: {escape(data.claim)}{bounds} [dim]{escape(data.note)}[/]{walls}"
         case events.LlmAnswered() as data:
             return answer_line(data)
         case events.RunSteered() as data:
@@ -217,6 +218,8 @@ def summary(terminal: Terminal, state: RunState, result: dict[str, Any]) -> None
     if winner is not None and winner.verdict is not None and winner.verdict.engines:
         built, verified = winner.verdict.built_for, winner.verdict.verified_on
         terminal.say(escape(f"Engines of {winner.id}: built for: {built}; verified on: {verified}."))
+    if winner is not None and winner.verdict is not None and winner.verdict.census is not None:
+        terminal.say(escape(f"Counted of {winner.id}: {winner.verdict.census.words}."))
     if state.finished is not None:
         terminal.say(f"[b]{escape(state.finished.text)}[/]")
     elif result.get("reason") == "left":

@@ -66,7 +66,7 @@ def _add_variants(commands: Any, common: argparse.ArgumentParser) -> None:
     source = variant.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--engine",
-        choices=("openvino", "onnxruntime", "mlx", "coreml"),
+        choices=("openvino", "onnxruntime", "mlx", "coreml", "tensorrt", "eager", "compile", "aoti"),
         help="build it from the run that the package was made from",
     )
     source.add_argument(

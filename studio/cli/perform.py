@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from studio.cli import keys, metrics, show, space
+from studio.cli import keys, memory, metrics, show, space
 from studio.cli.follow import follow, line_of
 from studio.cli.terminal import Terminal
 from studio.record import folders
@@ -159,6 +159,7 @@ def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             budget=given.budget,
             seed=given.seed,
             metric=given.metric,
+            gate=given.gate,
             certify=not given.no_certify,
             out=str(given.out.expanduser()) if given.out else "",
             preset=given.llm_preset if given.agent == "llm" else "quick",
@@ -230,6 +231,7 @@ def _evaluate(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             target=given.device,
             workload=workload(given),
             seed=given.seed,
+            gate=given.gate,
             out=str(given.out.expanduser()) if given.out else "",
             without_walls=given.without_walls,
         ),
@@ -277,7 +279,14 @@ def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.compare import compare
 
     with show.progress(terminal) as job_of:
-        result = compare(job_of(home), run=given.run, a=given.a, b=given.b, count=given.count)
+        result = compare(
+            job_of(home),
+            run=given.run,
+            a=given.a,
+            b=given.b,
+            count=given.count,
+            without_walls=given.without_walls,
+        )
     terminal.document(result)
     show.comparison(terminal, result)
     return 0
@@ -285,12 +294,15 @@ def _compare(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
 
 def _certify(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     from studio.work.certify import certify
-    from studio.work.runs import ask_first
 
-    ask_first(without_walls=given.without_walls)
     with show.progress(terminal) as job_of:
         result = certify(
-            job_of(home), run=given.run, candidate=given.candidate, claim=given.claim, prompts=given.prompts
+            job_of(home),
+            run=given.run,
+            candidate=given.candidate,
+            claim=given.claim,
+            prompts=given.prompts,
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.certificate(terminal, result["certified"])
@@ -322,6 +334,7 @@ def _export(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             candidate=given.candidate,
             out=str(given.out.expanduser()),
             also=given.also,
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.package(terminal, result)
@@ -341,6 +354,7 @@ def _export_as(given: argparse.Namespace, home: Path, terminal: Terminal) -> int
             layout=given.layout,
             candidate=given.candidate,
             out=str(given.out.expanduser()),
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.package(terminal, result)
@@ -353,7 +367,13 @@ def _export_cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -
     light, heavy = given.cascade
     with show.progress(terminal) as job_of:
         result = export_cascade(
-            job_of(home), given.run, light, heavy, given.threshold, str(given.out.expanduser())
+            job_of(home),
+            given.run,
+            light,
+            heavy,
+            given.threshold,
+            str(given.out.expanduser()),
+            without_walls=given.without_walls,
         )
     terminal.document(result)
     show.package(terminal, result)
@@ -377,6 +397,15 @@ def _report(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
     result = report(show.job(home, terminal), given.run, str(given.out.expanduser()) if given.out else "")
     terminal.document(result)
     terminal.say(f"The report is in {result['path']}")
+    return 0
+
+
+def _stages(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    from studio.work.stages import stages
+
+    result = stages(show.job(home, terminal), given.run)
+    terminal.document(result)
+    show.stages(terminal, result)
     return 0
 
 
@@ -433,8 +462,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Path, Terminal], int]] = {
     "package": _of_a_package,
     "report": _report,
     "runs": _runs,
+    "stages": _stages,
     "cascade": _cascade,
     "cache": space.cache,
+    "memory": memory.memory,
     "metrics": metrics.metrics,
     "hub-token": metrics.hub_token,
     "llm-key": keys.llm_key,

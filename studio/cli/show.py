@@ -161,6 +161,7 @@ def comparison(terminal: Terminal, result: dict[str, Any]) -> None:
 
 def certificate(terminal: Terminal, certified: dict[str, Any]) -> None:
     """Whether a claim holds, with the bounds that say so."""
+    from studio.cli.follow import WALLS
     from studio.record.events import Certified
     from studio.work.report import bounds_text
 
@@ -172,8 +173,12 @@ def certificate(terminal: Terminal, certified: dict[str, Any]) -> None:
     if one.speedup is not None:
         low, high = one.speedup.low, one.speedup.high
         terminal.say(f"  {one.speedup.value:.2f}× as fast as the baseline ({low:.2f} to {high:.2f})")
+    if one.isolation:
+        terminal.say(f"  walls: {WALLS[one.isolation]}")
     if one.note:
         terminal.say(f"  [dim]{escape(one.note)}[/]")
+    if one.isolation:
+        terminal.say(f"  its script ran {escape(one.walls)}")
 
 
 def rates(terminal: Terminal, result: dict[str, Any]) -> None:
@@ -221,6 +226,31 @@ def checks(terminal: Terminal, result: dict[str, Any]) -> None:
         terminal.say(f"{mark} {escape(check['name'])}  [dim]{escape(check.get('text', ''))}[/]")
     if result.get("ok") and result.get("text"):
         terminal.say(escape(result["text"]))
+
+
+def stages(terminal: Terminal, result: dict[str, Any]) -> None:
+    """What each stage cost, a line each."""
+    if terminal.machine:
+        return
+    if not result["candidates"]:
+        terminal.say(
+            "No candidate of this run says what its stages cost; runs of earlier versions kept none."
+        )
+        return
+    shown = table("Stage", ">Reached", ">Ended there", ">Stopped early", ">Median", ">In all")
+    for row in result["stages"]:
+        shown.add_row(
+            row["stage"],
+            str(row["reached"]),
+            str(row["ended"]),
+            str(row["stopped"]),
+            "" if row["median"] is None else duration(row["median"]),
+            duration(row["total"]),
+        )
+    terminal.console.print(shown)
+    if result["full"] is not None:
+        early = "" if result["early"] is None else f", given up early {duration(result['early'])}"
+        terminal.say(f"A candidate measured in full took {duration(result['full'])}{early} (medians).")
 
 
 def runs(terminal: Terminal, found: list[dict[str, Any]], home: Path) -> None:

@@ -84,6 +84,53 @@ class BuiltEngine(Data):
         return "equal to eager" if self.psnr >= EQUAL else f"{self.psnr:.1f} dB"
 
 
+class Counted(Data):
+    """Calls of one component for one picture; see `agent.candidate.Counted`."""
+
+    component: str
+    shape: str
+    engine: str
+    calls: int
+    rows: int
+
+    @property
+    def words(self) -> str:
+        """`denoiser: 40 calls at 16x16, torch fp32`."""
+        size = f" at {self.shape}" if self.shape else ""
+        calls = "1 call" if self.calls == 1 else f"{self.calls} calls"
+        return f"{self.component.replace('_', ' ')}: {calls}{size}, {self.engine}"
+
+
+class Census(Data):
+    """What was counted while one picture was drawn; see `agent.candidate.Census`."""
+
+    by: Literal["program", "trace"]
+    counted: tuple[Counted, ...] = ()
+    declared: str = ""
+    flops: float = 0.0
+    sides: dict[int, float] = {}
+    dtypes: dict[str, int] = {}
+
+    @property
+    def words(self) -> str:
+        """`denoiser: 40 calls at 16x16, torch fp32; declared torch bf16`, then what torch did."""
+        parts = [one.words for one in self.counted if one.shape]
+        if self.declared:
+            parts.append(f"declared {self.declared}")
+        if self.flops:
+            kinds = ", ".join(f"{kind} in {count}" for kind, count in self.dtypes.items())
+            parts.append(f"torch: {self.flops / 1e9:.2f} GFLOP ({kinds} operations)")
+        return "; ".join(parts)
+
+    @property
+    def counted_by(self) -> str:
+        """Who counted, in words."""
+        return {
+            "program": "by this program's own code, which is all that the script runs",
+            "trace": "by torch's observer in the script's process, read outside as it was written",
+        }[self.by]
+
+
 class Verdict(Data):
     """See `agent.candidate.Verdict` for meanings and units."""
 
@@ -94,6 +141,8 @@ class Verdict(Data):
     latency: Interval | None = None
     latency_p90: float | None = None
     speedup: Interval | None = None
+    warm_up: int = 0
+    pairs: int = 0
     stages: dict[str, float] = {}
     throughput: dict[int, float] = {}
     memory: float | None = None
@@ -110,6 +159,12 @@ class Verdict(Data):
     isolation: Literal["", "isolated", "limited", "none"] = ""
     """Empty in runs of before this was kept, and where no script ran."""
     engines: tuple[BuiltEngine, ...] = ()
+    census: Census | None = None
+    stopped: bool = False
+    """Given up early as hopeless: never measured in full, never ranked."""
+    spent: dict[str, float] = {}
+    """Seconds by stage; empty in runs of before this was kept."""
+    sets_note: str = ""
 
     @property
     def walls(self) -> str:
@@ -171,6 +226,12 @@ class Component(Data):
     bytes: int
     share: float | None = None
     """Share of the baseline's time, once profiled."""
+    groups: int = 0
+    """Of a denoiser: norm groups inside its residual blocks."""
+    inner: int = 0
+    """Of a denoiser: channels inside its widest feed-forward."""
+    fusible: bool = True
+    """Of a denoiser: its attention can be fused."""
 
 
 class ModelCard(Data):
@@ -206,6 +267,8 @@ class TargetState(Data):
     install: str = ""
     gflops: float | None = None
     gbytes: float | None = None
+    packable: bool = True
+    """Whether a package can hold engines for it that its runner opens."""
 
 
 class Metric(Data):
@@ -258,6 +321,8 @@ class RunStarted(Data):
     """The language model that plans, writes and repairs; None: the built-in agent."""
     approve: bool = False
     """Whether the user is asked before each candidate runs."""
+    gate: int = 16
+    """Pictures that the gate looks at."""
 
 
 class GenerationStarted(Data):
@@ -326,6 +391,13 @@ class Certified(Data):
     """One-sided 95 % bounds of the claim's metric (for PSNR in dB); None: it failed before."""
     speedup: Interval | None = None
     note: str = ""
+    isolation: Literal["", "isolated", "limited", "none"] = ""
+    """Behind which walls its script ran; empty in runs of before this was kept, and where it did not run."""
+
+    @property
+    def walls(self) -> str:
+        """`isolated: reached neither files nor network`; empty where none is known."""
+        return f"{self.isolation}: {WALLS[self.isolation]}" if self.isolation else ""
 
 
 class CandidateWaiting(Data):

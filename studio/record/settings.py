@@ -63,6 +63,7 @@ class Settings(BaseModel):
     metric: Literal["", "adherence", "lpips", "clip", "cmmd", "dino", "haarpsi"] = Field(
         default="", description="What the loss of a search measures; empty: what the model allows."
     )
+    gate: int = Field(default=16, ge=16, le=32, description="Pictures that every candidate is judged on.")
     agent: Literal["built-in", "llm"] = Field(
         default="built-in",
         description="Who plans, writes and repairs: the built-in agent or a language model.",

@@ -58,6 +58,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
     ),
     Command("file.space", "File", "Space on disk…", "See what the cache holds, and empty it"),
     Command(
+        "file.engines",
+        "File",
+        "Repair or move the engines…",
+        "Fetch the engines anew, or put them into another folder",
+    ),
+    Command(
         "file.quit", "File", "Quit", "Close the window; a run continues from where it stopped", ("Ctrl+Q",)
     ),
     Command(
@@ -197,6 +203,10 @@ COMMANDS: Final[tuple[Command, ...]] = (
 )
 
 
+INSTALLED_ONLY: Final = frozenset({"file.engines"})
+"""In a checkout the engines are in the environment that the window itself runs in."""
+
+
 class Commands(QObject):
     """The table as live actions.
 
@@ -223,6 +233,7 @@ class Commands(QObject):
                 QAction.MenuRole.QuitRole if command.id == "file.quit" else QAction.MenuRole.NoRole
             )
             action.setEnabled(False)
+            action.setVisible(command.id not in INSTALLED_ONLY)
             self._actions[command.id] = action
 
     def __getitem__(self, name: str) -> QAction:
@@ -236,6 +247,7 @@ class Commands(QObject):
         action = self._actions[name]
         action.triggered.connect(lambda *_: handler())
         action.setEnabled(True)
+        action.setVisible(True)
 
     def attach(self, scope: str, widget: QWidget) -> None:
         """Let the keys of `scope` work while `widget` or a child of it has the focus."""

@@ -64,8 +64,9 @@ def setup_program(bundle: Bundle) -> list[str]:
 def surroundings(home: Path, bundle: Bundle) -> dict[str, str]:
     """Variables for what runs in the engines' environment: how it proves a package, and what completes it."""
     program = Path(sys.executable)
-    if program.name == "pythonw.exe":  # says nothing in a terminal
-        program = program.with_name("python.exe")
+    # Windows' programs with a window say nothing in a terminal.
+    heard = {"pythonw.exe": "python.exe", "pareto-studio.exe": "pareto-studio-console.exe"}
+    program = program.with_name(heard.get(program.name, program.name))
     words = [str(program), "setup"] if getattr(sys, "frozen", False) else [str(program), "-m", "studio.setup"]
     line = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
     return {**environment.surroundings(home, bundle), "PARETO_STUDIO_SETUP": line}
@@ -156,11 +157,14 @@ class Opened:
         self._begun = False
         self._dialog: Any = None
         self._python = ""
+        self._wished = False
+        """Whether the setup was asked for though nothing was wrong."""
         self.worker = Worker(home, [sys.executable])
         self.setup = Worker(home, setup_program(bundle))
         self.window = Window(Sitting(home), self.worker)
         self.worker.outdated.connect(lambda _: self.ask("outdated"))
         self.worker.ready.connect(lambda _: self._open_package())
+        self.window.commands.on("file.engines", self._repair)
 
     def show(self, *, repair: bool = False, quit_then: bool = False) -> None:
         from PySide6.QtCore import QTimer
@@ -196,6 +200,17 @@ class Opened:
         self._dialog.finished.connect(self._on_closed)
         self._dialog.open()
 
+    def _repair(self) -> None:
+        """Let the user repair or move the engines; not while they are at work."""
+        if self.worker.busy:
+            self.window.message.say(
+                "The engines are at work. Stop what they do, or wait for it, and then repair or move them.",
+                "warning",
+            )
+            return
+        self._wished = True
+        self.ask("ready")
+
     def _on_made(self, python: str) -> None:
         self._python = python
 
@@ -203,10 +218,22 @@ class Opened:
         self._dialog.deleteLater()
         self._dialog = None
         self.setup.close()
-        if result and self._python:
+        wished, self._wished = self._wished, False
+        if wished and not result:
+            self._go_on()
+        elif result and self._python:
             self._begin()
         elif not self._python:
             self.window.close()
+
+    def _go_on(self) -> None:
+        """After a setup that was called off: with the engines as they are now, if they still run."""
+        found = environment.state(self._home, self._bundle)
+        if found.python is None:
+            self.window.message.say(f"{found.text} See File, Repair or move the engines.", "error")
+            return
+        self._python = str(found.python)
+        self._begin()
 
     def _begin(self) -> None:
         around = surroundings(self._home, self._bundle)

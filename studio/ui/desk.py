@@ -24,6 +24,11 @@ OWN_ADDRESS = "the service's own address"
 """Stands for the language model's default address."""
 CERTIFIED_ON = 200
 """Prompts on which a claim is checked unless somebody asks for another number."""
+DRAWS = frozenset(
+    {"compare", "generate", "discriminator", "reuse", "certify", "export", "export_as", "export_cascade"}
+)
+"""Commands that run candidates of a run that is there, and ask first where nothing limits them."""
+RUN_IT = "Run it all the same"
 Level = Literal["info", "warning", "error"]
 
 
@@ -64,6 +69,7 @@ class Desk(QObject):
     def __init__(self, sitting: Sitting, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.sitting, self.worker = sitting, worker
+        self._agreed: set[str] = set()
         self.run = RunModel(self)
         self.pictures = Pictures(self)
         self.card: ModelCard | None = None
@@ -162,6 +168,7 @@ class Desk(QObject):
             budget=now.budget,
             seed=now.seed,
             metric=now.metric or None,
+            gate=now.gate,
             approve=now.approve,
             wishes=self._wishes(),
             **language,
@@ -315,6 +322,15 @@ class Desk(QObject):
         """A job whose failure is told on `step`."""
         return self._ask(step, command, retry=retry, **arguments)
 
+    def agreed(self, command: str) -> dict[str, bool]:
+        """What the user agreed to in this sitting, as arguments of a command that draws."""
+        return dict.fromkeys(self._agreed, True) if command in DRAWS else {}
+
+    def take_word(self, asked: str, again: Callable[[], object]) -> None:
+        """The user agrees to what a command asked first: it is asked for no more, and done again."""
+        self._agreed.add(asked)
+        again()
+
     def raise_problem(self, problem: Problem) -> None:
         self.problems[problem.step] = problem
         self.problem.emit(problem)
@@ -342,15 +358,18 @@ class Desk(QObject):
         **arguments: Any,
     ) -> Job:
         self.problems.pop(step, None)
-        job = self.worker.request(command, **arguments)
+        job = self.worker.request(command, **(self.agreed(command) | arguments))
 
         def failed(text: str, detail: str) -> None:
             if detail:
                 self.logged.emit([_line(detail, "error")])
             if job.asks and agree is not None:
                 asked = {job.asks: True}
+                self.raise_problem(Problem(step, text, "warning", RUN_IT, lambda: agree(**asked)))
+            elif job.asks and retry is not None:
+                again = retry
                 self.raise_problem(
-                    Problem(step, text, "warning", "Run it all the same", lambda: agree(**asked))
+                    Problem(step, text, "warning", RUN_IT, lambda: self.take_word(job.asks, again))
                 )
             elif job.wants == "hub_token" and retry is not None:
                 again = retry

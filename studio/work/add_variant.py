@@ -17,18 +17,18 @@ from engines.package.evidence import Verification
 from engines.package.extend import extend, parts_of
 from engines.package.manifest import Engine, Facts
 from engines.package.place import copy, move, sentences
+from engines.package.runtimes import REQUIREMENTS, requirements_of
 from engines.package.sums import walk
 from engines.package.verify import Verified, verify
-from engines.package.wheels import requirements_file
 from engines.package.write import EngineFiles, amend, pack
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.library import find_run
 from studio.record.state import RunState
-from studio.work.exportable import PACKED
 from studio.work.job import Job
-from studio.work.package_contents import engine_files, target_of
+from studio.work.package_contents import packed, target_of
 from studio.work.proof import SelfTest, self_test
+from studio.work.torch_parts import BACKEND
 from studio.work.trust import variants
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def add_variant(
         for name in names:
             job.progress(3, STEPS, f"Trying {name} here")
             part = next(one for one in parts if one.variant == name)
-            tests.append(_try(trial, part))
+            tests.append(_try(trial, after.manifest.additional_metadata, part, own=not other))
             if tests[-1].passed:
-                after = amend(trial, partial(_verified, part=part, test=tests[-1]))
+                after = amend(trial, partial(proved, part=part, test=tests[-1]))
         move(trial, place)
     for archive in beside(place):
         pack(place, archive)
@@ -135,19 +135,19 @@ def _built(
     job: Job, before: Verified, engine: str, device: str, precision: str, run: str
 ) -> tuple[EngineFiles, ...]:
     from engines.backends.serves import devices_of, plain_precision
-    from engines.pipeline import prepare
+    from engines.pipeline import engines, prepare
 
-    backend = cast("Backend", engine)
-    devices = devices_of(backend)
+    backend = BACKEND.get(engine, cast("Backend", engine))
+    devices = devices_of(backend) if engine in OPENS else ()
     if not devices:
-        raise ExportError(f"There is no engine {engine!r}; packages hold {', '.join(PACKED)}.")
+        raise ExportError(f"There is no engine {engine!r}; packages hold {', '.join(OPENS)}.")
     wanted_device = device or ("cpu" if "cpu" in devices else devices[0])
     if wanted_device not in devices:
         raise ExportError(f"{engine} does not serve {wanted_device}; it serves {', '.join(devices)}.")
     if wanted_device not in OPENS.get(engine, ()):
         raise ExportError(
-            f"A package cannot open {engine} on {wanted_device}; packages hold {', '.join(PACKED)} for "
-            f"{', '.join(one for devices in OPENS.values() for one in devices)}."
+            f"A package cannot open {engine} on {wanted_device}; packages open it on "
+            f"{', '.join(OPENS[engine])}."
         )
     if precision and precision not in get_args(Engine.model_fields["precision"].annotation):
         raise ExportError(f"There is no precision {precision}; give fp32, fp16, bf16 or int8.")
@@ -159,12 +159,12 @@ def _built(
         channels_last=False,
     )
     artifacts = prepare(wanted, lambda _done, _total, doing: job.progress(1, STEPS, f"Building {doing}"))
-    for artifact in artifacts:
-        if (artifact.backend, artifact.precision) != (wanted.backend, wanted.precision):
+    for asked, artifact in zip(engines(wanted), artifacts, strict=True):
+        if (artifact.backend, artifact.precision) != (asked.backend, asked.precision):
             raise ExportError(
                 f"The package cannot hold {engine} in {wanted.precision}: {' '.join(artifact.fallbacks)}"
             )
-    return tuple(engine_files(artifact) for artifact in artifacts)
+    return tuple(part for artifact in artifacts for part in packed(artifact, [engine]))
 
 
 def _plan(job: Job, before: Verified, run: str) -> Plan:
@@ -188,16 +188,26 @@ def _plan(job: Job, before: Verified, run: str) -> Plan:
     )
 
 
-def _try(trial: Path, part: EngineFiles) -> SelfTest:
-    file = trial / requirements_file(part.engine.engine)
-    return self_test(trial, part.variant, file if file.is_file() else trial / "requirements.txt")
+def _try(trial: Path, facts: Facts, part: EngineFiles, *, own: bool) -> SelfTest:
+    """In an environment of the variant's own wheels; none is made where its device is not here.
+
+    Machine code is tried if it was built just now, not if it came with another's package.
+    """
+    from engines.backends import backend
+
+    engine, device = part.engine.engine, part.engine.device
+    if reason := backend(BACKEND.get(engine, cast("Backend", engine))).absent(device):
+        return SelfTest(passed=False, text=f"{part.variant} was built, not verified on device: {reason}.")
+    wheels = requirements_of(facts.model_dump(mode="json"), engine, device) or REQUIREMENTS
+    return self_test(trial, part.variant, trial / wheels, native=own)
 
 
-def _verified(facts: Facts, part: EngineFiles, test: SelfTest) -> Facts:
-    here = target_of(part.engine.engine, part.built_for.engine_version)
+def proved(facts: Facts, part: EngineFiles, test: SelfTest) -> Facts:
+    """With a variant's self-test among the verifications."""
+    here = target_of(part.engine.engine, part.built_for.engine_version, part.engine.device)
     check = Verification(
         time=datetime.now(UTC).replace(microsecond=0),
-        target=here.model_copy(update={"device": part.engine.device}),
+        target=here,
         python=platform.python_version(),
         fresh_environment=test.fresh,
         psnr=test.psnr,

@@ -52,7 +52,7 @@ class _Subject:
         from agent.bench.verdicts import KeptJudge
 
         job = telling.job
-        with self.ready.judge(self.place / "pictures") as judge:
+        with self.ready.judge(self.place / "pictures", patient=True) as judge:
             job.control.on_abort = judge.abort
             kept = KeptJudge(judge, self.place / "verdicts.jsonl")
             yield World(self.known, kept, generations, population, lambda: _asked(job), telling.notice)

@@ -51,8 +51,9 @@ def table(state: RunState) -> str:
     for one in state.certified:
         title = state.candidates[one.id].proposal.title
         outcome = "held" if one.held else "not proven"
+        walls = f" Its script ran {one.walls}." if one.isolation else ""
         faster = f"speed-up {_range(one.speedup)}. " if one.speedup else ""
-        lines.append(f"- {outcome}: {one.id} ({title}), {one.claim}: {faster}{one.note}")
+        lines.append(f"- {outcome}: {one.id} ({title}), {one.claim}: {faster}{one.note}{walls}")
     return "\n".join(lines)
 
 

@@ -111,6 +111,7 @@ def certify_one(
         loss=_interval(found.loss),
         speedup=_interval(found.speedup),
         note=found.note,
+        isolation=found.isolation,
     )
     run.record(certified)
     return certified
@@ -123,7 +124,14 @@ def _interval(found: Interval | None) -> events.Interval | None:
     return events.Interval(value=found.value, low=found.low, high=found.high)
 
 
-def certify(job: Job, run: str, candidate: str, claim: str = "", prompts: int = PROMPTS) -> dict[str, Any]:
+def certify(
+    job: Job,
+    run: str,
+    candidate: str,
+    claim: str = "",
+    prompts: int = PROMPTS,
+    without_walls: bool = False,
+) -> dict[str, Any]:
     """Command `certify`: check one claim about one candidate of a run on `prompts` fresh ones.
 
     A claim that needs more gets more (`agent.evaluate.claims.LEAST_PROMPTS`); none: the run's own.
@@ -132,11 +140,13 @@ def certify(job: Job, run: str, candidate: str, claim: str = "", prompts: int = 
         RunError: there is no such run or candidate, the candidate is the baseline or did not pass, or
             another process writes the run.
         JudgeError: the claim cannot be certified.
+        WallsError: nothing limits candidates here, and the user has not agreed to that.
     """
     from agent.evaluate.claims import read_claim
     from studio.work.ready import prepare_again
-    from studio.work.runs import MEMORY, writing
+    from studio.work.runs import MEMORY, ask_first, writing
 
+    ask_first(without_walls=without_walls)
     folder = job.run_folder(run)
     with writing(job, folder) as there:
         chosen = there.state.candidate(candidate)

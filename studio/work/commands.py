@@ -39,6 +39,8 @@ COMMANDS: Final = {
     "metrics_get": Command("studio.work.metrics:metrics_get", heavy=True),
     "space": Command("studio.work.space:space"),
     "empty": Command("studio.work.space:empty", heavy=True),
+    "memory": Command("studio.work.memory:memory"),
+    "forget": Command("studio.work.memory:forget"),
     "report": Command("studio.work.report:report"),
     "start": Command("studio.work.runs:start", heavy=True),
     "resume": Command("studio.work.runs:resume", heavy=True),

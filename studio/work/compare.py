@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from studio.record.journal import Journal
 from studio.record.settings import write_atomically
 from studio.record.state import RunState
+from studio.work.consent import agree
 from studio.work.convert import finite_metrics
 from studio.work.job import Job
 
@@ -28,13 +29,16 @@ FORMAT: Final = 2
 AT_ONCE: Final = 4
 
 
-def compare(job: Job, run: str, a: str, b: str, count: int = 16) -> dict[str, Any]:
+def compare(
+    job: Job, run: str, a: str, b: str, count: int = 16, without_walls: bool = False
+) -> dict[str, Any]:
     """Command `compare`; `count` pictures of each, those of the gate first.
 
     Raises:
         RunError, JournalError: no such run or candidate, or a script that fails.
         EngineError: the run's model is no longer there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     state = RunState.replay(Journal.read(folder))
     first, second = state.candidate(a).id, state.candidate(b).id

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.candidate import BuiltEngine, Candidate, Interval, Proposal, Sample, Step, Verdict
+from agent.candidate import BuiltEngine, Candidate, Census, Counted, Interval, Proposal, Sample, Step, Verdict
 from agent.evolution.front import Judged
 from engines.measure.images import PSNR_CAP
 from studio.errors import RunError
@@ -23,7 +23,7 @@ def verdict_event(verdict: Verdict) -> events.Verdict:
         fields[name] = _finite_interval(fields[name])
     for name in ("latency_p90", "memory", "floor"):
         fields[name] = _finite(fields[name])
-    for name in ("stages", "throughput"):
+    for name in ("stages", "throughput", "spent"):
         fields[name] = {key: value for key, value in fields[name].items() if _finite(value) is not None}
     fields["metrics"] = {
         key: kept
@@ -48,6 +48,9 @@ def verdict_value(verdict: events.Verdict) -> Verdict:
     fields["metrics"] = {name: Interval(**value) for name, value in fields["metrics"].items()}
     fields["samples"] = tuple(Sample(**sample) for sample in fields["samples"])
     fields["engines"] = tuple(BuiltEngine(**engine) for engine in fields["engines"])
+    if fields["census"] is not None:
+        counted = tuple(Counted(**one) for one in fields["census"]["counted"])
+        fields["census"] = Census(**{**fields["census"], "counted": counted})
     return Verdict(**fields)
 
 

@@ -23,6 +23,7 @@ from studio.work.cascade.learned import Seen, Target, Task, learn, told
 from studio.work.cascade.models import both_read, opened_both
 from studio.work.cascade.pictures import Album, Easel, make_pictures, practise
 from studio.work.cascade.prompts import PRACTICE, Asked, ask, other_prompts, practice_prompts
+from studio.work.consent import agree
 from studio.work.job import Job
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def discriminator(
     target: Target = "better",
     real: str = "",
     rate: float = RATE,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `discriminator`; the same request is answered at once the second time.
 
@@ -63,6 +65,7 @@ def discriminator(
             and your own blind votes where there are any; `real`, real against generated (DiffServe's).
         real: folder with real pictures, for models whose prompts the renderer cannot draw.
         rate: share of poor pictures among the kept that `guarded` holds under, with 95 % confidence.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `run`, `network` (the saved weights, relative to the run folder) and `cascade`
@@ -73,6 +76,7 @@ def discriminator(
         RunError, JournalError: no such run or candidate.
         ModelError: the model of one of them is no longer there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     found = train(
         folder,

@@ -14,7 +14,7 @@ from agent.errors import AgentError
 from agent.evaluate import allowances, given
 from agent.evaluate.bench import Bench
 from agent.evaluate.static import declared
-from agent.sandbox import Answer, CandidateFailure, Limits, Process
+from agent.sandbox import Answer, CandidateFailure, Limits, Process, walls
 from engines.backends.serves import TORCH
 from engines.hostloop import pictures
 from engines.models.load import open_model
@@ -33,12 +33,14 @@ class Drawing:
 
     Raises:
         RunError: the run has not begun, or lacks a candidate.
+        WallsError: nothing limits candidates here, and the user has not agreed to that.
         EngineError: its model is no longer there.
     """
 
     def __init__(self, folder: Path, state: RunState) -> None:
         if state.started is None:
             raise RunError(f"The run {folder.name} holds nothing yet; wait until its baseline is measured.")
+        walls.ask_first()
         self.folder = folder
         self._state = state
         begun = state.started

@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from engines.package import sums
+from engines.package import sums, torch_files
 from engines.package.evidence import Verification
 from engines.package.likeness import Pixels, max_abs, psnr
 from engines.package.manifest import Facts
 from engines.package.place import check_place, move, sentences
 from engines.package.runner import read_picture, write_picture
 from engines.package.verify import Verified
-from engines.package.write import amend, pack, write
+from engines.package.write import EngineFiles, amend, pack, write
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
-from studio.work.exportable import Check, Examination, examine
+from studio.work.add_variant import proved
+from studio.work.consent import agree
+from studio.work.exportable import TORCH, Check, Examination, examine
 from studio.work.job import Job
 from studio.work.more_devices import variants
 from studio.work.package_contents import make_contents, package_name, target_of
@@ -56,6 +58,7 @@ def export(
     out: str = "",
     replace: bool = True,
     also: Sequence[str] = (),
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export`.
 
@@ -66,6 +69,7 @@ def export(
             the package becomes `out` itself, with `out.pareto`; empty: into `RUN/package`.
         replace: put it in the place of an older package of the same candidate.
         also: devices that the package shall hold engines for beside the run's own; built, not verified.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `package` and `zip` (paths), `id`, `bytes` (of the folder), `zip_bytes`, `files`,
@@ -80,6 +84,7 @@ def export(
         RunError, JournalError: no such run or candidate.
         PackageError: it cannot be written there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     return export_candidate(
         folder,
@@ -134,11 +139,19 @@ def export_candidate(
     with unproved(place) as partial:
         tell(5, "Writing the package")
         written = write(contents, partial)
-        proof = prove(partial, own.prompt, own.seed, lambda doing: tell(7, doing))
+        _, *more = dict.fromkeys(part.engine.engine for part in contents.engines)
+        proof = prove(
+            partial,
+            own.prompt,
+            own.seed,
+            lambda doing: tell(7, doing),
+            native=True,  # it was compiled here, just now
+            others=[engine for engine in more if plan.backend in TORCH and engine in torch_files.ENGINES],
+        )
         unchanged(partial, written.id)
         alike = compare(own.picture, proof)
         tell(8, "Recording the proof")
-        verified = amend(partial, lambda facts: with_verification(facts, verification(proof, alike)))
+        verified = amend(partial, lambda facts: _recorded(facts, proof, alike, contents.engines))
         with sentences(place.parent, verified.bytes):
             move(partial, place)
     tell(9, "Packing the archive")
@@ -259,15 +272,19 @@ def verification(proof: Proof, alike: Alike) -> Verification:
 
 
 def with_verification(facts: Facts, check: Verification) -> Facts:
-    target = check.target.model_copy(
-        update={
-            "device": facts.built_for.device,
-            "engine": facts.built_for.engine,
-            "engine_version": facts.built_for.engine_version,
-        }
-    )
+    built = facts.built_for
+    target = target_of(built.engine, built.engine_version, built.device)
     proved = check.model_copy(update={"target": target})
     return facts.model_copy(update={"verified_on": (*facts.verified_on, proved)})
+
+
+def _recorded(facts: Facts, proof: Proof, alike: Alike, parts: Sequence[EngineFiles]) -> Facts:
+    """The proof, and what the variants did that take over where the first cannot run."""
+    facts = with_verification(facts, verification(proof, alike))
+    for engine, test in proof.others.items():
+        if test.passed:
+            facts = proved(facts, next(part for part in parts if part.engine.engine == engine), test)
+    return facts
 
 
 def _result(
@@ -287,13 +304,14 @@ def _result(
     pictures = {"own": own.picture, "package": proof.picture, "difference": difference.astype(np.uint8)}
     for name, picture in pictures.items():
         write_picture(picture, kept / f"{name}.png")
-    check = verified.manifest.additional_metadata.verified_on[-1]
+    check = verified.manifest.additional_metadata.verified_on[0]
     fallbacks = [Check("fallback", "warning", text) for text in proof.fallbacks]
     checks = [
         *examination.checks,
         Check("integrity", "ok", f"All {verified.files} files have their digests."),
         Check("proof", "ok" if check.fresh_environment else "warning", verified_sentence(check)),
         *fallbacks,
+        *(Check("variant", "warning", one.text) for one in proof.others.values() if not one.passed),
         *(Check(name, "ok", text) for name, text in told(verified)),
     ]
     return {

@@ -27,8 +27,9 @@ from engines.package.runner import read_picture, write_picture
 from studio.errors import ExportError
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
+from studio.work.consent import agree
 from studio.work.export import LEAST_PSNR, Own, export_candidate, own_picture, place_of
-from studio.work.exportable import Check, Examination, examine
+from studio.work.exportable import Check, Examination, examine, without_torch
 from studio.work.job import Job
 from studio.work.package_contents import candidate_facts, golden_of, licence_text, package_name
 from studio.work.proof import unproved
@@ -45,7 +46,13 @@ Tell = Callable[[int, str], None]
 
 
 def export_as(
-    job: Job, run: str, layout: str, candidate: str = "winner", out: str = "", replace: bool = True
+    job: Job,
+    run: str,
+    layout: str,
+    candidate: str = "winner",
+    out: str = "",
+    replace: bool = True,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export_as`.
 
@@ -55,6 +62,7 @@ def export_as(
         candidate: id, `winner` or `knee`.
         out: as for `export`; the folder's own name then ends in the layout's.
         replace: put it in the place of an older export.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `layout`, `package` (the folder), `id`, `bytes`, `files`,
@@ -69,6 +77,7 @@ def export_as(
         RunError, JournalError: no such run or candidate.
         EngineError: it cannot be built, or not be written there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     place = Path(out).expanduser() if out else None
     return export_candidate_as(folder, candidate, layout, place, replace=replace, on_progress=job.progress)
@@ -87,7 +96,7 @@ class Question:
     @property
     def checks(self) -> tuple[Check, ...]:
         """What was found out without building."""
-        found = list(own_checks(self.examination, self.layout))
+        found = list(own_checks(self.examination, self.layout, self.plan.device))
         if absent := self.layout.missing():
             found.append(Check("installed", "failed", absent))
         found += [Check("layout", "failed", sentence) for sentence in self.spoken.refused]
@@ -99,17 +108,18 @@ class Question:
         failed = any(check.state == "failed" for check in self.checks)
         return self.examination.to_json() | {
             "ok": not failed,
-            "explore_only": self.layout.takes_package and self.examination.explore_only,
+            "explore_only": any(one.name == "exportable" and one.state == "failed" for one in self.checks),
             "checks": [asdict(check) for check in self.checks],
             "offers": self.examination.to_json()["offers"] if self.layout.takes_package else [],
         }
 
 
-def own_checks(examination: Examination, asked: Layout) -> tuple[Check, ...]:
+def own_checks(examination: Examination, asked: Layout, target: str) -> tuple[Check, ...]:
     """A candidate's checks; what brings an engine of its own does not ask for the candidate's."""
-    if asked.takes_package:
-        return examination.checks
-    return tuple(check for check in examination.checks if check.name != "exportable")
+    others = tuple(check for check in examination.checks if check.name != "exportable")
+    if not asked.takes_package:
+        return others
+    return (without_torch(examination, target, "other runtimes' packages"), *others)
 
 
 def question(folder: Path, state: RunState, candidate: str, name: str) -> Question:

@@ -28,6 +28,7 @@ from studio.work.cascade.files import NETWORK, trained
 from studio.work.cascade.models import opened_both
 from studio.work.cascade.proof import Proofs, prove
 from studio.work.cascade.together import SCORE_TOLERANCE, Half, together
+from studio.work.consent import agree
 from studio.work.discriminator import train
 from studio.work.export import (
     Alike,
@@ -39,7 +40,7 @@ from studio.work.export import (
     verification,
     with_verification,
 )
-from studio.work.exportable import ENGINES, Check, examine
+from studio.work.exportable import ENGINES, Check, examine, without_torch
 from studio.work.job import Job
 from studio.work.package_contents import make_contents, package_name
 from studio.work.proof import unchanged, unproved
@@ -60,6 +61,7 @@ def export_cascade(
     threshold: float | None = None,
     out: str = "",
     replace: bool = True,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export_cascade`.
 
@@ -71,6 +73,7 @@ def export_cascade(
             one that defers nearest to `USUAL_SHARE`.
         out: as for `export`.
         replace: put it in the place of an older package of the same cascade.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         `package`, `zip`, `id`, `bytes`, `zip_bytes`, `files`, `light`, `heavy`, `threshold`, `share`,
@@ -84,6 +87,7 @@ def export_cascade(
         ModelError: the model of one of them is no longer there.
         PackageError: it cannot be written there.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     return export_pair(
         folder,
@@ -180,6 +184,10 @@ def _examined(pair: Pair) -> list[Check]:
         examination = examine(side.run, side.state, side.candidate.id)
         if (failed := examination.failed) is not None:
             raise ExportError(" ".join([failed.text, *(offer.text for offer in examination.offers)]))
+        target = side.state.started.target if side.state.started else "cpu"
+        light = without_torch(examination, target, "packages of cascades")
+        if light.state == "failed":
+            raise ExportError(light.text)
         found += [replace(check, name=f"{role}: {check.name}") for check in examination.checks]
     return found
 

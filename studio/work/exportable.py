@@ -20,12 +20,10 @@ State = Literal["ok", "warning", "failed"]
 
 ENGINES: Final = ("openvino", "onnxruntime")
 """Engines that run without torch on a CPU, the preferred first."""
-PACKED: Final = (*ENGINES, "mlx", "coreml")
-"""Every engine that packages hold."""
-_EXPLORE: Final = {
-    "torch": "it runs on eager torch, which a package does not carry",
-    "compile": "it runs on torch.compile, whose kernels exist only inside a running torch",
-}
+PACKED: Final = (*ENGINES, "mlx", "coreml", "tensorrt")
+"""Every engine whose packages run without torch."""
+TORCH: Final = ("torch", "compile")
+"""Engines whose packages bring their captured programs and run on torch, without diffusers."""
 _LOAD: Final = "def load(model, device, workload):\n    return build(plan(model, device, workload, RECIPE))"
 _GENERATE: Final = (
     "def generate(pipeline, prompts, seeds):\n    return pipeline.generate(prompts, seeds).images"
@@ -112,6 +110,22 @@ def examine(folder: Path, state: RunState, candidate: str) -> Examination:
     return Examination(found, tuple(checks), offers)
 
 
+def without_torch(examination: Examination, target: str, what: str) -> Check:
+    """Whether a candidate can become what holds only packages that run without torch.
+
+    Args:
+        what: that it shall become, in the plural, for a sentence.
+    """
+    name = backend(examination.candidate.proposal.recipe, target)
+    if name not in TORCH:
+        return next(check for check in examination.checks if check.name == "exportable")
+    text = (
+        f"{examination.candidate.id} is for exploring only here: it runs on torch, and {what} hold engines "
+        "that need none; choose a candidate on openvino or onnxruntime, or export it as a package."
+    )
+    return Check("exportable", "failed", text)
+
+
 def backend(recipe: tuple[Step, ...], target: str = "cpu") -> str:
     """The engine that a recipe names; the target's plain one where it names none."""
     from engines.backends.serves import plain_engine
@@ -136,7 +150,10 @@ def _engine(proposed: CandidateProposed, state: RunState) -> Check:
     name = backend(proposed.recipe, state.started.target if state.started else "cpu")
     if name in PACKED:
         return Check("exportable", "ok", "Captured components and a host loop say all that it does.")
-    reason = _EXPLORE.get(name, f"the engine {name} has no packages in this version")
+    if name in TORCH:
+        text = "Captured components and a host loop say all that it does; its package needs torch."
+        return Check("exportable", "ok", text)
+    reason = f"the engine {name} has no packages in this version"
     return Check("exportable", "failed", f"{proposed.id} is for exploring only: {reason}.")
 
 

@@ -61,8 +61,12 @@ def busy_sentence() -> str:
 def target_states() -> list[TargetState]:
     """Every device that the program knows, ready or not, and why."""
     from engines.devices import targets
+    from studio.work.more_devices import openers
 
-    return [TargetState.model_validate(fields_of(target)) for target in targets()]
+    return [
+        TargetState.model_validate({**fields_of(target), "packable": bool(openers(target.id))})
+        for target in targets()
+    ]
 
 
 def model_card(source: str) -> ModelCard:

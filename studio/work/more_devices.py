@@ -7,38 +7,69 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engines.backends.serves import SERVES, plain_precision
+from engines.package import torch_files
 from engines.package.components import OPENS
 from engines.package.write import EngineFiles
 from studio.errors import ExportError
-from studio.work.package_contents import engine_files
+from studio.work.package_contents import engine_files, packed
+from studio.work.torch_parts import BACKEND
 
 if TYPE_CHECKING:
-    from engines.plan import Plan
+    from engines.plan import Backend, Plan
+
+
+def openers(device: str) -> list[Backend]:
+    """The engines of a device whose files a package's runner opens, the device's own first."""
+    return [name for name in SERVES[device] if device in OPENS.get(name, ())]
 
 
 def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
     """The engine files of a plan for each device, by the device's own engine and precision.
 
+    `eager`, `compile` and `aoti` stand for torch on the plan's own device.
+
     What the recipe changes in weights, graph and host loop stays; engine and
     precision are the device's, for the recipe's were chosen for another one.
 
     Raises:
-        ExportError: a device that is unknown or the plan's own, or part of the model cannot be built for it.
+        ExportError: what is unknown or the plan's own device, or part of the model cannot be built for it.
     """
     found: list[EngineFiles] = []
     for device in dict.fromkeys(devices):
+        if device in torch_files.ENGINES:
+            found += _on_torch(plan, device)
+            continue
         if device not in SERVES:
-            raise ExportError(f"There is no device {device}; there are: {', '.join(SERVES)}.")
+            raise ExportError(
+                f"There is no device {device}; there are: {', '.join((*SERVES, *torch_files.ENGINES))}."
+            )
         if device == plan.device:
             raise ExportError(f"The package is for {device} already; leave --also {device} out.")
         found += _variant(plan, device)
     return tuple(found)
 
 
+def _on_torch(plan: Plan, engine: str) -> list[EngineFiles]:
+    """For the plan's own device, by torch; where torch cannot compute its precision, in the device's own."""
+    from engines.backends import backend
+    from engines.pipeline import prepare
+
+    name = BACKEND[engine]
+    if plan.device not in OPENS[engine]:
+        raise ExportError(f"A package cannot open {engine} on {plan.device}; leave --also {engine} out.")
+    refused = plan.precision == "int8" or backend(name).objection(plan.precision, plan.device)
+    precision = plain_precision(plan.device) if refused else plan.precision
+    artifacts = prepare(replace(plan, backend=name, precision=precision))
+    for artifact in artifacts:
+        if artifact.backend != name:
+            raise ExportError(f"The package cannot hold {engine}: {' '.join(artifact.fallbacks)}")
+    return [part for artifact in artifacts for part in packed(artifact, [engine])]
+
+
 def _variant(plan: Plan, device: str) -> list[EngineFiles]:
     from engines.pipeline import prepare
 
-    able = [name for name in SERVES[device] if device in OPENS.get(name, ())]
+    able = openers(device)
     if not able:
         raise ExportError(
             f"No engine of {device} has files that a package can open; leave --also {device} out."

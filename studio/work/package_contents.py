@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from engines import drivers
 from engines.backends.serves import baseline
+from engines.backends.tensor_rt_names import OWN_CARD
 from engines.devices import processor_name
 from engines.errors import PackageError
 from engines.models.licence import licence_file
+from engines.package import torch_files
 from engines.package.components import OPENS
 from engines.package.evidence import (
     Evidence,
@@ -43,7 +47,8 @@ from studio import __version__
 from studio.errors import ExportError
 from studio.record import events
 from studio.record.state import CandidateState, RunState
-from studio.work.public_source import added, public
+from studio.work import torch_parts
+from studio.work.public_source import added, added_licences, public
 
 if TYPE_CHECKING:
     from engines.backends.base import Artifact
@@ -61,7 +66,13 @@ TOLERANCE: Final[dict[str, tuple[int, float]]] = {
 }
 """Bits of the difference hash, and dB, that the golden picture may be off on another machine.  Other
 instruction sets round otherwise; what that moves grows as precision falls."""
-_MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json")
+_MODEL_FILES: Final = (".xml", ".onnx", ".mlmodel", "program.json", ".engine")
+_NATIVE: Final = (
+    "Its fastest variant is machine code for one kind of processor. It is loaded only if you give its",
+    "maker's `--key` or `--certificate`, or `--allow-native`; else torch compiles the same program here",
+    "(which needs a C++ compiler, and time before the first picture) or runs it as it is.",
+    "",
+)
 _INSTRUCTIONS: Final = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
 
 
@@ -74,18 +85,32 @@ def package_name(state: RunState, candidate: CandidateState) -> str:
 
 _SYSTEMS: Final = {"directml": ("Windows", ""), "mlx": ("Darwin", "arm64"), "coreml": ("Darwin", "arm64")}
 """System and machine of the devices that are found on one kind only."""
+_DRIVERS: Final = {("onnxruntime", "cuda"): "580"}
+"""The oldest driver of the CUDA 13 libraries that the wheels of such variants bring (NVIDIA, CUDA Toolkit
+Release Notes, "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor Version Compatibility")."""
 
 
 def _absent(device: str, engine: str, version: str) -> Target:
     """What is known of a device that something was built for and that is not here."""
     system, machine = _SYSTEMS.get(device, ("", ""))
-    return Target(device=device, engine=engine, engine_version=version, system=system, machine=machine)
-
-
-def target_of(engine: str, version: str) -> Target:
-    """This machine."""
     return Target(
-        device="cpu",
+        device=device,
+        engine=engine,
+        engine_version=version,
+        system=system,
+        machine=machine,
+        driver=_DRIVERS.get((engine, device), ""),
+    )
+
+
+def target_of(engine: str, version: str, device: str = "cpu") -> Target:
+    """This machine, its NVIDIA card included where an engine computes on that."""
+    card = next(iter(drivers.nvidia_cards()), None) if device == "cuda" else None
+    return Target(
+        device=device,
+        gpu=card.name if card is not None else "",
+        compute_capability=".".join(map(str, card.capability)) if card is not None else "",
+        driver=_DRIVERS.get((engine, device), ""),
         engine=engine,
         engine_version=version,
         system=platform.system(),
@@ -123,15 +148,19 @@ def make_contents(
     started = state.started
     assert started is not None
     model = artifacts[0].capture.model
-    engines = tuple(engine_files(artifact) for artifact in artifacts)
-    wheels = needed(plan.backend)
+    engines = tuple(part for artifact in artifacts for part in packed(artifact))
+    own = engines[0].engine.engine
+    wheels = needed(own, plan.device)
     words = tokenizers(model)
 
     def facts(tokenizer: str) -> Facts:
         found = candidate_facts(
             state, candidate, plan, model, artifacts, golden_of(plan, prompt, seed, picture)
         )
-        return found.model_copy(update={"tokenizer": tokenizer or None, "wheels": wheels})
+        built_for = found.built_for.model_copy(update={"engine": own})
+        return found.model_copy(
+            update={"tokenizer": tokenizer or None, "wheels": wheels, "built_for": built_for}
+        )
 
     return Contents(
         name=package_name(state, candidate),
@@ -141,7 +170,7 @@ def make_contents(
         tokenizers=words,
         facts=facts,
         golden=picture,
-        readme=_readme(state, candidate, prompt, seed),
+        readme=_readme(state, candidate, prompt, seed, own),
         licence=licence_text(model),
     )
 
@@ -177,7 +206,7 @@ def candidate_facts(
     started = state.started
     assert started is not None
     version = str(artifacts[0].metadata["version"]) if artifacts else backend(plan.backend).version()
-    built_for = target_of(plan.backend, version).model_copy(update={"device": plan.device})
+    built_for = target_of(plan.backend, version, plan.device)
     return Facts(
         created=datetime.now(UTC).replace(microsecond=0),
         tool=Tool(name="Pareto Studio", version=__version__),
@@ -185,9 +214,11 @@ def candidate_facts(
             name=started.model.name,
             source=public(started.model.source),
             added=added(started.model.source),
+            added_licences=added_licences(started.model.source),
             hash=started.model.hash,
             licence=started.model.licence,
             family=started.model.family,
+            revision=model.revision,
             files=tuple(
                 File(path=name, sha256=content, bytes=size) for name, (size, content) in model.files.items()
             ),
@@ -244,6 +275,26 @@ def _json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda one: one.item()))
 
 
+def packed(artifact: Artifact, engines: Sequence[str] = ()) -> tuple[EngineFiles, ...]:
+    """All variants of a component that come of one artifact, the preferred first.
+
+    Args:
+        engines: of a component that torch runs: only these.
+
+    Raises:
+        ExportError: a package cannot hold it.
+    """
+    if artifact.backend not in ("torch", "compile"):
+        return (engine_files(artifact),)
+    return torch_parts.parts(
+        artifact,
+        engines or torch_parts.kinds(artifact.backend, artifact.device),
+        target_of(artifact.backend, str(artifact.metadata["version"])),
+        _tensors(artifact.capture.inputs),
+        _tensors(artifact.capture.outputs),
+    )
+
+
 def engine_files(artifact: Artifact) -> EngineFiles:
     facts = artifact.metadata
     files = {path.relative_to(artifact.folder).as_posix(): path for path in artifact.files}
@@ -252,6 +303,11 @@ def engine_files(artifact: Artifact) -> EngineFiles:
         raise ExportError(
             f"The {artifact.capture.component} in {artifact.backend} for {artifact.device} has no files to "
             "ship; choose a candidate on openvino or onnxruntime."
+        )
+    if facts.get("targets") == [OWN_CARD]:
+        raise ExportError(
+            f"The {artifact.capture.component} in TensorRT opens on this very card only; choose a candidate "
+            "on onnxruntime, or build it with TensorRT-RTX for desktop cards."
         )
     engine = {
         "engine": artifact.backend,
@@ -262,25 +318,48 @@ def engine_files(artifact: Artifact) -> EngineFiles:
     }
     measured = facts["parity"]
     described = (artifact.backend, str(facts["version"]))
-    target = target_of(*described) if facts["verified_on"] else _absent(artifact.device, *described)
+    here = target_of(*described, artifact.device)
+    target = here if facts["verified_on"] else _absent(artifact.device, *described)
     return EngineFiles(
         component=artifact.capture.component,
         engine=Engine.model_validate(engine),
         files=files,
         inputs=_tensors(artifact.capture.inputs),
         outputs=_tensors(artifact.capture.outputs),
-        built_for=target.model_copy(update={"device": artifact.device}),
+        built_for=target,
         parity=measured
         and Parity(
             max_abs=float(measured["max_abs"]),
             psnr=float(measured["psnr"]),
+            least_psnr=measured.get("least_psnr"),
+            cases=measured.get("cases"),
             passed=True,
             stand_in=str(facts["stand_in"]),
         ),
         fallbacks=artifact.fallbacks,
         format=_format(artifact.backend, artifact.folder / models[0]),
+        build_options=_build_options(artifact),
         excluded_layers=tuple(str(name) for name in facts.get("excluded", ())),
     )
+
+
+_TOLD: Final = ("attention", "batches", "left_to_cpu", "profile", "quantised", "targets")
+"""Of an artifact's facts, what its builder was told or decided beside precision and device."""
+
+
+def _build_options(artifact: Artifact) -> dict[str, str]:
+    """As texts, lists with commas; what is not said was left at the builder's default."""
+    facts = artifact.metadata
+    found = dict(facts.get("build", {})) | {name: facts[name] for name in _TOLD if facts.get(name)}
+    if artifact.channels_last:
+        found["layout"] = "channels last"
+    return {name: _said(value) for name, value in found.items()}
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {one}" for key, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _format(backend: str, path: Path) -> Format | None:
@@ -302,6 +381,8 @@ def _format(backend: str, path: Path) -> Format | None:
             return Format(name="Core ML")
         case "mlx":
             return Format(name="MLX graph")
+        case "tensorrt":
+            return Format(name="TensorRT-RTX plan")
     return None
 
 
@@ -317,6 +398,12 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> Calibration | None:
                 source=str(found["source"]),
                 prompts=int(found["prompts"]),
                 batches=int(found["batches"]),
+                texts=tuple(found["texts"]),
+                seeds=tuple(found["seeds"]),
+                sampler=str(found["scheduler"]),
+                steps=int(found["steps"]),
+                guidance=float(found["guidance"]),
+                timesteps=tuple(found["timesteps"]),
             )
     return None
 
@@ -339,6 +426,8 @@ def _evidence(state: RunState, candidate: CandidateState) -> Evidence:
             measured_on=str(started.machine.get("processor") or processor_name()),
             baseline=f"the model as its authors ship it, {baseline(started.target)}",
             alternating=True,
+            warm_up=verdict.warm_up or None,
+            pairs=verdict.pairs or None,
         )
     if verdict is not None:
         quality = Quality(
@@ -348,7 +437,8 @@ def _evidence(state: RunState, candidate: CandidateState) -> Evidence:
             pictures=tuple(Sample(prompt=one.prompt, seed=one.seed) for one in verdict.samples),
             passed=verdict.state == "passed",
             claims=tuple(
-                f"{one.claim} ({one.prompts} fresh prompts)"
+                f"{one.claim} ({one.prompts} fresh prompts"
+                + (f"; its script ran {one.walls})" if one.isolation else ")")
                 for one in state.certified
                 if one.id == candidate.id and one.held
             ),
@@ -390,7 +480,7 @@ def licence_text(model: Model) -> str:
     )
 
 
-def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) -> str:
+def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int, engine: str) -> str:
     verdict, started = candidate.verdict, state.started
     assert started is not None
     lines = [f"# {started.model.name}, {candidate.proposal.title}", ""]
@@ -403,7 +493,8 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
             "",
         ]
     lines += [
-        "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; no torch, no diffusers.",
+        "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; "
+        + ("no diffusers." if engine in torch_files.ENGINES else "no torch, no diffusers."),
         "",
         "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
         f'    env/bin/python run.py --prompt "{prompt}" --seed {seed} --out picture.png',
@@ -412,6 +503,10 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int) 
         "    env/bin/python run.py --serve         # over HTTP, as OpenAI's image generation",
         "    env/bin/python run.py --lines         # JSON lines in, JSON lines and raw pictures out",
         "",
+        "Where there are variants for other devices too, `run.py --info` names the file of wheels of each;",
+        "a variant's wheels belong into an environment of their own.",
+        "",
+        *(_NATIVE if engine == "aoti" else ()),
         "Every byte is checked against `SHA256SUMS` before anything is loaded. `manifest.json` says where",
         "the model comes from, what was done to it, what was measured, and where it was verified.",
         f"The weights keep the licence of {started.model.name}: {started.model.licence}.",

@@ -12,6 +12,7 @@ from studio.errors import RunError
 from studio.record.journal import Journal
 from studio.record.state import RunState
 from studio.work.compare import save_picture
+from studio.work.consent import agree
 from studio.work.job import Job
 
 if TYPE_CHECKING:
@@ -69,7 +70,13 @@ atexit.register(_warm.close)
 
 
 def generate(
-    job: Job, run: str, prompt: str, candidate: str = "", seed: int | None = None, baseline: bool = True
+    job: Job,
+    run: str,
+    prompt: str,
+    candidate: str = "",
+    seed: int | None = None,
+    baseline: bool = True,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `generate`: one picture each by the baseline and a candidate.
 
@@ -77,6 +84,7 @@ def generate(
         RunError: no such run or candidate, an empty or endless prompt, a script that fails.
         JournalError, EngineError: the run cannot be read, or its model is gone.
     """
+    agree(without_walls=without_walls)
     words = " ".join(prompt.split())
     if not words or len(words) > LONGEST:
         raise RunError(f"The prompt has {len(words)} characters; write from 1 to {LONGEST}.")

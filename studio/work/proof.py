@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -27,11 +27,21 @@ from engines.errors import PackageError
 from engines.package import sums
 from engines.package.likeness import Pixels
 from engines.package.runner import read_picture
+from engines.package.runtimes import REQUIREMENTS
+from engines.package.wheels import installed
 from studio.errors import ExportError
 
 INSTALL_SECONDS: Final = 600
 RUN_SECONDS: Final = 600
 
+_SECRET: Final = (
+    "ANTHROPIC_",
+    "PARETO_STUDIO_LLM_",
+    "PARETO_STUDIO_KEY_",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+)
+"""Beginnings of variables that hold keys of the user's, which neither a package nor an installer needs."""
 _LENT: Final = (
     "import runpy, sys; sys.path.append(sys.argv[1]); sys.argv = sys.argv[2:]; "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -59,29 +69,49 @@ class Proof:
     environment: Environment
     variants: Mapping[str, str] = field(default_factory=dict)
     """By component, the one that ran."""
+    others: Mapping[str, SelfTest] = field(default_factory=dict)
+    """By variant, how those did that were tried too."""
 
 
-def prove(package: Path, prompt: str, seed: int, tell: Callable[[str], None] = lambda _doing: None) -> Proof:
-    """Let the package make a picture on its own.
+def prove(
+    package: Path,
+    prompt: str,
+    seed: int,
+    tell: Callable[[str], None] = lambda _doing: None,
+    *,
+    native: bool = False,
+    others: Sequence[str] = (),
+) -> Proof:
+    """Let the package make a picture on its own, then its golden one by each of the other variants.
+
+    Args:
+        native: it may load machine code, for that was built here.
+        others: variants that are tried too, by name or engine.
 
     Raises:
-        ExportError: it cannot, with its own words.
+        ExportError: it cannot, with its own words; or a variant's picture is another one.
     """
     package = package.absolute()  # what is run next runs elsewhere
     with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
         room = Path(name)
-        environment = make_environment(package / "requirements.txt", room, tell)
+        environment = make_environment(package / REQUIREMENTS, room, tell)
         tell("Making a picture in the new environment" if environment.fresh else "Making a picture, isolated")
         out = room / "picture.png"
         command = [*environment.command, str(package / "run.py"), "--prompt", prompt, "--seed", str(seed)]
+        command += ["--allow-native"] if native else []
         start = time.perf_counter()
         done = call([*command, "--out", str(out), "--json"], RUN_SECONDS, room)
         whole = time.perf_counter() - start
         if done is None or done.returncode != 0 or not out.is_file():
             raise ExportError(f"The package cannot make a picture on its own ({last_words(done)}).")
         said = json.loads(done.stdout.splitlines()[-1])
+        tests = {}
+        for variant in others:
+            tell(f"Trying {variant} too")
+            tests[variant] = _self_test(environment, package, variant, room, native=native)
         # Windows keeps files open that are being read; the picture is in memory before the room goes.
         return Proof(
+            others=tests,
             picture=read_picture(out),
             seconds=float(sum(said["seconds"].values())),
             whole_seconds=whole,
@@ -109,7 +139,9 @@ def make_environment(requirements: Path, room: Path, tell: Callable[[str], None]
                 reason = last_words(done)
                 break
         else:
-            return Environment(isolated, fresh=True, note=f"Fresh environment, made by {tool}.")
+            return Environment(
+                isolated, fresh=True, note=f"Fresh environment, made by {tool} of {requirements.name}."
+            )
     tell("No wheels to be had; borrowing the installed ones")
     lent = room / "wheels"
     _lend(requirements, lent)
@@ -138,10 +170,15 @@ def _lend(requirements: Path, folder: Path) -> None:
     """Link the installed files of the required wheels, and no others, into a folder."""
     folder.mkdir()
     places = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    wheels: dict[str, metadata.Distribution] = {}
     for line in requirements.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
-        wheel = metadata.distribution(line.partition("==")[0])
+        try:
+            wheels |= installed([line.partition("==")[0]])
+        except PackageError:
+            continue  # another system's, or the runner says what is missing
+    for wheel in wheels.values():
         base = Path(str(wheel.locate_file(""))).resolve()
         if base not in places:
             continue
@@ -166,7 +203,7 @@ def call(command: list[str], seconds: float, room: Path) -> subprocess.Completed
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA"))
+        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA", *_SECRET))
     }
     try:
         return subprocess.run(
@@ -228,8 +265,11 @@ class SelfTest:
     """By component, the one that ran."""
 
 
-def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
+def self_test(package: Path, variant: str, requirements: Path, *, native: bool = False) -> SelfTest:
     """Let one variant of a package make the golden picture in an environment of its own.
+
+    Args:
+        native: it may load machine code, because it was built here.
 
     Raises:
         ExportError: it runs here, and the picture is another one.
@@ -238,15 +278,14 @@ def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
     with tempfile.TemporaryDirectory(prefix="pareto-proof-") as name:
         room = Path(name)
         environment = make_environment(requirements, room, lambda _doing: None)
-        command = [
-            *environment.command,
-            str(package / "run.py"),
-            "--self-test",
-            "--device",
-            variant,
-            "--json",
-        ]
-        done = call(command, RUN_SECONDS, room)
+        return _self_test(environment, package, variant, room, native=native)
+
+
+def _self_test(
+    environment: Environment, package: Path, variant: str, room: Path, *, native: bool
+) -> SelfTest:
+    command = [*environment.command, str(package / "run.py"), "--self-test", "--device", variant, "--json"]
+    done = call([*command, *(["--allow-native"] if native else [])], RUN_SECONDS, room)
     try:
         said = json.loads(done.stdout.splitlines()[-1]) if done is not None else {}
     except (ValueError, IndexError):
@@ -258,7 +297,7 @@ def self_test(package: Path, variant: str, requirements: Path) -> SelfTest:
         for choice in said["variants"].values()
         for one in choice["passed_over"]
         for reason in [one["reason"]]
-        if one["variant"] == variant
+        if variant in (one["variant"], one["variant"].partition("-")[0])
     }
     if missed:
         return SelfTest(passed=False, text=f"{variant} was built, not verified on device. {min(missed)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.evaluate.judge import GATE, Judge
+from agent.evaluate.judge import GATE, MOST_GATE, Judge
 from agent.evaluate.prompts import Prompts
 from engines.errors import WorkloadError
 from engines.models.card import Card, describe
@@ -39,21 +39,42 @@ class Ready:
     machine: dict[str, Any]
     seed: int
     memory: Path
+    gate: int = GATE
+    """Pictures that the gate looks at."""
 
-    def judge(self, folder: Path) -> Judge:
-        """The evaluator of a run in a folder; close it."""
-        return Judge(self.model, self.target, self.workload, folder, metric=self.metric.name)
+    def judge(self, folder: Path, *, patient: bool = False) -> Judge:
+        """The evaluator of a run in a folder, close it; a `patient` one measures in full what is hopeless."""
+        return Judge(
+            self.model,
+            self.target,
+            self.workload,
+            folder,
+            metric=self.metric.name,
+            gate=self.gate,
+            patient=patient,
+        )
 
 
 def prepare(
-    model: str, target: str, workload: dict[str, Any], metric: str | None, seed: int, memory: Path
+    model: str,
+    target: str,
+    workload: dict[str, Any],
+    metric: str | None,
+    seed: int,
+    memory: Path,
+    gate: int = GATE,
 ) -> Ready:
     """Check what the user gave, before anything is written.
 
     Raises:
         ModelError: the model cannot be used.
-        WorkloadError: the workload makes no sense, or the target is not ready here.
+        WorkloadError: the workload makes no sense, the gate is too small or too large, or the target is not
+            ready here.
     """
+    if not GATE <= gate <= MOST_GATE:
+        raise WorkloadError(
+            f"The gate looks at {GATE} to {MOST_GATE} pictures, not {gate}; choose a number between."
+        )
     try:
         wanted = Workload.model_validate(workload)
     except ValidationError as error:
@@ -64,7 +85,7 @@ def prepare(
     opened = open_model(model)
     check_reference(opened)
     described = describe(opened)
-    chosen = metric_for(opened.path, Prompts(wanted.prompts).gate(GATE).prompts, metric)
+    chosen = metric_for(opened.path, Prompts(wanted.prompts).gate(gate).prompts, metric)
     return Ready(
         model=model,
         card=events.ModelCard.model_validate(fields_of(described)),
@@ -77,6 +98,7 @@ def prepare(
         machine=describe_machine(),
         seed=seed,
         memory=memory,
+        gate=gate,
     )
 
 
@@ -90,7 +112,9 @@ def prepare_again(state: RunState, memory: Path) -> Ready:
     begun = state.started
     if begun is None:
         raise RunError(f"The run {state.run} never began; start a new one.")
-    ready = prepare(begun.model.source, begun.target, begun.workload, begun.metric.name, begun.seed, memory)
+    ready = prepare(
+        begun.model.source, begun.target, begun.workload, begun.metric.name, begun.seed, memory, begun.gate
+    )
     if ready.card.hash != begun.model.hash:
         raise RunError(
             f"The model {begun.model.source} has changed since the run {state.run} began; "

@@ -124,8 +124,12 @@ def claims(state: RunState) -> list[Claim]:
             detail += f", one-sided 95 % bounds {bounds_text(certified.claim, certified.loss)}"
         if speedup is not None:
             detail += f"; speed-up {_interval(speedup)}"
+        if certified.isolation:
+            detail += f"; walls: {certified.isolation}"
         if certified.note:
             detail += f"; {certified.note}"
+        if certified.isolation:
+            detail += f"; its script ran {certified.walls}"
         found.append(Claim(f"{certified.id} {candidate.proposal.title}: {fast}, {word}", held, detail))
     winner, single = _named(state, state.winner), _best_single(state)
     if winner is not None and single is not None and winner.id != single.id:

@@ -33,6 +33,7 @@ def start(
     budget: float | None = None,
     seed: int = 0,
     metric: str | None = None,
+    gate: int = 16,
     certify: bool = True,
     out: str = "",
     agent: str = "built-in",
@@ -49,6 +50,7 @@ def start(
     `workers`: where candidates are judged, `ray://HOST:10001` or `local:2`; empty: here.
     `without_walls`: the user agrees that nothing limits candidates, where this system cannot.
     `approve`: the user is asked before each candidate runs; `wishes`: sentences to the agent.
+    `gate`: pictures that every candidate is judged on, 16 to 32.
 
     Raises:
         EngineError, AgentError: the model, the target, the workload, the workers or the language model
@@ -74,7 +76,7 @@ def start(
         cancelled=job.cancelled.is_set,
     )
     job.progress(0, 0, "opening the model")
-    ready = prepare(model, target, workload or {}, metric, seed, job.home / MEMORY)
+    ready = prepare(model, target, workload or {}, metric, seed, job.home / MEMORY, gate)
     heard = [steered(text, ready, choice) for text in wishes]
     with _new_run(job, Path(out) if out else None, ready.card.name) as run:
         run.record(
@@ -92,6 +94,7 @@ def start(
                 machine=ready.machine,
                 agent=choice,
                 approve=approve,
+                gate=gate,
             )
         )
         for sentence in heard:
@@ -149,10 +152,11 @@ def evaluate(
     target: str = "cpu",
     workload: dict[str, Any] | None = None,
     seed: int = 0,
+    gate: int = 16,
     out: str = "",
     without_walls: bool = False,
 ) -> dict[str, Any]:
-    """Command `evaluate`: judge a script of the user's own; a run with one candidate.
+    """Command `evaluate`: judge a script of the user's own on `gate` pictures; a run with one candidate.
 
     Raises:
         ScriptError: the file cannot be read, does not parse, or does what no script may; no run is begun.
@@ -172,7 +176,7 @@ def evaluate(
     from studio.work.ready import prepare
     from studio.work.session import Session
 
-    ready = prepare(model, target, workload or {}, None, seed, job.home / MEMORY)
+    ready = prepare(model, target, workload or {}, None, seed, job.home / MEMORY, gate)
     with _new_run(job, Path(out) if out else None, ready.card.name) as run:
         run.record(
             events.RunStarted(
@@ -187,6 +191,7 @@ def evaluate(
                 seed=seed,
                 folder=str(run.folder),
                 machine=ready.machine,
+                gate=gate,
             )
         )
         return Session(job, run, ready).judge_script(text, path.stem)

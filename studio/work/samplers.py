@@ -89,7 +89,13 @@ def measure(given: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     workload = Workload.model_validate(facts["workload"])
     with Judge(
-        facts["source"], facts["target"], workload, folder, metric=facts["metric"], gate=facts["gate"]
+        facts["source"],
+        facts["target"],
+        workload,
+        folder,
+        metric=facts["metric"],
+        gate=facts["gate"],
+        patient=True,  # the table is of really measured candidates, all of them in full
     ) as judge:
         first = judge.baseline()
         if first.state != "passed" or first.latency is None:

@@ -18,7 +18,7 @@ from agent.llm.briefing import Surroundings
 from agent.llm.errors import LlmCancelled
 from agent.llm.operators import operators
 from agent.loop import Settings, evolve
-from agent.memory import Memory
+from agent.memory import Memory, place_of
 from agent.planner.context import Context
 from agent.planner.context import prepare as context
 from agent.together import JudgeLike
@@ -313,10 +313,10 @@ class Session:
 
     def _learn(self) -> None:
         memory = Memory(self._ready.memory)
-        card = self._ready.card
+        card = self._ready.described
         # What a script does beyond its recipe is not the recipe's doing, and is not to be remembered as such.
         found = [one for one in judged(self._run.state) if not one.candidate.proposal.code]
-        memory.learn(self._ready.target, card.family, card.hash, self._ready.metric.name, found)
+        memory.learn(place_of(card, self._ready.target), card.hash, self._ready.metric.name, found)
         for note in memory.notes:
             self._recorder.notice("warning", note)
 

@@ -84,6 +84,8 @@ class Nodes:
     """Two nodes on this machine."""
 
     address: str
+    client: str
+    """Of the client server."""
     process: subprocess.Popen[str]
 
     def workers(self) -> list[psutil.Process]:
@@ -114,13 +116,13 @@ def nodes() -> Iterator[Nodes]:
         assert process.stdout is not None
         for line in process.stdout:
             try:
-                address = json.loads(line)
+                address, client = json.loads(line)
                 break
             except ValueError:
                 continue
         else:
             raise AssertionError("the cluster did not start")
-        yield Nodes(address, process)
+        yield Nodes(address, client, process)
         assert process.stdin is not None
         process.stdin.close()
         process.wait(120)

@@ -80,16 +80,6 @@ def test_rows_of_the_denoiser_are_those_of_the_recipe() -> None:
     assert "computes 16 to 60" in declared.rows(told | {"denoiser_rest": 15}, chosen, 1)
 
 
-def test_the_census_speaks_of_types_engines_operations_and_patches() -> None:
-    made = plan("tiny-scenes", "cpu", Workload(), ())
-    fine = {"flops": 1e9, "dtypes": {"float32": 9}, "engines": {"denoiser": "torch fp32"}, "patched": []}
-    assert declared.calculated(fine, made, 1e9) == ""
-    assert "bfloat16" in declared.calculated(fine | {"dtypes": {"bfloat16": 3}}, made, 1e9)
-    assert "runs as" in declared.calculated(fine | {"engines": {"denoiser": "openvino int8"}}, made, 1e9)
-    assert "GFLOP" in declared.calculated(fine | {"flops": 5e8}, made, 1e9)
-    assert "time.time" in declared.calculated(fine | {"patched": ["time.time"]}, None, 0.0)
-
-
 @pytest.mark.parametrize(
     "handler",
     ["except Exception:", "except:", "except (KeyError, BaseException):", "except builtins.Exception:"],

@@ -152,9 +152,11 @@ def test_an_honest_script_passes_with_everything_measured(judge: Judge) -> None:
     assert found.latency is not None
     assert found.latency.low <= found.latency.value <= found.latency.high
     assert found.speedup is not None
+    assert found.warm_up > len(found.samples) / 4  # the gate's pictures by fours, and the robustness calls
+    assert found.pairs >= 3
     assert 0.2 < found.speedup.value < 5
     assert set(found.throughput) == {1, 2, 4}
-    assert set(found.stages) == {"encode", "denoise", "decode"}
+    assert set(found.stages) == {"encode", "denoise", "scheduler", "decode"}
     assert found.memory is not None
     assert found.memory > 100
     assert found.loss is not None
@@ -359,6 +361,7 @@ def test_a_claim_is_certified_on_sealed_prompts_with_one_sided_bounds(judge: Jud
     assert found.prompts == 8
     assert found.loss.low <= found.loss.value
     assert found.speedup is not None
+    assert found.isolation in ("isolated", "limited")
     assert seen[-1] == (8, 8)
     wrong = judge.certify(candidate, "PSNR of 90 dB or more", 8, lambda *_: None)
     assert not wrong.held
@@ -386,3 +389,64 @@ def test_a_device_that_torch_does_not_know_is_judged_against_its_plain_engine(tm
             ("", "ONNX Runtime's CPU provider")
         }
         assert all(one.psnr is not None and 30 < one.psnr < 200 for one in found.engines)
+
+
+def test_a_plain_script_s_calls_are_counted_by_the_program_and_put_in_its_verdict(judge: Judge) -> None:
+    found = verdict(judge, HONEST.replace("import numpy as np\n", ""), name="c020")
+    assert found.state == "passed", found.reason
+    counted = found.census
+    assert counted is not None
+    assert (counted.by, counted.declared) == ("program", "torch fp32")
+    calls = {one.component: (one.calls, one.shape, one.engine) for one in counted.counted}
+    assert calls["denoiser"] == (2, "8x8", "torch fp32")
+    assert calls["decoder"] == (1, "8x8", "torch fp32")
+    assert set(found.spent) >= {"static", "smoke", "gate"}
+    assert "honesty" not in found.spent
+    kid = found.metrics["kid"]
+    assert kid.low <= kid.value <= kid.high
+    assert found.sets_note == ""
+
+
+def test_a_script_with_code_of_its_own_is_counted_by_torch_s_observer(judge: Judge) -> None:
+    found = verdict(
+        judge, cheat("    return pipeline.generate(list(prompts), list(seeds)).images\n"), name="c021"
+    )
+    assert found.state == "passed", found.reason + found.evidence
+    counted = found.census
+    assert counted is not None
+    assert counted.by == "trace"
+    assert {one.component: one.calls for one in counted.counted}["denoiser"] == 2
+    assert counted.flops > 1e9
+    assert max(counted.sides) == 64
+    assert set(counted.dtypes) == {"float32"}
+    assert found.spent["honesty"] > 0
+
+
+def test_a_hopeless_candidate_is_given_up_before_it_is_timed(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line is moved to where four pictures can lie beyond it for sure: two steps lose much themselves."""
+    monkeypatch.setattr(judge, "_line", -0.9)
+    elsewhere = cheat("    return 255 - pipeline.generate(prompts, seeds).images[:, ::-1]\n")
+    found = verdict(judge, elsewhere, name="c022")
+    assert (found.state, found.stage, found.stopped) == ("failed", "smoke", True), found.reason
+    assert "Stopped early, after 4 pictures" in found.reason
+    assert "One-sided bound" in found.evidence
+    assert found.latency is None
+    assert found.loss is not None
+    assert set(found.spent) == {"static", "smoke"}
+    given = verdict(judge, elsewhere, name="c024", origin="given")
+    assert not given.stopped
+    assert given.latency is not None
+
+
+def test_a_candidate_that_takes_far_longer_is_given_up(judge: Judge) -> None:
+    slow = cheat(
+        "    import time\n    time.sleep(1.0)\n    return pipeline.generate(prompts, seeds).images\n"
+    )
+    found = verdict(judge, slow, name="c023")
+    assert (found.state, found.stage, found.stopped) == ("failed", "smoke", True), found.reason
+    assert "times the baseline's time" in found.reason
+    assert found.speedup is not None
+    assert found.speedup.high < 0.5
+    assert found.samples == ()

@@ -246,19 +246,26 @@ def test_after_three_repairs_the_idea_gives_its_place_to_another_plan(world: Any
     assert answers.asked == ["plan", "code", "repair", "repair", "repair", "plan"]
 
 
-def test_in_the_paper_preset_a_script_is_written_anew_up_to_five_times(world: Any) -> None:
+def test_in_the_paper_preset_five_new_scripts_come_before_another_plan(world: Any) -> None:
     number = iter(range(99))
-    answers = Answers([[STUDENT]], [], [])
-    answers.codes = [f"# broken {next(number)}" for _ in range(6)]
+    said: list[str] = []
+    answers = Answers(
+        [[STUDENT], [SOLVER]], [], [], watch=lambda body: said.append(body["messages"][0]["content"])
+    )
+    answers.codes = [f"# broken {next(number)}" for _ in range(6)] + ["# works"]
     answers.repairs = [f"# broken too {next(number)}" for _ in range(18)]
     with MessagesService(answers) as service:
         here = opened(service)
         judge = Failing(world, lambda one: "broken" in one.script)
         outcome = evolved(world, here, judge, PAPER, settings_of(PAPER, 1, 1))
-    assert answers.asked.count("code") == 6
+    assert answers.asked.count("code") == 7
     assert answers.asked.count("repair") == 18
-    assert len(outcome.history) == 1 + 6 + 18
-    assert outcome.winner is None
+    assert len(outcome.history) == 1 + 6 + 18 + 1
+    assert [kind for kind in answers.asked if kind == "plan"] == ["plan", "plan"]
+    again = said[max(at for at, kind in enumerate(answers.asked) if kind == "plan")]
+    assert "student" in again, "the second plan is told what failed"
+    assert "TypeError" in again
+    assert outcome.history[-1].verdict.state == "passed"
 
 
 def test_in_the_paper_preset_an_answer_that_never_comes_does_not_end_the_run(world: Any) -> None:

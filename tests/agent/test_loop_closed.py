@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.candidate import Candidate, Proposal, Recipe, Verdict
+from agent.candidate import Candidate, Interval, Proposal, Recipe, Verdict
 from agent.coder import title
 from agent.debugger import RuleDebugger
 from agent.errors import BaselineError
@@ -133,6 +133,26 @@ def test_a_failed_candidate_is_repaired_as_a_candidate_of_its_own(world: Any) ->
     assert mended.candidate.proposal.parents == (failed.id,)
     assert mended.verdict.state == "passed"
     assert world.space.structure(mended.candidate.proposal.recipe) == ("engine/openvino",)
+
+
+def test_what_was_given_up_early_is_neither_mended_nor_ranked(world: Any) -> None:
+    hopeless = Verdict(
+        "failed", "smoke", "Stopped early.", latency=Interval(0.01, 0.01, 0.01),
+        loss=Interval(0.9, 0.8, 1.0), stopped=True,
+    )  # fmt: skip
+    judge = world.judge(broken={"bf16": hopeless})
+    recipe = world.space.canonical((world.step("bf16"), world.step("engine", {"backend": "openvino"})))
+
+    class One:
+        at_once = None
+
+        def propose(self, context: Any, count: int) -> list[Proposal]:
+            return [] if context.planned(1) else [Proposal(recipe, "Try.", "seed")]
+
+    outcome = run(world, One(), judge=judge, settings=SHORT)
+    assert [one.verdict.stopped for one in outcome.history] == [False, True]
+    assert outcome.history[1].id not in outcome.front
+    assert not outcome.history[1].is_measured
 
 
 def test_an_idea_is_mended_at_most_three_times(world: Any) -> None:

@@ -133,6 +133,38 @@ def test_a_good_recipe_of_an_earlier_run_is_among_the_seeds(world: Any) -> None:
     assert any(proposal.recipe == recipe and "6.0x" in proposal.why for proposal in proposals)
 
 
+def test_a_recipe_found_here_is_remembered_before_a_faster_one_from_another_processor(world: Any) -> None:
+    kept = (Step("engine", {"backend": "openvino"}), Step("prompt-cache"))
+    here = Remembered(
+        world.space.canonical((*kept, Step("bf16"))), "x", "adherence", "passed", 4.0, 0.01, 31.0
+    )
+    faster = replace(here, recipe=world.space.canonical((*kept, Step("int8"))), speedup=8.0)
+    there = replace(faster, elsewhere="from another processor: B")
+    for memory, wanted, said in (
+        ((there, here), here, "(on this processor)"),
+        ((there,), there, "(from another processor: B)"),
+    ):
+        proposals = BuiltinPlanner().propose(replace(played(world, 0), memory=memory), 7)
+        (why,) = (one.why for one in proposals if "An earlier run" in one.why)
+        assert said in why
+        assert any(one.recipe == wanted.recipe for one in proposals)
+
+
+def test_what_an_earlier_run_could_not_build_of_this_model_here_is_not_tried_first_again(world: Any) -> None:
+    alone = (world.space.step("engine", backend="openvino"),)
+    broke = Remembered(
+        alone, world.context.card.hash, "adherence", "failed", None, None, None, "It broke.", "build"
+    )
+    for one, again in (
+        (broke, False),
+        (replace(broke, elsewhere="from another processor: B"), True),
+        (replace(broke, model="another"), True),
+        (replace(broke, stage="gate"), True),
+    ):
+        proposals = BuiltinPlanner().propose(replace(played(world, 0), memory=(one,)), 7)
+        assert any(proposal.recipe == alone for proposal in proposals) == again
+
+
 def test_the_forecast_learns_from_verdicts(world: Any) -> None:
     before, after = forecast(played(world, 0)), forecast(played(world, 14))
     recipe = world.space.canonical(
@@ -144,7 +176,8 @@ def test_the_forecast_learns_from_verdicts(world: Any) -> None:
     assert abs(after.expect(recipe).loss - loss) < 0.02
 
 
-def test_new_techniques_of_the_registry_do_not_crowd_out_the_first_proposals() -> None:
+def bundled() -> Any:
+    """The bundled model's own space and rules, its baseline measured."""
     card = describe(open_model("tiny-scenes"))
     context = prepare("tiny-scenes", card, "cpu", Workload())
     measured = Verdict(
@@ -152,9 +185,44 @@ def test_new_techniques_of_the_registry_do_not_crowd_out_the_first_proposals() -
         stages={"encode": 0.02, "denoise": 0.83, "decode": 0.15}, loss=Interval(0.0, 0.0, 0.0), memory=100.0,
     )  # fmt: skip
     baseline = Judged(Candidate("c000", 0, Proposal((), "", "baseline"), ""), measured)
-    context = replace(context, history=(baseline,), reference=(1.1, 1.0))
+    return replace(context, history=(baseline,), reference=(1.1, 1.0))
+
+
+def test_new_techniques_of_the_registry_do_not_crowd_out_the_first_proposals() -> None:
+    context = bundled()
     proposals = BuiltinPlanner().propose(context, 7)
     assert {"student", "fewer-steps", "engine"} == {one.recipe[0].technique for one in proposals[:3]}
     late = {"threshold-cache", "attention-gate", "progressive-resolution", "pruning"}
     assert late <= {axis.technique for axis in context.space.axes}
     assert not late & {step.technique for one in proposals for step in one.recipe}
+
+
+IDLE = {"vae-tiling", "vae-slicing"}
+
+
+def techniques(proposals: Any) -> list[set[str]]:
+    return [{step.technique for step in one.recipe} for one in proposals]
+
+
+def test_no_candidate_is_spent_on_what_saves_memory_alone() -> None:
+    context = replace(bundled(), generation=2)
+    assert {axis.technique for axis in context.space.axes} >= IDLE
+    found = techniques(BuiltinPlanner(at_once=None).propose(context, 5))
+    assert len(found) == 5
+    assert not any(names & IDLE for names in found)
+    # Nothing is known, nothing is ruled out: the benchmark without knowledge.
+    blind = techniques(BuiltinPlanner(at_once=None, knowledge=False).propose(context, 12))
+    assert any(names & IDLE for names in blind)
+
+
+def test_where_memory_is_the_wish_what_saves_it_is_in_every_candidate() -> None:
+    context = replace(bundled(), notes=("please save memory",))
+    found = techniques(BuiltinPlanner(at_once=None).propose(context, 3))
+    assert len(found) == 3
+    assert all(names >= IDLE for names in found)
+
+
+def test_what_saves_memory_alone_can_be_asked_for_by_name() -> None:
+    context = replace(bundled(), notes=("only VAE tiling",))
+    (first, *_) = techniques(BuiltinPlanner().propose(context, 1))
+    assert first == {"vae-tiling"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -231,7 +232,7 @@ def test_no_key_of_the_user_is_in_the_environment(monkeypatch: pytest.MonkeyPatc
     assert "['HF_HUB_OFFLINE', 'PARETO_STUDIO_CACHE']" in text
 
 
-def test_a_process_from_the_nursery_runs_torch_openvino_and_onnxruntime() -> None:
+def test_a_process_from_the_nursery_runs_torch_openvino_and_onnxruntime_within_a_second() -> None:
     source = """
 import numpy as np
 def load(model, device, workload):
@@ -266,13 +267,13 @@ def generate(pipeline, prompts, seeds):
             process, images = run(nursery, source)
             process.close()
             assert images.mean() == 9
-
-
-def test_a_forked_process_is_there_within_a_second(forks: Nursery) -> None:
-    forks.start().close()
-    started = time.monotonic()
-    forks.start().close()
-    assert time.monotonic() - started < 1.5
+        # with every engine imported, and a script that does nothing: from start to the first picture
+        took = []
+        for _ in range(5):
+            started = time.monotonic()
+            run(nursery, GOOD)[0].close()
+            took.append(time.monotonic() - started)
+        assert statistics.median(took) < 1.0
 
 
 def test_nothing_is_left_when_the_judging_process_is_killed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SandboxError, WallsError
-from agent.sandbox import Nursery, account, graphics, macos, seccomp, walls, windows
+from agent.sandbox import Nursery, account, graphics, macos, seccomp, walls, windows, windows_token
 from agent.sandbox.child import places
 from agent.sandbox.limits import Limits
 
@@ -194,7 +194,29 @@ def test_windows_structures_have_the_sizes_that_windows_expects() -> None:
         with pytest.raises(OSError, match="under Windows only"):
             windows.Job(1, Limits())
         with pytest.raises(OSError, match="under Windows only"):
-            windows.lower_token()
+            windows_token.restricted()
+        with pytest.raises(OSError, match="under Windows only"):
+            windows_token.Restricted(["python"], {"A": "1"}, Path(), Limits())
+
+
+def test_what_a_restricted_process_is_started_with_has_the_layout_that_windows_expects() -> None:
+    if ctypes.sizeof(ctypes.c_void_p) == 8:
+        assert ctypes.sizeof(windows_token.StartupInfo) == 104
+        assert windows_token.StartupInfo.stdin.offset == 80
+        assert ctypes.sizeof(windows_token.ProcessInformation) == 24
+        assert ctypes.sizeof(windows.SidAndAttributes) == 16
+    block = windows_token.environment_block({"path": "C:\\x", "A": "1", "Lang": ""})
+    assert block == "A=1\0Lang=\0path=C:\\x\0\0"
+    for wrong in ({"": "1"}, {"A": "1\0B=2"}, {"A=B": "1"}):
+        with pytest.raises(ValueError, match="cannot be handed"):
+            windows_token.environment_block(wrong)
+    # TOKEN_GROUPS as the system lays it out: a count, padding, then pairs of pointer and attributes
+    found = ctypes.create_string_buffer(8 + 2 * 16)
+    ctypes.c_uint32.from_buffer(found).value = 2
+    ctypes.c_uint32.from_buffer(found, 8 + 16 + 8).value = 0xC0000007
+    groups = windows_token.groups_of(found)
+    assert [one.attributes for one in groups] == [0, 0xC0000007]
+    assert windows_token.WRITE_RESTRICTED | windows_token.DISABLE_MAX_PRIVILEGE == 9
 
 
 def test_where_nothing_limits_candidates_the_user_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from engines.package import sums
+from engines.package.evidence import Part
+from engines.package.manifest import Manifest
 from engines.package.write import archive_entry
 
 Change = Callable[[Path], object]
@@ -27,6 +29,8 @@ class Corruption:
     change: Change
     """Of a folder, or of a zip."""
     zipped: bool = False
+    manifest: bool = False
+    """Whether it changes nothing but the manifest and the sums."""
 
 
 def corruptions(package: Path) -> Iterator[Corruption]:
@@ -113,15 +117,15 @@ def _bytes(package: Path) -> Iterator[Corruption]:
         yield Corruption(f"{name}: a byte more, the sums made to fit", more)
 
 
-def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     if path:
         yield path
     if isinstance(value, dict):
         for key, one in value.items():
-            yield from _leaves(one, (*path, key))
+            yield from leaves(one, (*path, key))
     elif isinstance(value, list):
-        for at, one in enumerate(value):
-            yield from _leaves(one, (*path, at))
+        for at in sorted({0, 1, len(value) - 1} & set(range(len(value)))):  # of long lists both ends
+            yield from leaves(value[at], (*path, at))
 
 
 def _other(value: Any) -> Any:
@@ -139,8 +143,34 @@ def _other(value: Any) -> Any:
     return "x"
 
 
+def _unsaid(model: Any, value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The fields of the schema that a manifest leaves out, by the types that its parts have."""
+    if isinstance(model, type) and issubclass(model, Part) and isinstance(value, dict):
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            if key in value:
+                yield from _unsaid(field.annotation, value[key], (*path, key))
+            else:
+                yield (*path, key)
+        return
+    for inner in get_args(model):
+        if isinstance(value, dict) and get_origin(model) is dict:
+            for key, one in value.items():
+                yield from _unsaid(inner, one, (*path, key))
+        elif isinstance(value, list) and value:
+            yield from _unsaid(inner, value[0], (*path, 0))
+        elif get_origin(model) is not dict:
+            yield from _unsaid(inner, value, path)
+
+
+def unsaid(package: Path) -> set[str]:
+    """By name, each field of the schema that this manifest does not have at some place."""
+    manifest = json.loads((package / sums.MANIFEST).read_bytes())
+    return {str(path[-1]) for path in _unsaid(Manifest, manifest)}
+
+
 def _fields(package: Path) -> Iterator[Corruption]:
-    """Every field of the manifest: another value, and gone; the sums made to fit both times."""
+    """Every field of the manifest: another value, and gone; one that it leaves out: said.  The sums fit."""
     manifest = json.loads((package / sums.MANIFEST).read_bytes())
 
     def changed(path: tuple[Any, ...], change: Callable[[Any, Any], object]) -> Change:
@@ -158,10 +188,15 @@ def _fields(package: Path) -> Iterator[Corruption]:
     def replace(place: Any, key: Any) -> None:
         place[key] = _other(place[key])
 
-    for path in _leaves(manifest):
+    for path in leaves(manifest):
         name = ".".join(str(part) for part in path)
-        yield Corruption(f"manifest {name}: another", changed(path, replace))
-        yield Corruption(f"manifest {name}: gone", changed(path, lambda place, key: place.pop(key)))
+        another, gone = changed(path, replace), changed(path, lambda place, key: place.pop(key))
+        yield Corruption(f"manifest {name}: another", another, manifest=True)
+        yield Corruption(f"manifest {name}: gone", gone, manifest=True)
+    for path in _unsaid(Manifest, manifest):
+        name = ".".join(str(part) for part in path)
+        said = changed(path, lambda place, key: place.__setitem__(key, "x"))
+        yield Corruption(f"manifest {name}: said", said, manifest=True)
     twice = _edit(sums.MANIFEST, lambda old: old.replace(b"{", b'{"layout": "x",', 1), consistent=True)
     yield Corruption("manifest: a key twice", twice)
     nan = _edit(sums.MANIFEST, lambda old: old.replace(b": 30.0", b": NaN"), consistent=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +14,7 @@ import pytest
 from engines import drivers
 from engines.backends import backend, parity
 from engines.backends.base import METADATA, Artifact, Backend, Built, Options
-from engines.backends.calibration import calibration_for
+from engines.backends.calibration import calibration_for, chosen
 from engines.backends.open_vino import has_bf16
 from engines.capture.capture import Capture
 from engines.capture.structure import Structure
@@ -46,8 +47,8 @@ def decoder(model: Model) -> Capture:
 
 def options(model: Model, precision: Precision, device: str = "cpu") -> Options:
     loop = loop_settings(model, Workload())
-    found = calibration_for(model, DenoiserStructure(), loop) if precision == "int8" else None
-    return Options(precision, calibration=found, device=device)
+    few = replace(calibration_for(model, DenoiserStructure(), loop), prompts=4)
+    return Options(precision, calibration=few if precision == "int8" else None, device=device)
 
 
 def needs(*modules: str) -> pytest.MarkDecorator:
@@ -347,14 +348,32 @@ def test_values_that_are_not_finite_are_refused() -> None:
         parity.compare({"image": np.ones((2, 3), np.float32)}, wanted)
 
 
-def test_calibration_covers_the_whole_schedule(model: Model) -> None:
-    found = calibration_for(model, DenoiserStructure(), loop_settings(model, Workload()))
+def test_calibration_covers_all_timesteps_and_all_prompts_and_says_which(model: Model) -> None:
+    usual = calibration_for(model, DenoiserStructure(), loop_settings(model, Workload()))
+    assert usual.prompts == 32
+    found = replace(usual, prompts=4)
     timesteps = [float(sample["timestep"][0]) for sample in found.samples("denoiser")]
-    assert len(set(timesteps)) >= 12
+    facts = found.facts
+    assert sorted(set(timesteps), reverse=True) == facts["timesteps"]
     assert min(timesteps) < 100
     assert max(timesteps) > 900
-    assert found.samples("decoder")[0]["latent"].shape[1:] == LATENT
-    assert {"id", "prompts", "steps", "scheduler", "seed", "source"} <= found.facts.keys()
+    assert {timesteps.count(one) for one in timesteps} == {2}
+    decoded = found.samples("decoder")
+    assert decoded[0]["latent"].shape[1:] == LATENT
+    assert len(decoded) == facts["prompts"] == len(facts["texts"]) == len(facts["seeds"]) == 4
+    assert len(set(facts["texts"])) == len(set(facts["seeds"])) == 4
+    assert {"id", "steps", "scheduler", "guidance", "source"} <= facts.keys()
+    assert usual.key != found.key != replace(found, seed=1).key
+
+
+def test_calibration_takes_of_every_prompt_and_every_part_of_the_schedule_alike() -> None:
+    places = chosen([24] * 32)
+    assert len(places) == len(set(places)) == 48
+    assert [at % 24 for at in places] == [step for step in range(24) for _ in range(2)]
+    assert {at // 24 for at in places} == set(range(32))
+    assert sorted(chosen([1] * 4)) == [0, 1, 2, 3]  # a decoder: once for each
+    uneven = chosen([3, 0, 9], most=6)  # a cache that decides for itself
+    assert set(uneven) <= set(range(12))
 
 
 @pytest.mark.parametrize(
@@ -365,7 +384,8 @@ def test_calibration_covers_the_whole_schedule(model: Model) -> None:
 def test_calibration_reaches_every_part_of_a_split_denoiser(
     model: Model, facts: dict[str, bool], late: tuple[str, ...]
 ) -> None:
-    found = calibration_for(model, DenoiserStructure(**facts), loop_settings(model, Workload()))
+    usual = calibration_for(model, DenoiserStructure(**facts), loop_settings(model, Workload()))
+    found = replace(usual, prompts=4)
     for part in late:
         timesteps = {float(sample["timestep"][0]) for sample in found.samples(f"denoiser_{part}")}
         assert len(timesteps) >= 8

@@ -105,7 +105,7 @@ def test_pictures_are_uint8_and_counted(tokenizer: Tokenizer) -> None:
     assert result.images.dtype == np.uint8
     assert result.calls == {"text_encoder": 2, "denoiser": 12, "decoder": 2}
     assert result.rows == {"text_encoder": 7, "denoiser": 60, "decoder": 5}
-    assert set(result.seconds) == {"encode", "denoise", "decode"}
+    assert set(result.seconds) == {"encode", "denoise", "scheduler", "decode"}
     assert result.broken == ()
 
 

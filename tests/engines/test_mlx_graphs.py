@@ -300,10 +300,14 @@ def test_a_program_of_another_format_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="MLX compiles for a CPU with g++")
-def test_the_compiled_graph_equals_the_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [unet, flux, pixart, vae, tiny_vae, esrgan, compact])
+def test_the_compiled_graph_equals_the_plain_one(
+    make: Callable[[], tuple[nn.Module, Tensors]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """U-Net, transformers, decoders and super-resolution, each at two batch sizes, under `mx.compile`."""
     from engines.backends.mlx_graph import run
 
     torch.manual_seed(0)
-    module, inputs = tiny_vae()
+    module, inputs = make()
     monkeypatch.setattr(run, "compiled", lambda: True)
     assert worst(module, inputs, tmp_path) < CLOSE

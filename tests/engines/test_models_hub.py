@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines.models.load import open_model
 from tests.engines.small_model import write_small_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -27,7 +29,7 @@ from engines.models.load import open_model
 said = []
 try:
     model = open_model("somebody/small", lambda done, total, doing: said.append((done, total, doing)))
-    print("OPENED", model.hash, said[-1] if said else "")
+    print("OPENED", model.hash, model.revision, said[-1] if said else "")
 except ModelError as error:
     print("SAID", error, getattr(error, "wants", ""))
 """
@@ -147,6 +149,23 @@ def client(endpoint: str, home: Path, **more: str) -> str:
     return lines[-1]
 
 
+def test_a_model_of_the_hubs_cache_knows_its_commit_and_keeps_it_with_what_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path / "cache"))
+    plain = write_small_model(tmp_path / "plain")
+    kept = tmp_path / "models--somebody--small" / "snapshots" / COMMIT
+    kept.parent.mkdir(parents=True)
+    plain.rename(kept)
+    model = open_model(kept)
+    assert model.revision == COMMIT
+    assert write_small_model(plain).is_dir()
+    assert open_model(plain).revision == ""
+    tiny = tmp_path / "tiny"
+    shutil.copytree(kept / "tiny_vae", tiny)
+    assert open_model(f"{kept} + tiny-decoder={tiny}").revision == COMMIT
+
+
 @pytest.mark.slow
 def test_a_hub_model_is_fetched_once_with_progress_and_opens_offline_afterwards(
     hub: tuple[str, type[Hub]], tmp_path: Path
@@ -154,6 +173,7 @@ def test_a_hub_model_is_fetched_once_with_progress_and_opens_offline_afterwards(
     endpoint, handler = hub
     first = client(endpoint, tmp_path / "home")
     assert first.startswith("OPENED")
+    assert first.split()[2] == COMMIT
     assert "Downloading somebody/small" in first
     fetched = {line.split()[0] for line in handler.asked}
     assert "unet/diffusion_pytorch_model.safetensors" in fetched
@@ -214,7 +234,7 @@ GATED = {
 @pytest.mark.parametrize(
     ("token", "says"),
     [
-        ("", "is gated: accept its licence on {page}, then keep your token with `pareto-studio hub-token`"),
+        ("", "is gated: accept its licence on {page}, then give your token (in the window"),
         pytest.param(
             "hf_stranger",
             "the account of your token has no access to it: accept its licence on {page}",

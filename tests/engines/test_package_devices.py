@@ -108,6 +108,7 @@ def test_it_runs_from_the_package_alone(made: tuple[Contents, Path], tmp_path: P
         )
         assert done.returncode == 0, done.stderr
         assert out.is_file()
+        assert "is not installed" not in done.stderr  # all that it imports of the Studio travels with it
         out.unlink()
 
 
@@ -124,6 +125,7 @@ _LACKING = {
     "openvino": "openvino finds no [GN]PU on this machine, only CPU",
     "coreml": "coreml (is not installed|cannot load)",
     "mlx": "mlx is not installed",
+    "tensorrt": "tensorrt is not installed|cannot be opened by TensorRT-RTX",
 }
 """What is said where a device or its runtime is not there."""
 

@@ -21,6 +21,7 @@ from engines.package.extend import extend, parts_of
 from engines.package.runner import Package, read_picture
 from engines.package.sign import new_key, sign
 from engines.package.verify import verify
+from engines.package.wheels import needed
 from engines.package.write import EngineFiles, write
 from tests.engines.package_parts import PROMPT, SEED, contents
 
@@ -46,8 +47,8 @@ def run(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=package.parent, check=False)
 
 
-def for_directml(part: EngineFiles) -> EngineFiles:
-    device = {"device": "directml"}
+def for_device(part: EngineFiles, name: str) -> EngineFiles:
+    device = {"device": name}
     engine, built_for = part.engine.model_copy(update=device), part.built_for.model_copy(update=device)
     return replace(part, engine=engine, built_for=built_for)
 
@@ -57,7 +58,7 @@ def test_the_first_variant_that_runs_is_taken_and_the_others_get_a_reason(
 ) -> None:
     before = verify(package)
     extend(package, parts_of(pair[1]))
-    extend(package, [for_directml(part) for part in parts_of(pair[0])], first=True)
+    extend(package, [for_device(part, "directml") for part in parts_of(pair[0])], first=True)
     after = verify(package)
     assert after.id != before.id
     order = after.manifest.components["denoiser"].additional_metadata.order
@@ -82,10 +83,67 @@ def test_the_first_variant_that_runs_is_taken_and_the_others_get_a_reason(
     )
 
 
+def pins(package: Path, name: str) -> dict[str, str]:
+    """Name -> version and marker."""
+    lines = (package / name).read_text().splitlines()
+    return {line.partition("==")[0]: line.partition("==")[2] for line in lines if not line.startswith("#")}
+
+
+def test_each_variant_has_the_wheels_of_its_own_device(package: Path, pair: tuple[Path, Path]) -> None:
+    """Made on a machine without these devices; one environment holds one of ONNX Runtime's wheels."""
+    directml = [for_device(part, "directml") for part in parts_of(pair[0])]
+    cuda = [for_device(part, "cuda") for part in parts_of(pair[0])]
+    extend(package, [*parts_of(pair[1]), *directml, *cuda])
+    assert "onnxruntime" in pins(package, "requirements.txt")
+    assert "openvino" in pins(package, "requirements-openvino.txt")
+    locked = Path(__file__).resolve().parents[2] / "assets" / "wheels"
+    found = pins(package, "requirements-onnxruntime-directml.txt")
+    assert found == pins(locked, "onnxruntime-directml.txt")
+    assert next(iter(found)) == "onnxruntime-directml"
+    found = pins(package, "requirements-onnxruntime-cuda.txt")
+    assert next(iter(found)) == "onnxruntime-gpu"
+    assert {"nvidia-cudnn-cu13", "nvidia-cublas", "nvidia-cufft", "nvidia-cuda-runtime"} <= found.keys()
+    assert "onnxruntime" not in found
+    told = run(package, "--info").stdout
+    for variant, file in {
+        "onnxruntime-cpu-fp32": "requirements.txt",
+        "openvino-cpu-fp32": "requirements-openvino.txt",
+        "onnxruntime-directml-fp32": "requirements-onnxruntime-directml.txt",
+        "onnxruntime-cuda-fp32": "requirements-onnxruntime-cuda.txt",
+    }.items():
+        assert f"variant   {variant}: text_encoder, denoiser, decoder ({file})" in told
+    (package / "requirements-onnxruntime-cuda.txt").unlink()
+    sums.write(package)
+    with pytest.raises(
+        PackageError, match=r"needs requirements-onnxruntime-cuda\.txt, which the package lacks"
+    ):
+        verify(package)
+
+
+def test_a_package_made_on_its_device_keeps_the_wheels_that_are_installed_there() -> None:
+    """Here: the CPU's; of what is not here, Apple's runtimes included, the lock's."""
+    from importlib.metadata import version
+
+    assert needed("onnxruntime")[0].version == version("onnxruntime")
+    for engine, device, first in [
+        ("openvino", "intel-gpu", "openvino"),
+        ("onnxruntime", "cuda", "onnxruntime-gpu"),
+        ("mlx", "mlx", "mlx"),
+        ("coreml", "coreml", "coremltools"),
+    ]:
+        wheels = needed(engine, device)
+        assert wheels[0].name == first
+        assert {"numpy", "tokenizers", "pillow", "h11"} <= {wheel.name for wheel in wheels}
+    markers = {wheel.name: wheel.marker for wheel in needed("mlx", "mlx")}
+    assert markers["mlx-metal"] == "sys_platform == 'darwin'"
+    with pytest.raises(PackageError, match="toaster has no packages"):
+        needed("toaster")
+
+
 def test_the_program_says_which_variant_runs_and_why_not_another(
     package: Path, pair: tuple[Path, Path]
 ) -> None:
-    extend(package, [for_directml(part) for part in parts_of(pair[0])], first=True)
+    extend(package, [for_device(part, "directml") for part in parts_of(pair[0])], first=True)
     done = run(package, "--prompt", PROMPT, "--seed", str(SEED), "--out", "made.png")
     assert done.returncode == 0, done.stderr
     assert "Runs onnxruntime-cpu-fp32." in done.stderr
@@ -251,7 +309,7 @@ def test_the_benchmark_says_how_fast_it_is_here(package: Path) -> None:
     found = json.loads(done.stdout)
     assert found["pictures"] == 3
     assert 0 < found["seconds"]["least"] <= found["seconds"]["median"] <= found["seconds"]["p90"]
-    assert set(found["stages"]) == {"encode", "denoise", "decode"}
+    assert set(found["stages"]) == {"encode", "denoise", "scheduler", "decode"}
     assert "s a picture (median of 5" in run(package, "--benchmark").stdout
 
 

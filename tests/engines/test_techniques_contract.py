@@ -86,6 +86,7 @@ def card(**changes: Any) -> Card:
     for name in changes.pop("without", ()):
         del parts[name]
     parts |= changes.pop("parts", {})
+    fusible = changes.pop("fusible", True)
     made = Card(
         name="Tiny Scenes",
         source="tiny-scenes",
@@ -95,7 +96,9 @@ def card(**changes: Any) -> Card:
         steps=30,
         guidance=4.0,
         licence="Apache-2.0",
-        components=tuple(Component(name, kind, 1, "fp16", 2) for name, kind in parts.items()),
+        components=tuple(
+            Component(name, kind, 1, "fp16", 2, fusible=fusible) for name, kind in parts.items()
+        ),
         hash="0",
         memory=4,
     )
@@ -231,6 +234,8 @@ class TechniqueContract:
                         if one not in known
                     ]
                     found = [self.kind().applies(card(parts=one), self.device) for one in parts]
+                case "fusible":
+                    found = [self.kind().applies(card(fusible=False), self.device)]
                 case "denoises":
                     found = [self.kind().applies(card(parts={"upscaler": "ESRGAN"}), self.device)]
                 case "prompts":

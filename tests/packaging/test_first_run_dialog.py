@@ -166,6 +166,17 @@ def test_the_installed_window_sets_up_then_starts_its_worker_and_notices_another
         opened.show()
     python = environment.state(parts.home, bundle).python
     assert python is not None
+    opened.worker.request("runs")
+    opened.window.commands["file.engines"].trigger()
+    assert "The engines are at work" in opened.window.message.text
+    assert not any(isinstance(one, FirstRun) for one in opened.window.children())
+    opened.worker._jobs.clear()  # this worker never answers
+    with qtbot.waitSignal(opened.worker.ready, timeout=LIMIT):
+        opened.window.commands["file.engines"].trigger()
+        asked = next(one for one in opened.window.children() if isinstance(one, FirstRun))
+        assert (asked.go.text(), opened.worker.alive) == ("Repair", False)
+        asked.reject()  # nothing was changed, so the engines go on as they were
+    qtbot.waitUntil(lambda: not any(isinstance(one, FirstRun) for one in opened.window.children()))
     package = next(python.parents[1].glob("lib/python*/site-packages/studio/work/worker.py"))
     package.write_text(package.read_text().replace('"protocol": 1', '"protocol": 2'))
     # As long as before and in the same second: its compiled form would pass for it.

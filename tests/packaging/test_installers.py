@@ -24,9 +24,7 @@ PROGRAM = '#!/bin/sh\n[ -z "$PARETO_TEST_LOG" ] || echo "$@" >>"$PARETO_TEST_LOG
 def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The modules of `packaging/installers`."""
     monkeypatch.syspath_prepend(str(PACKAGING / "installers"))
-    return {
-        name: importlib.import_module(name) for name in ("source", "archive", "signing", "window", "linux")
-    }
+    return {name: importlib.import_module(name) for name in ("source", "archive", "window", "linux")}
 
 
 def program(folder: Path, extra: str) -> Path:
@@ -188,24 +186,6 @@ def test_a_tar_depends_on_content_alone(builder: dict[str, ModuleType], tmp_path
     assert builder["archive"].differences(tmp_path / "one", tmp_path / "other") == ["sub/file"]
 
 
-@pytest.mark.parametrize("system", ["linux", "windows", "macos"])
-def test_an_unsigned_installer_says_so(
-    builder: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
-) -> None:
-    for name in ("SIGN_GPG_KEY", "SIGN_WINDOWS_PFX", "SIGN_MACOS_IDENTITY"):
-        monkeypatch.delenv(name, raising=False)
-    assert "NOT SIGNED" in builder["signing"].sign(tmp_path / "a.bin", system)
-
-
-def test_a_certificate_that_does_not_work_stops_the_build(
-    builder: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SIGN_WINDOWS_PFX", str(tmp_path / "expired.pfx"))
-    (tmp_path / "a.exe").write_bytes(b"MZ")
-    with pytest.raises(builder["source"].BuildError, match=r"Signing failed|not installed"):
-        builder["signing"].sign(tmp_path / "a.exe", "windows")
-
-
 @pytest.mark.slow
 def test_every_module_of_the_window_imports_where_nothing_heavy_can_be(
     builder: dict[str, ModuleType],
@@ -232,6 +212,20 @@ def test_the_installers_locks_hold_the_versions_of_the_projects_lock() -> None:
             assert pin.name not in names or (pin.name, pin.version) in whole, (
                 f"{name}: {pin.name} {pin.version}; run packaging/installer-locks"
             )
+
+
+def test_the_wheels_of_packages_are_those_of_the_locks() -> None:
+    """`assets/wheels`: what a package's variants need on machines that are not here."""
+    locks = [lock.pins((PACKAGING / name).read_text()) for name in ("requirements.lock", "backend.lock")]
+    whole = {(pin.name, pin.version) for pins in locks for pin in pins}
+    names = {name for name, _ in whole}
+    versions = dict(whole)
+    for path in sorted((PACKAGING.parent / "assets" / "wheels").glob("*.txt")):
+        for pin in lock.pins(path.read_text()):
+            known = pin.name not in names or (pin.name, pin.version) in whole
+            assert known, f"{path.name}: {pin.name} {pin.version}; run packaging/package-locks"
+            if pin.name == "onnxruntime-gpu":
+                assert pin.version == versions["onnxruntime"]
 
 
 def test_the_windows_lock_has_no_torch_and_the_backends_has_hashes_for_everything() -> None:

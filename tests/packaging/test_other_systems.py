@@ -117,3 +117,30 @@ def test_every_package_of_the_lock_has_a_wheel_on_every_system(
         if "error sending request" in asked.stderr or "dns error" in asked.stderr:
             pytest.skip("The package index cannot be reached.")
         assert asked.returncode == 0, asked.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "platform"),
+    [
+        ("onnxruntime-directml", "x86_64-pc-windows-msvc"),
+        ("onnxruntime-cuda", "x86_64-pc-windows-msvc"),
+        ("onnxruntime-cuda", "x86_64-unknown-linux-gnu"),
+        ("mlx", "aarch64-apple-darwin"),
+        ("coreml", "aarch64-apple-darwin"),
+    ],
+)
+def test_a_packages_variant_can_be_installed_where_its_device_is(
+    tmp_path: Path, runtime: str, platform: str
+) -> None:
+    """The very pins that a package ships, for the system that has the device; nothing is installed."""
+    wheels = PACKAGING.parent / "assets" / "wheels" / f"{runtime}.txt"
+    asked = subprocess.run(
+        [str(find_uv()), "pip", "install", "--dry-run", "--target", str(tmp_path / "x"), "--only-binary",
+         ":all:", "--python-platform", platform, "--python-version", "3.12", "-r", str(wheels)],
+        env={**os.environ, **SYSTEMS[platform]},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "error sending request" in asked.stderr or "dns error" in asked.stderr:
+        pytest.skip("The package index cannot be reached.")
+    assert asked.returncode == 0, asked.stderr[-2000:]
+    assert f"{runtime.partition('-')[0]}" in asked.stderr

@@ -113,6 +113,8 @@ def add(
                     "reason": "" if state == "passed" else "It draws nothing.",
                     "latency": around,
                     "speedup": {"value": 5.0, "low": 4.5, "high": 5.5},
+                    "warm_up": 12,
+                    "pairs": 4,
                     "loss": {"value": 0.01, "low": 0.0, "high": 0.02},
                 },
             }

@@ -131,18 +131,28 @@ class ScriptedJudge:
             loss = Interval(0.01, 0.0, 0.019)
             speedup = None
             note = ""
+            isolation = "limited"
 
         Found.prompts = prompts  # type: ignore[attr-defined]
         return Found
 
 
 class Scripted(ready.Ready):
-    def judge(self, folder: Path) -> ScriptedJudge:  # type: ignore[override]  # the script in its place
+    def judge(  # type: ignore[override]  # the script in its place
+        self, folder: Path, *, patient: bool = False
+    ) -> ScriptedJudge:
+        del patient
         return ScriptedJudge(folder)
 
 
 def prepare(
-    model: str, target: str, workload: dict[str, Any], metric: str | None, seed: int, memory: Path
+    model: str,
+    target: str,
+    workload: dict[str, Any],
+    metric: str | None,
+    seed: int,
+    memory: Path,
+    gate: int = 16,
 ) -> ready.Ready:
     name = metric or "adherence"
     return Scripted(
@@ -157,6 +167,7 @@ def prepare(
         machine={"processor": "a test"},
         seed=seed,
         memory=memory,
+        gate=gate,
     )
 
 

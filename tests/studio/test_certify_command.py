@@ -37,6 +37,7 @@ def test_a_claim_is_checked_on_the_prompts_asked_for_and_recorded(
     # The scripted judge's library prints as well.
     certified = json.loads(capfd.readouterr().out.splitlines()[-1])["certified"]
     assert (certified["claim"], certified["prompts"], certified["held"]) == (words, 1500, True)
+    assert certified["isolation"] == "limited"
     state = RunState.replay(Journal.read(folder))
     assert [(one.id, one.claim, one.prompts) for one in state.certified] == [(state.winner, words, 1500)]
 
@@ -49,6 +50,7 @@ def test_people_read_the_runs_own_claim_with_its_bounds(
     assert "holds" in said
     assert "adherence loss under 2 points" in said
     assert "0.00 to 1.90 points, 200 prompts" in said
+    assert "walls: limited" in said
 
 
 @pytest.mark.parametrize(

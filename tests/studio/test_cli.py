@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.candidate import Step
+from agent.errors import WallsError
 from agent.sandbox import walls
 from engines.models import load
 from engines.models.attached import ATTACH
@@ -28,8 +31,13 @@ from studio.record import library
 from studio.record.journal import Journal
 from studio.record.sources import STUDENT, TINY_DECODER, WITH
 from studio.record.state import RunState
+from studio.ui.desk import DRAWS
 from studio.work import ready
+from studio.work.commands import COMMANDS
+from studio.work.consent import agree
+from studio.work.drawing import Drawing
 from tests.studio import scripted_worker
+from tests.studio.recorded_run import add, begin
 
 FUNCTIONS = "def load(*_): ...\ndef generate(*_): ...\n"
 SCRIPTED = str(Path(__file__).with_name("scripted_command.py"))
@@ -201,6 +209,38 @@ def test_where_nothing_limits_candidates_a_person_is_asked_and_a_machine_is_told
     assert main(line) == 0
     assert len(asked) == 2
     assert "does not limit" in asked[0]
+
+
+DRAWING = (
+    ["compare", "r", "c000", "c001"],
+    ["cascade", "train", "r", "--light", "c001", "--heavy", "c002"],
+    ["certify", "r", "c001"],
+)
+
+
+def test_commands_that_draw_ask_first_too_where_nothing_limits_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / "r"
+    with begin(folder) as journal:
+        for name in ("c001", "c002"):
+            add(journal, folder, name, (Step("fewer-steps", {"steps": 4}),))
+    monkeypatch.setenv("PARETO_STUDIO_WITHOUT_WALLS", "")
+    monkeypatch.setattr(walls, "level", lambda: "none")
+    for line in DRAWING:
+        assert main([*line, "--home", str(tmp_path), "--json"]) == 1
+        said = json.loads(capfd.readouterr().out)["error"]
+        assert "Nothing runs before you agree to that." in said, line
+        assert "--without-walls" in said
+    state = RunState.replay(Journal.read(folder))
+    with pytest.raises(WallsError, match="Nothing runs"):  # export, the playground and reuse draw by it
+        Drawing(folder, state)
+    for line in (*DRAWING, ["cascade", "reuse", "r"], ["export", "r", "c001", "--out", "x"]):
+        assert parser().parse_args([*line, "--without-walls"]).without_walls
+    for command in DRAWS:
+        assert "without_walls" in inspect.signature(COMMANDS[command].load()).parameters
+    agree(without_walls=True)
+    Drawing(folder, state).close()
 
 
 def test_doctor_and_inspect_say_the_same_to_people_and_machines(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from studio.work.job import Job
 from studio.work.proof import make_environment, prove
 from studio.work.trust import verify
 from tests.engines.package_parts import PROMPT, SEED, contents
+from tests.packaging.clean_root import disk
 from tests.studio.recorded_run import add, begin, script
 
 OPENVINO = (
@@ -72,6 +74,11 @@ def test_the_winner_becomes_a_package_that_makes_the_studios_picture_on_its_own(
     assert found.id == result["id"] == verify_package(Path(result["package"])).id
     assert [one.technique for one in facts.techniques] == ["fewer-steps", "prompt-cache", "engine"]
     assert facts.verified_on[0].target.engine == "openvino"
+    assert facts.evidence.latency is not None
+    assert (facts.evidence.latency.warm_up, facts.evidence.latency.pairs) == (12, 4)
+    denoiser = found.manifest.components["denoiser"].variants["openvino-cpu-fp32"].additional_metadata
+    assert denoiser.parity is not None
+    assert (denoiser.parity.cases, denoiser.parity.least_psnr) == (2, 35.0)
     assert result["proof"]["psnr"] >= 40
     pictures = [read_picture(run / result["proof"][name]) for name in ("own", "package")]
     assert psnr(*pictures) == result["proof"]["psnr"]
@@ -89,18 +96,21 @@ def test_the_winner_becomes_a_package_that_makes_the_studios_picture_on_its_own(
     assert str(Path.home()) not in manifest
 
 
-@pytest.mark.parametrize(("name", "why"), [("c002", "eager torch"), ("c003", "torch.compile")])
-def test_torch_is_explore_only_and_another_engine_is_offered(
-    run: Path, tmp_path: Path, name: str, why: str
-) -> None:
-    found = exportable(Job(home=tmp_path), "r", name)
+def test_an_engine_without_packages_is_explore_only_and_another_is_offered(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "r"
+    with begin(folder, target="cuda") as journal:
+        add(journal, folder, "c001", (*TORCH, Step("engine", {"backend": "onnxruntime"})))
+        add(journal, folder, "c002", (*TORCH, Step("engine", {"backend": "tensorrt"})))
+    found = exportable(Job(home=tmp_path), "r", "c002")
     assert found["explore_only"]
-    assert any(why in check["text"] for check in found["checks"] if check["state"] == "failed")
-    offered = next(offer for offer in found["offers"] if offer["engine"] == "openvino")
+    assert any(
+        "tensorrt has no packages" in one["text"] for one in found["checks"] if one["state"] == "failed"
+    )
+    offered = next(offer for offer in found["offers"] if offer["engine"] == "onnxruntime")
     assert offered["candidate"] == "c001"
     with pytest.raises(ExportError, match="for exploring only"):
-        export_candidate(run, name)
-    assert not (run / "package").exists()
+        export_candidate(folder, "c002")
+    assert not (folder / "package").exists()
 
 
 def test_a_script_that_does_more_than_its_recipe_is_not_exported(run: Path, tmp_path: Path) -> None:
@@ -260,3 +270,35 @@ def test_looking_at_a_candidate_needs_no_torch(run: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_an_export_onto_a_full_disk_leaves_nothing_half_and_a_second_try_works(
+    run: Path, tmp_path: Path
+) -> None:
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount")
+    with disk(tmp_path / "small") as leave:
+        (tmp_path / "small" / "mine").write_bytes(b"years")
+        out = tmp_path / "small" / "out"
+        for free in (0, 1 << 20, 40 << 20):  # no room, none for the engines, none for the proof's amendment
+            leave(free)
+            with pytest.raises(PackageError, match=r"is full|MiB free"):
+                export_candidate(run, "c001", out)
+            assert [path.name for path in (tmp_path / "small").iterdir()] == ["mine"]
+        leave(1 << 30)
+        size = export_candidate(run, "c001", out)["bytes"]
+        shutil.rmtree(out)
+        (tmp_path / "small" / "out.pareto").unlink()
+        leave(2 * size + (4 << 20))  # room for the folder and its amendment; then for nothing more
+        filler = tmp_path / "small" / "filler"
+        filler.write_bytes(b"\0" * (size // 2))
+        with pytest.raises(PackageError, match=r"is full|MiB free"):
+            export_candidate(run, "c001", out)
+        assert {path.name for path in (tmp_path / "small").iterdir()} <= {"filler", "mine", "out"}
+        if out.exists():
+            verify_package(out)
+        filler.unlink()
+        leave(1 << 30)
+        assert verify_package(Path(export_candidate(run, "c001", out)["zip"])).files

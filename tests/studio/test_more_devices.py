@@ -14,7 +14,7 @@ from engines.pipeline import plan
 from engines.plan import Plan
 from engines.workload import Workload
 from studio.errors import ExportError
-from studio.work.more_devices import variants
+from studio.work.more_devices import openers, variants
 from tests.engines.small_model import write_small_model
 
 
@@ -38,6 +38,8 @@ def test_a_device_that_makes_no_sense_is_refused(wanted: Plan, device: str, said
 def test_a_device_that_no_package_can_open_is_refused(wanted: Plan, device: str) -> None:
     with pytest.raises(ExportError, match=f"No engine of {device} has files that a package can open"):
         variants(wanted, [device])
+    assert not openers(device)  # by which the window does not offer it
+    assert openers("coreml") == ["coreml"]
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.candidate import Step
+from engines import drivers
 from engines.package import sums
 from engines.package.write import pack, write
 from studio.cli import main
@@ -192,3 +194,12 @@ def test_a_package_of_a_run_gets_further_engines_built_and_one_of_them_proved(
     assert facts["source_model"]["files"]
     assert facts["golden"]["by_precision"]["fp16"]
     assert facts["prompt_cache_key"]
+    if find_spec("tensorrt_rtx") is not None and drivers.nvidia():
+        plans = shell.document(
+            "package", "add-variant", package, "--engine", "tensorrt", "--precision", "fp32"
+        )
+        assert plans["added"] == ["tensorrt-cuda-fp32"]
+        assert not plans["verified"]
+        assert "was built, not verified on device: there is no NVIDIA driver" in plans["text"]
+        assert shell.document("verify", package)["native"]
+        assert (package / "requirements-tensorrt.txt").is_file()

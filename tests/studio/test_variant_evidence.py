@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engines import drivers
 from engines.backends import backend
 from engines.backends.base import Options
 from engines.capture.capture import Capture
@@ -16,7 +17,7 @@ from engines.models.load import open_model
 from engines.package.evidence import Verification
 from engines.package.extend import extend
 from engines.package.write import EngineFiles, amend, write
-from studio.work.package_contents import engine_files
+from studio.work.package_contents import engine_files, target_of
 from studio.work.trust import variants
 from tests.engines.package_parts import contents
 from tests.engines.small_model import LATENT, write_small_model
@@ -73,8 +74,19 @@ def test_what_was_built_for_a_device_that_is_not_here_is_not_said_to_be_of_this_
     assert (there.built_for.device, there.built_for.system, there.built_for.machine) == (
         "directml", "Windows", "",
     )  # fmt: skip
+    assert there.build_options["batch"] == "dynamic"
     assert (there.built_for.processor, there.built_for.instruction_sets) == ("", ())
     assert here.parity is not None
     assert there.parity is not None
     assert here.parity.stand_in == ""
     assert there.parity.stand_in == engine.stand_in("directml") != ""
+
+
+def test_a_card_and_the_oldest_driver_are_told_where_an_engine_computes_on_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = drivers.Card("NVIDIA GeForce RTX 4090", (8, 9))
+    monkeypatch.setattr(drivers, "nvidia_cards", lambda: (card,))
+    found = target_of("onnxruntime", "1.31.1", "cuda")
+    assert (found.gpu, found.compute_capability, found.driver) == (card.name, "8.9", "580")
+    assert target_of("onnxruntime", "1.31.1").gpu == ""

@@ -50,7 +50,8 @@ class TargetRow(QFrame):
         grid.setContentsMargins(16, 10, 12, 10)
         grid.setHorizontalSpacing(16)
         grid.setVerticalSpacing(2)
-        grid.addWidget(label(target.name, "section"), 0, 0)
+        self.name = label(target.name, "section")
+        grid.addWidget(self.name, 0, 0)
         grid.addWidget(label(target.engine, "muted"), 1, 0)
         word, role = STATES[target.state]
         grid.addWidget(label(word, role), 0, 1)
@@ -76,7 +77,6 @@ class TargetRow(QFrame):
             )
         self.use.clicked.connect(lambda: self.chosen.emit(target.id))
         grid.addWidget(self.use, 0, 3, 2, 1)
-        grid.setColumnMinimumWidth(0, 230)
         grid.setColumnMinimumWidth(2, 100)
         grid.setColumnStretch(1, 1)
         if target.install:
@@ -89,6 +89,10 @@ class TargetRow(QFrame):
             row.addWidget(copy)
             row.addStretch(1)
             grid.addLayout(row, 2, 1, 1, 3)
+
+    def keep_for_name(self, width: int) -> None:
+        """Give the name's column `width` px, that the columns of all rows stand under each other."""
+        self.name.setMinimumWidth(width)
 
 
 class DevicePage(Page):
@@ -155,6 +159,9 @@ class DevicePage(Page):
             self._group.addButton(row.use)
             self._list.addWidget(row)
             self.rows.append(row)
+        widest = max((row.name.sizeHint().width() for row in self.rows), default=0)
+        for row in self.rows:
+            row.keep_for_name(widest)
         self._list.addStretch(1)
         machine = self.desk.machine
         parts = [str(machine[name]) for name in ("processor", "system") if machine.get(name)]

@@ -299,7 +299,7 @@ class EvolvePage(Page):
         self.more.setIcon(icons.icon("play", tokens.on_accent, 14))
         self.pause.setIcon(icons.icon("pause", tokens.text, 14))
         self.stop.setIcon(icons.icon("stop", tokens.text, 14))
-        widths = (52, 120, 42, 72, 76, 100, 76)
+        widths = (52, 116, 42, 72, 76, 112, 76)
         for at, width in enumerate(widths):
             self.table.setColumnWidth(at, round(width * self.theme.scale))
         self.table.verticalHeader().setDefaultSectionSize(round(26 * self.theme.scale))

@@ -174,6 +174,7 @@ class Inspector(QWidget):
         self._certificate.setText(
             "\n".join(
                 f"{'✓' if one.held else '✕'} {one.claim}: {'holds' if one.held else 'not proven'}. {one.note}"
+                + (f" Its script ran {one.walls}." if one.isolation else "")
                 for one in certificates
             )
         )
@@ -228,6 +229,8 @@ class Inspector(QWidget):
                 text.loss(one.value, metric),
                 text.span(text.loss(one.low, metric), text.loss(one.high, metric)),
             )
+        if verdict.stopped:
+            add("Measured", "", "not in full: given up early, never ranked")
         for name, one in verdict.metrics.items():
             title = text.METRIC_TITLES.get(name, name)
             add(
@@ -250,6 +253,10 @@ class Inspector(QWidget):
             )
         if verdict.isolation:
             add("Walls", verdict.isolation, verdict.walls)
+        if verdict.census is not None:
+            add("Counted", "", f"{verdict.census.words} ({verdict.census.counted_by})")
+        if verdict.sets_note:
+            add("Sets", "", verdict.sets_note)
         if verdict.floor is not None:
             add("Floor", text.seconds(verdict.floor), "least time for this work")
         if verdict.stages:

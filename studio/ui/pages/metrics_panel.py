@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from studio.ui import text
 from studio.ui.desk import Desk
+from studio.ui.widgets.fields import whole
 from studio.ui.widgets.labels import label
 
 CHOICES: Final = (
@@ -61,6 +62,13 @@ class MetricsPanel(QFrame):
         )
         head.addWidget(caption)
         head.addWidget(self.measure)
+        count = label("on pictures", "muted")
+        self.gate = whole("Pictures that every candidate is judged on", 16, 32, desk.sitting.settings.gate)
+        self.gate.setToolTip("More pictures take longer and make intervals narrower")
+        self.gate.valueChanged.connect(lambda value: desk.sitting.change(gate=value))
+        count.setBuddy(self.gate)
+        head.addWidget(count)
+        head.addWidget(self.gate)
         column.addLayout(head)
         self._rows = QGridLayout()
         self._rows.setHorizontalSpacing(12)

@@ -45,6 +45,7 @@ STAGE = {
     "unet": "denoise",
     "denoiser": "denoise",
     "transformer": "denoise",
+    "scheduler": "scheduler",
     "vae": "decode",
     "decoder": "decode",
 }
@@ -323,11 +324,8 @@ class ModelPage(Page):
         if part.share is not None or verdict is None or state.model is None or state.model.hash != card.hash:
             return part.share
         whole = sum(verdict.stages.values())
-        return (
-            verdict.stages.get(STAGE.get(part.name, ""), 0.0) / whole
-            if whole and part.name in STAGE
-            else None
-        )
+        spent = verdict.stages.get(STAGE.get(part.name, ""))
+        return None if not whole or spent is None else spent / whole
 
     def _on_run(self, changes: Changes) -> None:
         self._show_busy()

@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from studio.ui import text
-from studio.ui.desk import Desk
+from studio.ui.desk import RUN_IT, Desk
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import Canvas
 from studio.ui.widgets.fields import whole
@@ -72,10 +72,11 @@ class Playground(QWidget):
             arguments["candidate"] = self.candidate
         if self._seed.value() >= 0:
             arguments["seed"] = self._seed.value()
+        arguments |= self._desk.agreed("generate")
         job = self._desk.worker.request("generate", **arguments, baseline=self._baseline.isChecked())
         job.progress.connect(lambda _done, _total, doing: self._outcome.setText(doing))
         job.done.connect(self.show_result)
-        job.failed.connect(lambda words, _: self._fail(words))
+        job.failed.connect(lambda words, _: self._fail(words, job.asks))
         job.ended.connect(lambda: self.go.setEnabled(True))
 
     def show_result(self, result: dict[str, Any]) -> None:
@@ -92,9 +93,12 @@ class Playground(QWidget):
         self._outcome.setText(f"seed {result['seed']}    " + "    ".join(parts))
         self._show()
 
-    def _fail(self, words: str) -> None:
+    def _fail(self, words: str, asks: str = "") -> None:
         self._outcome.setText("")
-        self.message.say(words, "error", ("Try again", self.make))
+        if asks:
+            self.message.say(words, "warning", (RUN_IT, lambda: self._desk.take_word(asks, self.make)))
+        else:
+            self.message.say(words, "error", ("Try again", self.make))
 
     def _on_ready(self, path: str) -> None:
         if path in {str(one) for one in self._paths}:

@@ -28,7 +28,7 @@ class AlsoDevices(QWidget):
         self.hide()
 
     def show_targets(self, targets: Sequence[TargetState]) -> None:
-        """Offer those of the devices that this machine builds for and does not have."""
+        """Offer devices that are built for here, are not here, and that a package can hold engines for."""
         ticked = set(self.chosen())
         while (item := self._flow.takeAt(0)) is not None:
             if (box := item.widget()) is not None:
@@ -36,7 +36,7 @@ class AlsoDevices(QWidget):
                 box.deleteLater()
         self.boxes = {}
         for target in targets:
-            if target.state != "build_only":
+            if target.state != "build_only" or not target.packable:
                 continue
             box = QCheckBox(target.name)
             box.setAccessibleName(f"Engines for {target.name} too, built, not verified on this machine")

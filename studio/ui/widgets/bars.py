@@ -13,7 +13,7 @@ from studio.record.events import Vitals
 from studio.ui import icons, text
 from studio.ui.actions import Commands, keys
 from studio.ui.theme import Theme
-from studio.ui.widgets.labels import label
+from studio.ui.widgets.labels import OneLine, label
 
 HISTORY: Final = 40
 
@@ -121,7 +121,7 @@ class StatusStrip(QFrame):
         row.setContentsMargins(12, 3, 8, 3)
         row.setSpacing(8)
         self._mark = label("●", "muted")
-        self._doing = label("Ready", "small")
+        self._doing = OneLine("Ready", "small")
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setFixedSize(140, 6)

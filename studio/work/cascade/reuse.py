@@ -29,6 +29,7 @@ from studio.work.cascade.bench import Bench, Way
 from studio.work.cascade.files import NETWORK, trained, write
 from studio.work.cascade.labels import CALLED, alike
 from studio.work.cascade.models import READER
+from studio.work.consent import agree
 from studio.work.job import Job
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def reuse(
     count: int = COUNT,
     pixels: bool = False,
     attention: bool = True,
+    without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `reuse`: after `discriminator`, whose result it completes.
 
@@ -61,6 +63,7 @@ def reuse(
         count: how many of them, at most.
         pixels: hand the picture over and not the latent.
         attention: also try the light model's cross-attention maps.
+        without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
         As `discriminator`; `cascade` then has `reuse`.
@@ -70,6 +73,7 @@ def reuse(
             is another than when the pair was trained.
         RunError, JournalError: no such run or candidate.
     """
+    agree(without_walls=without_walls)
     folder = job.run_folder(run)
     found = measure(
         folder,

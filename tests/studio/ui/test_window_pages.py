@@ -474,6 +474,39 @@ def test_the_playground_asks_for_the_typed_prompt_and_shows_both(qtbot: QtBot, s
     assert "5.00×" in page.playground._outcome.text()
 
 
+def test_what_draws_asks_first_where_nothing_limits_candidates_and_then_no_more(
+    qtbot: QtBot, shown: Window
+) -> None:
+    page = compare(shown)
+    page.ask_more()
+    job = list(shown.worker._jobs.values())[-1]
+    job.asks = "without_walls"
+    job.failed.emit("This system does not limit candidates. Nothing runs before you agree to that.", "")
+    message = page.message
+    assert message.buttons[0].text() == "Run it all the same"
+    qtbot.mouseClick(message.buttons[0], Qt.MouseButton.LeftButton)
+    command, arguments = asked(shown)[-1]
+    assert (command, arguments["without_walls"]) == ("compare", True)
+    page.set_view("playground")
+    page.playground.prompt.setText("a red boat")
+    page.playground.make()
+    command, arguments = asked(shown)[-1]
+    assert (command, arguments["without_walls"]) == ("generate", True)
+
+
+def test_the_playground_asks_first_too(qtbot: QtBot, shown: Window) -> None:
+    page = compare(shown)
+    page.set_view("playground")
+    page.playground.prompt.setText("a red boat")
+    page.playground.make()
+    assert "without_walls" not in asked(shown)[-1][1]
+    job = list(shown.worker._jobs.values())[-1]
+    job.asks = "without_walls"
+    job.failed.emit("This system does not limit candidates. Nothing runs before you agree to that.", "")
+    qtbot.mouseClick(page.playground.message.buttons[0], Qt.MouseButton.LeftButton)
+    assert asked(shown)[-1][1]["without_walls"]
+
+
 def test_more_prompts_come_from_the_worker(shown: Window) -> None:
     page = compare(shown)
     page.ask_more()

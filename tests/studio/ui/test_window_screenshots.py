@@ -57,6 +57,7 @@ def test_each_step_is_drawn_in_both_themes(
         qtbot.wait(250)
         window.worker._jobs.clear()  # what the pages asked for was given above
         window._show_frame()
+        qtbot.wait(1)  # the layout follows the new words in the next turn of the event loop
         shot = window.grab().toImage()
         assert shot.width() >= 1280
         colours = {shot.pixel(x, y) for x in range(0, shot.width(), 16) for y in range(0, shot.height(), 16)}

@@ -94,6 +94,14 @@ TARGETS = (
         install="uv pip install coremltools",
     ),
     ev.TargetState(
+        id="windowsml",
+        name="Windows ML",
+        engine="ONNX Runtime",
+        state="build_only",
+        reason="Windows ML exists under Windows only.",
+        packable=False,
+    ),
+    ev.TargetState(
         id="cuda",
         name="NVIDIA GPU",
         engine="TensorRT, torch.compile",

@@ -6,7 +6,7 @@ from engines.pipeline import build, plan
 
 
 def load(model, device, workload):
-    census.take = lambda *_: {"flops": 1e15, "dtypes": {"float32": 1}, "patched": [], "engines": {}}
+    census.take = lambda draw, *_: ({"patched": [], "engines": {}, "components": []}, draw())
     few = workload.model_copy(update={"steps": max((workload.steps or 30) // 2, 1)})
     return build(plan(model, device, few, ()))
 

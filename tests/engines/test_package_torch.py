@@ -1,0 +1,259 @@
+"""Packages on torch: a captured program eager, compiled when called or ahead; no diffusers, no pickle."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engines.backends.torch_program import save
+from engines.errors import NoVariant, PackageError
+from engines.package import fits, torch_files
+from engines.package.manifest import Engine
+from engines.package.runner import Package
+from engines.package.torch_graph import GRAPH, Graph
+from engines.package.verify import verify
+from engines.package.wheels import installed, needed, requirements
+from engines.package.write import EngineFiles, write
+from tests.engines.package_parts import contents
+
+_COMPILER = pytest.mark.skipif(bool(torch_files.lacks_compiler()), reason="no C++ compiler")
+ENGINES = ("eager", *(pytest.param(name, marks=_COMPILER) for name in ("compile", "aoti")))
+
+
+class Decoder(nn.Module):
+    """The toy decoder with what graphs are made of: rows that are counted, a constant, a text, a write."""
+
+    def __init__(self, grow: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        super().__init__()
+        self.grow = nn.Parameter(torch.from_numpy(grow.copy()), requires_grad=False)
+        self.register_buffer("ramp", torch.arange(3.0))
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        grown = nn.functional.conv_transpose2d(latent, self.grow, stride=4).tanh()
+        flat = grown.reshape(grown.shape[0], 3, -1)
+        flat = flat + 0 * nn.functional.gelu(flat, approximate="tanh") * self.get_buffer("ramp")[:, None]
+        kept = torch.zeros_like(flat)
+        kept.copy_(flat)
+        return torch.einsum("bcn->bcn", kept).reshape(grown.shape)
+
+
+def exported(module: nn.Module) -> Any:
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(module, (torch.zeros(2, 4, 4, 4),), dynamic_shapes=shapes, strict=False)
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    import onnx
+    from onnx import numpy_helper
+
+    folder = tmp_path_factory.mktemp("weights")
+    part = next(one for one in contents(folder).engines if one.component == "decoder")
+    weights = onnx.load(next(iter(part.files.values()))).graph.initializer
+    return Decoder(numpy_helper.to_array(weights[0])).eval()
+
+
+@pytest.fixture(scope="module")
+def files(module: Decoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
+    """By engine: what a package holds of the decoder."""
+    folder = tmp_path_factory.mktemp("torch")
+    program = exported(module)
+    save(program, ["latent"], ["image"], folder)
+    graph = {path.name: path for path in folder.iterdir()}
+    found = {"eager": graph, "compile": graph}
+    if not torch_files.lacks_compiler():
+        from torch._inductor import aoti_compile_and_package
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            aoti_compile_and_package(
+                program,
+                package_path=str(folder / "model.pt2"),
+                inductor_configs={
+                    "cpp_cache_precompile_headers": False
+                },  # they cost more than they save here
+            )
+        found["aoti"] = {"model.pt2": folder / "model.pt2"}
+    return found
+
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(files: dict[str, dict[str, Path]], tmp_path: Path) -> Make:
+    """Write the toy package, its decoder by these torch engines before the usual one."""
+
+    def made(*engines: str, compatibility: str = "") -> Path:
+        plain = contents(tmp_path)
+        usual = next(part for part in plain.engines if part.component == "decoder")
+        more = []
+        for name in engines:
+            facts = {
+                "engine": name,
+                "model_file": "model.pt2" if name == "aoti" else GRAPH,
+                "precision": "fp32",
+            }
+            options = {"inputs": "latent", "outputs": "image"} if name == "aoti" else {}
+            more.append(
+                replace(
+                    usual,
+                    engine=Engine.model_validate(facts | {"options": options}),
+                    files=files[name],
+                    compatibility=(compatibility or fits.compatibility()) if name == "aoti" else None,
+                )
+            )
+        others = [part for part in plain.engines if part.component != "decoder"]
+        parts: tuple[EngineFiles, ...] = (*others, *more, usual)
+        write(replace(plain, engines=parts), tmp_path / "package")
+        return tmp_path / "package"
+
+    return made
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_torch_engine_computes_what_the_module_does_at_every_batch(
+    make: Make, module: Decoder, engine: str
+) -> None:
+    package = Package(make(engine), engine, allow_native=True)
+    decoder = package.loaded["decoder"]
+    assert package.choices["decoder"].variant == f"{engine}-cpu-fp32"
+    for rows in (2, 1, 3):
+        latent = np.random.default_rng(rows).standard_normal((rows, 4, 4, 4), dtype=np.float32)
+        with torch.inference_mode():
+            wanted = module(torch.from_numpy(latent)).numpy()
+        latent.flags.writeable = False
+        found = decoder({"latent": latent})["image"]
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, atol=0 if engine == "eager" else 1e-5)
+    assert package.self_test()["passed"]
+
+
+def test_it_runs_alone_with_neither_diffusers_nor_a_pickle(make: Make, tmp_path: Path) -> None:
+    folder = make("eager")
+    assert not [path for path in folder.rglob("*") if path.suffix in (".pt", ".pkl", ".pt2")]
+    program = (
+        "import runpy, sys, pickle, torch\n"
+        "for name in ('diffusers', 'transformers', 'studio', 'pydantic'): sys.modules[name] = None\n"
+        "def refuse(*_, **__): raise SystemExit('something was unpickled')\n"
+        "pickle.load = pickle.loads = pickle.Unpickler = torch.load = refuse\n"
+        "sys.argv = ['run.py', '--self-test', '--json', '--device', 'eager']\n"
+        f"runpy.run_path({str(folder / 'run.py')!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["passed"]
+    assert said["variants"]["decoder"] == {"variant": "eager-cpu-fp32", "of": 2, "passed_over": []}
+    assert verify(folder).native == ()
+
+
+@_COMPILER
+def test_what_was_compiled_ahead_is_named_as_code_and_not_loaded_unsigned(make: Make) -> None:
+    folder = make("aoti", "eager")
+    checked = verify(folder)
+    assert [Path(name).name for name in checked.native] == ["model.pt2"]
+    assert any("--allow-native" in note for note in checked.notes)
+    plain = Package(folder)
+    assert plain.self_test()["passed"]
+    choice = plain.choices["decoder"]
+    assert choice.variant == "eager-cpu-fp32"
+    ((name, reason),) = choice.passed_over
+    assert name == "aoti-cpu-fp32"
+    assert "machine code (model.pt2)" in reason
+
+
+@_COMPILER
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("torch=", "torch=9."), "compiled for torch 9.* export the package here"),
+        (("machine=", "machine=another-"), "compiled for machine another-"),
+        (("needs=", "needs=avx4096,"), "a processor with avx4096, which this one lacks"),
+        (("needs=", "wants="), "does not say for what"),
+    ],
+)
+def test_code_for_another_machine_is_never_loaded(make: Make, change: tuple[str, str], why: str) -> None:
+    folder = make("aoti", "eager", compatibility=fits.compatibility().replace(*change))
+    package = Package(folder, allow_native=True)
+    assert package.self_test()["passed"]
+    ((_, reason),) = package.choices["decoder"].passed_over
+    assert re.search(why, reason), reason
+
+
+def test_without_a_compiler_one_sentence_says_so_and_the_next_variant_runs(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    package = Package(make("compile", "eager"))
+    assert package.self_test()["passed"]
+    ((name, reason),) = package.choices["decoder"].passed_over
+    assert name == "compile-cpu-fp32"
+    assert reason.startswith("torch.compile needs a C++ compiler, and this machine has none")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda said: said["nodes"][0].update(operator="os.system"), "has no operator os.system"),
+        (lambda said: said["nodes"][0].update(operator="aten.__class__.mro"), "has no operator"),
+        (lambda said: said["nodes"][0].update(args=["/etc/passwd"]), "may not hold the word '/etc/passwd'"),
+        (lambda said: said["nodes"][0].update(args=[{"dtype": "load"}]), "load is no type"),
+        (lambda said: said["nodes"][0].update(args=[{"ref": "nobody"}]), "is no graph"),
+        (lambda said: said.update(format=2), "has format 2"),
+    ],
+)
+def test_a_graph_that_calls_what_it_must_not_is_refused(
+    files: dict[str, dict[str, Path]], tmp_path: Path, change: Callable[[dict[str, Any]], None], why: str
+) -> None:
+    for name, path in files["eager"].items():
+        shutil.copyfile(path, tmp_path / name)
+    said = json.loads((tmp_path / GRAPH).read_text())
+    change(said)
+    (tmp_path / GRAPH).write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=why):
+        Graph(tmp_path)
+
+
+def test_a_device_that_is_not_here_is_refused_and_not_replaced(files: dict[str, dict[str, Path]]) -> None:
+    absent = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(PackageError, match=f"torch finds no {absent} device"):
+        torch_files.program(files["eager"][GRAPH], {}, absent, compiled=False)
+
+
+def test_no_variant_that_runs_is_an_error_with_every_reason(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make("compile")
+    package = Package(folder)
+    package.manifest["components"]["decoder"]["additional_metadata"]["order"] = ["compile-cpu-fp32"]
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    with pytest.raises(NoVariant, match="needs a C\\+\\+ compiler"):
+        _ = package.loaded
+
+
+def test_requirements_pin_torch_and_leave_a_cards_wheels_to_it() -> None:
+    text = requirements("eager", needed("eager"))
+    pins = [line for line in text.splitlines() if "==" in line]
+    assert pins[0].startswith("torch==")
+    assert not [pin for pin in pins if pin.startswith(("nvidia", "cuda", "triton", "diffusers"))]
+    assert needed("eager") == needed("compile") == needed("aoti")
+    assert {wheel.name for wheel in needed("eager")} <= set(installed(["torch", "safetensors", "numpy",
+        "tokenizers", "pillow", "h11"]))  # fmt: skip
