@@ -13,7 +13,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -225,9 +225,8 @@ class Memory:
             with self._open() as connection:
                 rows = connection.execute(query, asked).fetchall()
             return [
-                Remembered(
-                    _from_text(text),
-                    *rest,
+                replace(
+                    Remembered(_from_text(text), *rest),
                     elsewhere=place.elsewhere(Place(place.device, processor, place.family, architecture)),
                 )
                 for processor, architecture, text, *rest in rows

@@ -327,11 +327,11 @@ def build(wanted: Plan) -> Pipeline:
     artifacts: dict[str, Artifact] = {
         request.structure.component: artifact(wanted, request, model) for request in engines(wanted)
     }
-    loaded, components = _components(tuple(artifacts.values()))
-    wanted = measured(wanted, model, lambda: components)
+    loaded, plain = _components(tuple(artifacts.values()))
+    wanted = measured(wanted, model, lambda: plain)
     components = {
         name: counting(name, f"{artifacts[name].backend} {artifacts[name].precision}", one)
-        for name, one in components.items()
+        for name, one in plain.items()
     }
     return Pipeline(wanted, artifacts, loaded, Loop(components, model.tokenizers, wanted.loop))
 

@@ -1,4 +1,4 @@
-"""What a candidate can be exported as, for front ends; `engines.layouts` does it."""
+"""What a candidate can be exported as, and what a package can hold, for front ends; `engines` does it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,17 @@ LAYOUTS: Final = {
     ),
 }
 """Name, as `--as` takes it, to title and summary."""
+
+VARIANTS: Final = {
+    "openvino": ("OpenVINO", ("cpu", "intel-gpu", "intel-npu")),
+    "onnxruntime": ("ONNX Runtime", ("cpu", "cuda", "directml")),
+    "mlx": ("MLX", ("mlx",)),
+    "coreml": ("Core ML", ("coreml",)),
+    "tensorrt": ("TensorRT-RTX", ("cuda",)),
+    "eager": ("PyTorch", ("cpu", "cuda", "mps")),
+    "compile": ("torch.compile", ("cpu", "cuda")),
+    "aoti": ("AOTInductor", ("cpu",)),
+}
+"""Engines that a package can hold a variant of: name to title and the devices that a runner opens it on."""
+PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
+"""In which a variant can be built."""

@@ -42,7 +42,7 @@ _SLACK: Final = 1.2
 """By how much a machine may beat the best rate measured on it before its clock is doubted."""
 _NARROW: Final = ("bfloat16", "float16", "int8", "uint8", "float8")
 _PRECISIONS: Final[Mapping[str, Precision]] = {
-    "float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8",
+    "float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8", "float8": "fp8",
 }  # fmt: skip
 _BY_TORCH: Final = ("torch", "compile")
 """Engines whose work torch's dispatcher sees."""

@@ -16,7 +16,8 @@ import numpy as np
 from agent.candidate import Candidate, Recipe
 from agent.evaluate import census, declared
 from agent.evaluate.bench import Bench, CarriedOut
-from agent.evaluate.measure import BATCH, Measured
+from agent.evaluate.doubt import BATCH
+from agent.evaluate.measure import Measured
 from agent.evaluate.prompts import Prompts
 from agent.evaluate.recipes import Recipes
 from agent.evaluate.reference import Reference

@@ -67,7 +67,7 @@ def line(unrelated: float, *, of_worth: bool) -> float:
     lose most of so much show hardly anything of what was asked for; one that measures difference says that of
     good pictures as well, and moves nothing.
     """
-    if not of_worth or not math.isfinite(unrelated) or unrelated <= 0:
+    if not of_worth or not unrelated >= WORST_LOSS / 2:  # of one prompt only, or of a poor model: no measure
         return WORST_LOSS
     return min(WORST_LOSS, UNRELATED * unrelated)
 

@@ -34,6 +34,7 @@ from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
 from agent.evaluate.certification import Certifier, OnProgress
 from agent.evaluate.claims import Certificate
+from agent.evaluate.doubt import Doubt
 from agent.evaluate.honesty import Honesty
 from agent.evaluate.hopeless import Hopeless
 from agent.evaluate.measure import Measured, measure
@@ -50,13 +51,6 @@ from engines.workload import Workload
 
 Pixels = NDArray[np.uint8]
 OnStage = Callable[[Stage, str], None]
-
-
-class _OnCost(Protocol):
-    """Told of a stage, and under which other name its seconds are counted."""
-
-    def __call__(self, name: Stage, message: str, cost: str = "") -> None: ...
-
 
 GATE: Final = 16
 MOST_GATE: Final = 32
@@ -329,14 +323,17 @@ class Judge:
             stage("smoke", f"drawing {SMOKE} pictures")
             first = process.generate(self._asked.prompts[:SMOKE], self._asked.seeds[:SMOKE])
             self._smoke(given.check(candidate, first).images)
+            patient = self._patient or candidate.proposal.origin == "given"
+            limit = None if patient else self._worthless()
+            doubt = Doubt(self._bench, self._prompts, self._reference, self.quality, limit)
+            doubt.first(process, first)
             stage("gate", f"drawing {len(self._asked) - SMOKE} pictures and timing it")
             plain = declared.is_plain(candidate.script)
-            patient = self._patient or candidate.proposal.origin == "given"
             cached = recipe is not None and any(step.technique == "prompt-cache" for step in recipe)
             found = measure(
-                self._bench, process, self._prompts, self._reference, self.quality, first,
+                self._bench, process, self._prompts, self._reference, self.quality, first.images,
                 plan=None if recipe is None else self._recipes.plan(recipe), plain=plain, cached=cached,
-                limit=None if patient else self._worthless(),
+                doubt=doubt,
             )  # fmt: skip
             if not plain:
                 stage("gate", "counting what it does and comparing it with what it declares", "honesty")
@@ -454,6 +451,12 @@ class Judge:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _OnCost(Protocol):
+    """Told of a stage, and under which other name its seconds are counted."""
+
+    def __call__(self, name: Stage, message: str, cost: str = "") -> None: ...
 
 
 @dataclass

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agent import candidate
-from agent.candidate import Census, Stage
-from agent.evaluate import census, conduct, hopeless
+from agent.candidate import Census
+from agent.evaluate import census, conduct
 from agent.evaluate.bench import Bench
 from agent.evaluate.conduct import Timed
+from agent.evaluate.doubt import BATCH, Doubt
 from agent.evaluate.prompts import Asked, Prompts
 from agent.evaluate.reference import Reference
 from agent.sandbox import Answer, Process
@@ -28,7 +28,6 @@ from engines.plan import Plan
 Pixels = NDArray[np.uint8]
 Values = NDArray[np.float64]
 
-BATCH: Final = 4
 WIDTH: Final = 0.16
 """Width of the speed-up's interval, as a share of it, that is narrow enough to search by."""
 TURNS: Final = 3
@@ -81,19 +80,18 @@ def measure(
     prompts: Prompts,
     reference: Reference,
     quality: Quality,
-    smoke: Answer,
+    smoke: Pixels,
     *,
     plan: Plan | None,
     plain: bool,
     cached: bool,
-    limit: float | None,
+    doubt: Doubt,
 ) -> Measured:
-    """Measure a loaded candidate; `smoke` is its answer for the first prompts.
+    """Measure a loaded candidate; `smoke` are its pictures of the first prompts.
 
     A `plain` script is nothing but its recipe; any other is tried for what
     pipelines do not do (`agent.evaluate.conduct`).  `plan` is its recipe's;
-    `cached`: it declares a prompt cache; `limit`: the loss at which pictures
-    are worth nothing, `None` to measure it in full, however hopeless it looks.
+    `cached`: it declares a prompt cache; `doubt` looks whether it is worth going on.
 
     Raises:
         CandidateFailure: it fails on the way.
@@ -101,9 +99,7 @@ def measure(
         BaselineError: the baseline does.
     """
     asked = reference.asked
-    doubt = _Doubt(bench, prompts, reference, quality, limit)
-    doubt.first(process, smoke)
-    pictures, batched = _draw_rest(process, asked, smoke.images, doubt)
+    pictures, batched = _draw_rest(process, asked, smoke, doubt)
     curves = quality.curves(pictures, reference.images)
     values = quality.values(pictures, reference.images, asked.prompts, curves)
     losses = quality.losses(values, reference.adherence)
@@ -171,49 +167,11 @@ def measure(
     )
 
 
-@dataclass(frozen=True)
-class _Doubt:
-    """Looks, while pictures come, whether they are worth more of them (`agent.evaluate.hopeless`)."""
-
-    bench: Bench
-    prompts: Prompts
-    reference: Reference
-    quality: Quality
-    limit: float | None
-
-    def first(self, process: Process, smoke: Answer) -> None:
-        """After the first pictures; raises `Hopeless`."""
-        if self.limit is None:
-            return
-        losses = self.look(smoke.images, "smoke")
-        usual = float(np.median(self.reference.seconds))
-        if not hopeless.slow_at_first(smoke.seconds / len(smoke.images), usual):
-            return
-        asked = self.reference.asked.part(0, self.bench.workload.batch)
-        again = process.generate(asked.prompts, asked.seeds)  # the first call may have set something up
-        if hopeless.slow_at_first(again.seconds / len(asked), usual):
-            turns = hopeless.TURNS
-            timing = self.bench.alternate(process, self.prompts, lambda *_: None, least=turns, most=turns)
-            found = self.quality.loss(losses)
-            hopeless.too_slow(timing, candidate.Interval(found.value, found.low, found.high))
-
-    def look(self, pictures: Pixels, stage: Stage) -> Values:
-        """Losses of the pictures so far; raises `Hopeless` where they are surely worth nothing."""
-        count, wanted = len(pictures), self.reference
-        prompts = wanted.asked.prompts[:count]
-        values = self.quality.values(pictures, wanted.images[:count], prompts)
-        own = None if wanted.adherence is None else wanted.adherence[:count]
-        losses = self.quality.losses(values, own)
-        if self.limit is not None:
-            hopeless.worthless(losses, max(1, len(wanted.asked) // BATCH), stage, self.limit)
-        return losses
-
-
 def _unless_ok(check: str) -> str:
     return "" if check == robustness.OK else check
 
 
-def _draw_rest(process: Process, asked: Asked, smoke: Pixels, doubt: _Doubt) -> tuple[Pixels, float]:
+def _draw_rest(process: Process, asked: Asked, smoke: Pixels, doubt: Doubt) -> tuple[Pixels, float]:
     """All gate pictures, and the median seconds of a warm batch of four; looked at as they come."""
     drawn, seconds = [smoke], list[float]()
     for start in range(len(smoke), len(asked), BATCH):
@@ -221,7 +179,7 @@ def _draw_rest(process: Process, asked: Asked, smoke: Pixels, doubt: _Doubt) -> 
         answer = process.generate(part.prompts, part.seeds)
         drawn.append(answer.images)
         seconds.append(answer.seconds * BATCH / len(part))
-        if doubt.limit is not None and start + BATCH < len(asked):
+        if start + BATCH < len(asked):
             doubt.look(np.concatenate(drawn), "gate")
     return np.concatenate(drawn), float(np.median(seconds))
 

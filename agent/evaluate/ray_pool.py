@@ -19,6 +19,8 @@ from agent.evaluate.worker import About, Wanted, Worker
 from engines import installing
 
 LOCAL: Final = "local:"
+CLIENT: Final = "ray://"
+"""Before the address of a cluster's client server; without it, of the cluster itself."""
 _OPEN_SECONDS: Final = 900.0
 """For a worker to be placed, import everything, load the model and draw its baseline."""
 _AGAIN_SECONDS: Final = 300.0
@@ -53,7 +55,8 @@ def check(workers: str) -> None:
     number = workers.removeprefix(LOCAL)
     if workers.startswith(LOCAL) and not (number.isdigit() and 1 <= int(number) <= 64):
         raise ClusterError(f"{workers!r} names no workers; write local:2 for two on this machine.")
-    if not workers.startswith((LOCAL, "ray://")) and workers != "auto" and ":" not in workers:
+    host, colon, port = workers.removeprefix(CLIENT).rpartition(":")
+    if not workers.startswith(LOCAL) and workers != "auto" and not (host and colon and port.isdigit()):
         raise ClusterError(
             f"{workers!r} is no cluster; write ray://HOST:10001, HOST:6379, auto, or local:2 to try it out."
         )

@@ -25,21 +25,18 @@ from engines.counted import MARK
 
 _NAME: Final = re.compile(rb'"id": (\d+), "name": "([^"]*)"')
 _ID: Final = re.compile(rb'"rf_id", "type": "uint64", "value": (\d+)')
-_PRODUCTS: Final = frozenset({b"aten::mm", b"aten::addmm", b"aten::bmm", b"aten::baddbmm"})
+_PRODUCTS: Final = frozenset(
+    {b"aten::mm", b"aten::addmm", b"aten::bmm", b"aten::baddbmm", b"aten::_scaled_mm"}
+)
 _ATTENTION: Final = (b"aten::_scaled_dot_product_flash", b"aten::_scaled_dot_product_efficient",
                      b"aten::_scaled_dot_product_cudnn", b"aten::_scaled_dot_product_fused")  # fmt: skip
-_QUANTISED: Final = (
-    b"quantized::",
-    b"onednn::q",
-    b"aten::_int_mm",
-    b"aten::_weight_int",
-    b"aten::_scaled_mm",
-)
+_QUANTISED: Final = (b"quantized::", b"onednn::q", b"aten::_int_mm", b"aten::_weight_int")
 _FRAME: Final = b"[pytorch|profiler|"
 """Records of process and threads, which all have the number 0."""
 _TYPES: Final = {
     "float": "float32", "double": "float64", "c10::BFloat16": "bfloat16", "c10::Half": "float16",
     "signed char": "int8", "unsigned char": "uint8", "c10::qint8": "int8", "c10::quint8": "uint8",
+    "c10::Float8_e4m3fn": "float8", "c10::Float8_e5m2": "float8",
 }  # fmt: skip
 _LONGEST: Final = 1 << 20
 """Of a line; a longer one is nobody's operation."""

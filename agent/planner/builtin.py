@@ -81,6 +81,7 @@ def forecast(context: Context, *, knowledge: bool = True) -> Forecast:
         context.reference[1],
         tuple(known),
         context.facts,
+        context.device,
         blind=not knowledge,
     )
 

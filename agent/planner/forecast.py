@@ -42,6 +42,12 @@ _FACTORS: Final[dict[str, tuple[float, float, float]]] = {
     "channels-last": (1.0, 0.95, 0.95),
     "sequential-guidance": (1.0, 1.04, 1.0),
 }
+# The same on a CPU, as `python -m engines.techniques.table` measured on Tiny Scenes
+# (docs/benchmarks/2026-11-28-techniques.md): what is believed closely, so that a wrong guess would stay.
+_ON_CPU: Final[dict[str, tuple[float, float, float]]] = {
+    "channels-last": (1.0, 1.14, 1.14),
+    "sequential-guidance": (1.0, 1.33, 1.0),
+}
 # Expected loss as a share of the worst loss, and PSNR in dB, of techniques without numbers.
 _LOSS: Final = {"bf16": 0.002, "fp32": 0.0, "int8": 0.02, "tiny-decoder": 0.02, "scheduler": 0.005}
 _DECIBELS: Final = {
@@ -222,6 +228,7 @@ class Forecast:
     evidence: tuple[Evidence, ...] = ()
     facts: Mapping[str, FactsLike] = field(default_factory=dict)
     """The knowledge base, for techniques that are not in the tables here."""
+    device: str = "cpu"
     blind: bool = False
     """Nothing is believed before it is measured: every technique is expected to change no time and to cost a
     little (benchmark without knowledge)."""
@@ -320,11 +327,16 @@ class Forecast:
         scheduler = profile["scheduler"] * wanted.steps / self.model_steps
         for step in recipe:
             token = self.space.token(step)
-            one, two, three = _FACTORS.get(token, _FACTORS.get(step.technique, self._from_facts(step)))
+            one, two, three = self._factors(token, step)
             if step.technique == "token-merging":
                 two = 1 - 0.25 * _number(step, "ratio", 0.3)
             encode, denoise, decode = encode * one, denoise * two, decode * three
         return encode + denoise + scheduler + decode
+
+    def _factors(self, token: str, step: Step) -> tuple[float, float, float]:
+        if self.device == "cpu" and step.technique in _ON_CPU:
+            return _ON_CPU[step.technique]
+        return _FACTORS.get(token, _FACTORS.get(step.technique, self._from_facts(step)))
 
     def _from_facts(self, step: Step) -> tuple[float, float, float]:
         """The middle of the speed-up that the knowledge base gives, for a technique without a rule here."""

@@ -201,15 +201,6 @@ class Calibration:
         Path(fresh).replace(path)
 
 
-def prompts_for(model: Model, count: int, seed: int = SEED) -> list[str]:
-    """Training prompts, which no candidate is judged by."""
-    if model.prompt_source == "scenes":
-        from engines.scenes.grammar import captions
-
-        return captions(count, seed=20_000 + seed - SEED, split="train")
-    return list(GENERAL[:count])
-
-
 def chosen(calls: Sequence[int], most: int = SAMPLES) -> list[int]:
     """Which of a component's calls are kept: of every prompt, and of every part of the schedule alike.
 
@@ -229,6 +220,15 @@ def chosen(calls: Sequence[int], most: int = SAMPLES) -> list[int]:
         if calls[prompt]:
             found[starts[prompt] + at * calls[prompt] // count] = None
     return list(found)
+
+
+def prompts_for(model: Model, count: int = PROMPTS, seed: int = SEED) -> list[str]:
+    """Training prompts, which no candidate is judged by."""
+    if model.prompt_source == "scenes":
+        from engines.scenes.grammar import captions
+
+        return captions(count, seed=20_000 + seed - SEED, split="train")
+    return list(GENERAL[:count])
 
 
 def _recording(capture: Capture, into: list[Arrays]) -> Any:

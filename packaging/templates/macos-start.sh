@@ -44,5 +44,6 @@ if [ ! -f "$window/ready" ]; then
     # What replaces this shell runs no trap of it.
     rm -f "$lock"
 fi
+# `-P`: a folder named `studio` where the program was started must not be taken for ours.
 export PARETO_STUDIO_BUNDLE="$resources/backend"
-exec "$window/bin/python" -m studio.ui.bundled "$@"
+exec "$window/bin/python" -P -m studio.ui.bundled "$@"

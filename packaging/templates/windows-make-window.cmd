@@ -17,8 +17,8 @@ rd /s /q downloads 2>nul
 echo Ready.
 if not "%~1"=="repair" exit /b 0
 copy /y "Pareto Studio.lnk" "%APPDATA%\Microsoft\Windows\Start Menu\Programs\" >nul
-reg add "HKCU\Software\Classes\ParetoStudio.Package\shell\open\command" /f /ve /d "\"%~dp0window\Scripts\pythonw.exe\" -m studio.ui.bundled \"%%1\"" >nul
-start "" window\Scripts\pythonw.exe -m studio.ui.bundled
+reg add "HKCU\Software\Classes\ParetoStudio.Package\shell\open\command" /f /ve /d "\"%~dp0window\Scripts\pythonw.exe\" -P -m studio.ui.bundled \"%%1\"" >nul
+start "" window\Scripts\pythonw.exe -P -m studio.ui.bundled
 exit /b 0
 :failed
 echo The window's environment could not be made. Connect to the network (Python 3.12 is fetched once) or install Python 3.12, see that the disk is not full, then open Pareto Studio from the Start menu again.

@@ -13,7 +13,7 @@ Target amd64-unicode
     !define ARGUMENTS ""
 !else
     !define PROGRAM "$INSTDIR\window\Scripts\pythonw.exe"
-    !define ARGUMENTS "-m studio.ui.bundled"
+    !define ARGUMENTS "-P -m studio.ui.bundled"
 !endif
 
 Name "${NAME}"
@@ -117,7 +117,7 @@ Section "Uninstall"
     !ifdef FROZEN
         nsExec::ExecToLog '"$INSTDIR\window\pareto-studio-console.exe" setup --remove'
     !else
-        nsExec::ExecToLog '"$INSTDIR\window\Scripts\python.exe" -m studio.setup --remove'
+        nsExec::ExecToLog '"$INSTDIR\window\Scripts\python.exe" -P -m studio.setup --remove'
     !endif
     Pop $0
     RMDir /r "$INSTDIR\wheels"

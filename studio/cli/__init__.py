@@ -242,7 +242,10 @@ def parser() -> argparse.ArgumentParser:
         help="a further one; may be given again: the tasks are spread over all of them",
     )  # fmt: skip
     bench.add_argument("--device", default="cpu")
-    bench.add_argument("--agent", choices=("built-in", "one-shot", "llm"), default="built-in")
+    bench.add_argument(
+        "--agent", choices=("built-in", "one-shot", "llm"), default="built-in",
+        help="one-shot and llm ask a language model; neither was measured with a live one yet",
+    )  # fmt: skip
     bench.add_argument("--levels", default="L1-L5", help="for example L1-L5, L2, or L1,L4 (default: all)")
     bench.add_argument(
         "--sample",

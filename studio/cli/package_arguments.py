@@ -1,4 +1,4 @@
-"""The command lines of `verify`, `sign`, `diff` and `package`; imports `argparse` only."""
+"""The command lines of `verify`, `sign`, `diff` and `package`; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from studio.layouts import VARIANTS
 
 PACKAGE = "a package's folder or .pareto archive"
 
@@ -66,7 +68,7 @@ def _add_variants(commands: Any, common: argparse.ArgumentParser) -> None:
     source = variant.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--engine",
-        choices=("openvino", "onnxruntime", "mlx", "coreml", "tensorrt", "eager", "compile", "aoti"),
+        choices=tuple(VARIANTS),
         help="build it from the run that the package was made from",
     )
     source.add_argument(

@@ -38,6 +38,9 @@ SILENT: Final = "import sys; sys.modules['openvino_telemetry'] = None"
 CHECK_LIMIT: Final = 600.0
 """Seconds for the import check; a cold disk reads gigabytes."""
 
+UNREACHED: Final = frozenset({"network", "absent", "certificate", "proxy"})
+"""Causes by which PyTorch's own index gives nothing where the general one may."""
+
 OnProgress = Callable[[int, int, str], None]
 """done, total (thousandths), what is being done"""
 
@@ -203,7 +206,7 @@ class Setup:
             self._install(mine, f"--torch-backend={self._order.torch}", *locks.torch_by_version(pins))
         except SetupError as error:
             cause = error.__cause__
-            if not isinstance(cause, UvFailed) or cause.cause not in {"network", "absent", "certificate"}:
+            if not isinstance(cause, UvFailed) or cause.cause not in UNREACHED:
                 raise
             # Some networks let the package index through and not PyTorch's own.
             self._log("PyTorch's own index did not answer; taking the general build by the lock's hashes.")
@@ -295,8 +298,9 @@ class Setup:
                     "ask whoever runs the network, or set up from a folder."
                 )
             case "network":
+                proxy = " If that goes on, check the proxy that is set here." if self._child.has_proxy else ""
                 return SetupError(
-                    "The connection was cut; try again: it goes on where it stopped. "
+                    f"The connection was cut; try again: it goes on where it stopped.{proxy} "
                     "Without a network, set up from a folder."
                 )
             case "hash":

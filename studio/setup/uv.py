@@ -107,6 +107,11 @@ class Child:
         self._environment = dict(environment)
         self._on_line, self._on_tick = on_line, on_tick
         self.cancelled = threading.Event()
+        self.has_proxy = any(
+            name.lower() in {"http_proxy", "https_proxy", "all_proxy"} and value
+            for name, value in environment.items()
+        )
+        """Whether what it runs reaches the network through a proxy."""
 
     def run(self, *command: str | Path, timeout: float | None = None) -> list[str]:
         """Run to the end; everything that it said.

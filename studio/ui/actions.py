@@ -48,6 +48,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "Check a package that somebody gave you: every byte, and who made it",
         ("Ctrl+Shift+P",),
     ),
+    Command(
+        "file.package_folder",
+        "File",
+        "Open unpacked package…",
+        "Check a package that was unpacked: its folder",
+    ),
     Command("file.run", "File", "Open run…", "Show a run of an earlier day", ("Ctrl+R",)),
     Command(
         "file.report",

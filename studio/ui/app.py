@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QStyleFactory
 
 from studio.record.folders import home
 from studio.ui.bridge import Worker
+from studio.ui.opening import FileOpener
 from studio.ui.sitting import Sitting
 from studio.ui.window import Window
 
@@ -50,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.run is not None:
         sitting.change(last_run=str(given.run.resolve()))
     window = Window(sitting, Worker(folder))
+    if sys.platform == "darwin":
+        FileOpener(app, window.open_package)
     # Ctrl+C in a terminal: Python sees signals only when it runs, so let it run now and then.
     signal.signal(signal.SIGINT, lambda *_: window.close())
     awake = QTimer(interval=200)

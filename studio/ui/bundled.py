@@ -133,10 +133,13 @@ def _window(bundle: Bundle, given: list[str]) -> int:
     from PySide6.QtCore import QTimer
 
     from studio.ui.app import application
+    from studio.ui.opening import FileOpener
 
     app = application()
     app.setQuitOnLastWindowClosed(True)
     opened = Opened(bundle, folder, package=options.what if options.what != "setup" else "")
+    if sys.platform == "darwin":
+        FileOpener(app, opened.open_package)
     signal.signal(signal.SIGINT, lambda *_: opened.window.close())
     awake = QTimer(interval=200)
     awake.timeout.connect(lambda: None)
@@ -243,6 +246,13 @@ class Opened:
         else:
             self._begun = True
             self.window.begin()
+
+    def open_package(self, package: Path) -> None:
+        """Show a package; where the engines are still to be set up, once they are."""
+        if self.worker.is_ready:
+            self.window.open_package(package)
+        else:
+            self._package = str(package)
 
     def _open_package(self) -> None:
         package, self._package = self._package, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from PySide6.QtCore import QElapsedTimer, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QGuiApplication
 from PySide6.QtWidgets import (
     QButtonGroup,
+    QComboBox,
     QDialog,
     QFileDialog,
     QGridLayout,
@@ -36,6 +38,17 @@ WORDS: Final = {
 }
 """State to title and button."""
 LOG_LINES: Final = 2000
+TORCH: Final = {
+    "auto": "the build for the driver that is here",
+    "cpu": "without a GPU (cpu)",
+    "cu130": "CUDA 13.0 (cu130)",
+    "cu128": "CUDA 12.8 (cu128)",
+    "cu126": "CUDA 12.6 (cu126)",
+}
+"""As `pareto-studio setup --torch` takes it, to words.
+
+A wheelhouse holds one build, and a Mac has only one: there is nothing to choose then.
+"""
 
 
 class FirstRun(QDialog):
@@ -126,8 +139,17 @@ class FirstRun(QDialog):
         grid.addWidget(browse, 4, 2)
         self.found = label("", "small", wrap=True)
         grid.addWidget(self.found, 5, 1, 1, 2)
-        through = label("Proxy")
-        self._online_row = (through, self.proxy)
+        self.torch = QComboBox()
+        self.torch.setAccessibleName("Build of PyTorch")
+        self.torch.setToolTip("Name one where the driver is not found, or is to be installed later")
+        for name, words in TORCH.items():
+            self.torch.addItem(words, name)
+        through, build = label("Proxy"), label("PyTorch")
+        self._online_row: tuple[QWidget, ...] = (through, self.proxy)
+        if sys.platform != "darwin":
+            self._online_row += (build, self.torch)
+            grid.addWidget(build, 7, 0)
+            grid.addWidget(self.torch, 7, 1, 1, 2)
         grid.addWidget(through, 6, 0)
         grid.addWidget(self.proxy, 6, 1, 1, 2)
         self.network.toggled.connect(self._show_source)
@@ -262,6 +284,7 @@ class FirstRun(QDialog):
             folder=self.folder.text().strip(),
             wheelhouse=self.wheelhouse.text().strip() if offline else "",
             proxy="" if offline else self.proxy.text().strip(),
+            torch="auto" if offline else self.torch.currentData(),
             fresh=self._fresh,
         )
         self._job = job

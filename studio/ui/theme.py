@@ -196,6 +196,11 @@ def style_sheet(tokens: Tokens, scale: float) -> str:
         selection-background-color: {tokens.accent}; selection-color: {tokens.on_accent}; }}
     QLineEdit:focus, QPlainTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {{
         border: 2px solid {tokens.accent}; padding: 3px 7px; }}
+    QLineEdit[role="plain"] {{ background: transparent; border: none; padding: 0; color: {tokens.muted};
+        font-size: {px(SMALL)}; }}
+    QLineEdit[role="said"] {{ background: transparent; border: none; padding: 0; }}
+    QLineEdit[role="said"]:focus, QLineEdit[role="plain"]:focus {{ border: none;
+        border-bottom: 2px solid {tokens.accent}; padding: 0; }}
     QComboBox::drop-down {{ border: none; width: 22px; }}
     QComboBox::down-arrow {{ image: {picture("down")}; width: 14px; height: 14px; }}
     QSpinBox, QDoubleSpinBox {{ padding: 4px 20px 4px 8px; }}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from PySide6.QtCore import Qt, QTimer, QUrl
-from PySide6.QtGui import QCloseEvent, QDesktopServices
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -32,6 +32,7 @@ from studio.ui.desk import BUNDLED, Desk, Problem
 from studio.ui.journey import Journey
 from studio.ui.menus import TopMenus
 from studio.ui.models.run import Changes
+from studio.ui.opening import dropped_package
 from studio.ui.pages.page import Page
 from studio.ui.pages.token_dialog import TokenDialog
 from studio.ui.sitting import Sitting
@@ -74,6 +75,7 @@ class Window(QMainWindow):
         self.setWindowTitle("Pareto Studio")
         self.setWindowIcon(icons.icon("studio", "#000000", 64))
         self.setMinimumSize(960, 620)
+        self.setAcceptDrops(True)
         self._build()
         self._connect()
         self.commands.fill(self.menuBar())
@@ -128,6 +130,7 @@ class Window(QMainWindow):
             "file.file": lambda: self._model_page("choose_file"),
             "file.bundled": lambda: self._open_model(BUNDLED),
             "file.package": self._choose_package,
+            "file.package_folder": self._choose_package_folder,
             "file.run": self._choose_run,
             "file.report": self._report,
             "file.space": self._space,
@@ -349,6 +352,11 @@ class Window(QMainWindow):
         if name:
             self.open_package(Path(name))
 
+    def _choose_package_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Open unpacked package", str(Path.home()))
+        if name:
+            self.open_package(Path(name))
+
     def open_package(self, package: Path) -> None:
         """Show on the Export step what a package is, and whether it is as its maker left it."""
         self.go("export")
@@ -385,6 +393,17 @@ class Window(QMainWindow):
         scale = 1.0 if by == 0 else SCALES[max(0, min(len(SCALES) - 1, nearest + by))]
         self.theme.set_scale(scale)
         self.sitting.put("scale", scale)
+
+    # -- dropping -------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if dropped_package(event.mimeData()) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        if (package := dropped_package(event.mimeData())) is not None:
+            event.acceptProposedAction()
+            self.open_package(package)
 
     # -- closing --------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from engines.package.verify import verify as verify_package
 from engines.package.write import pack
 from studio.errors import ExportError
 from studio.work.job import Job
+from studio.work.usage import command, obstacles
 
 PASSWORD: Final = "PARETO_STUDIO_KEY_PASSWORD"  # noqa: S105 - the name of a variable
 """The variable that holds the password of a locked key; never a command's argument, which others can read."""
@@ -36,7 +37,8 @@ def verify(_job: Job, package: str, key: str = "", certificates: Sequence[str] =
     Returns:
         `ok`, `text`, `id`, `signature` ({`kind`, `signer`, `checked`} or `None`), `native` (files that are
         machine code), `checks`: [{`name`, `ok`, `text`}...], `variants`: [{`name`, `device`, `components`,
-        `verified`}...] in the order in which the runner tries them, `info`: {...}.
+        `verified`, `obstacle` (why this machine cannot run it, or empty)}...] in the order in which the
+        runner tries them, `info`: {...}, `command` (lines for a terminal that make a picture with it).
     """
     try:
         asked = trust(_path(key), [Path(one).expanduser() for one in certificates])
@@ -45,7 +47,7 @@ def verify(_job: Job, package: str, key: str = "", certificates: Sequence[str] =
         check = {"name": "integrity", "ok": False, "text": str(error)}
         return {
             "ok": False, "text": str(error), "id": "", "signature": None, "native": [], "checks": [check],
-            "variants": [], "info": {},
+            "variants": [], "info": {}, "command": "",
         }  # fmt: skip
     facts = found.manifest.additional_metadata
     checks = [
@@ -58,17 +60,22 @@ def verify(_job: Job, package: str, key: str = "", certificates: Sequence[str] =
         "name": found.manifest.package_name,
         "title": facts.title,
         "model": facts.source_model.name,
+        "source": facts.source_model.source,
         "licence": facts.source_model.licence,
+        "device": facts.built_for.device,
         "engine": f"{facts.built_for.engine} {facts.built_for.engine_version}",
         "created": facts.created.isoformat(),
         "bytes": found.bytes,
         "files": found.files,
         "sbom": facts.sbom,
     }
+    against = obstacles(found.manifest)
+    rows = [row | {"obstacle": against[row["name"]]} for row in variants(found.manifest)]
     text = f"{found.manifest.package_name} is as it was when it was made ({found.id[:19]})."
     return {
         "ok": True, "text": text, "id": found.id, "signature": _signature(found),
-        "native": list(found.native), "checks": checks, "variants": variants(found.manifest), "info": info,
+        "native": list(found.native), "checks": checks, "variants": rows, "info": info,
+        "command": command(Path(package).expanduser(), found.manifest, key, certificates),
     }  # fmt: skip
 
 

@@ -65,13 +65,14 @@ def test_operations_are_counted_as_torch_counts_them_whatever_pieces_they_come_i
         node(3, "aten::addmm", "[6],[2,8],[8,6]", "[2,6]", '"Tensor(c10::BFloat16)"'),
         node(4, "pareto-studio|denoiser|2|8x8|torch fp32"),
         node(5, "pareto-studio|denoiser|2|8x8|torch fp32"),
+        node(6, "aten::_scaled_mm", "[4,8],[8,6]", "[4,6]", '"Tensor(c10::Float8_e4m3fn)"'),
     )
     for piece in (1, 50, 10_000):
         found = read(*nodes, head=HEAD + frame, foot=frame + FOOT, piece=piece)
         assert found.complete
-        assert found.flops == 2 * (2 * 6 * 8 * 8) * (4 * 3 * 3) + 2 * 2 * 8 * 6
-        assert found.sides == {8: found.flops - 192}
-        assert found.dtypes == {"float32": 1, "bfloat16": 1}
+        assert found.flops == 2 * (2 * 6 * 8 * 8) * (4 * 3 * 3) + 2 * 2 * 8 * 6 + 2 * 4 * 8 * 6
+        assert found.sides == {8: found.flops - 192 - 384}
+        assert found.dtypes == {"float32": 1, "bfloat16": 1, "float8": 1}
         assert found.components == (Counted("denoiser", "8x8", "torch fp32", 2, 4),)
 
 
@@ -234,7 +235,7 @@ def test_a_bound_of_few_losses_is_wide_and_never_surer_than_their_number() -> No
 def test_the_line_lies_where_pictures_of_other_prompts_are_not_far() -> None:
     assert hopeless.line(0.6, of_worth=True) == pytest.approx(0.45)
     assert hopeless.line(0.9, of_worth=True) == hopeless.line(0.6, of_worth=False) == WORST_LOSS
-    for nothing in (math.nan, -0.1):
+    for nothing in (math.nan, -0.1, 0.05, 0.2):
         assert hopeless.line(nothing, of_worth=True) == WORST_LOSS
 
 

@@ -65,7 +65,9 @@ def test_seconds_of_a_worker_are_the_run_s_baseline_over_its_ratio() -> None:
     assert here(failed, 2.0, "far") == replace(failed, machine="far")
 
 
-@pytest.mark.parametrize("workers", ["local:", "local:0", "local:x", "somewhere", "http//x"])
+@pytest.mark.parametrize(
+    "workers", ["local:", "local:0", "local:x", "somewhere", "http//x", "ray://", "ray://h"]
+)
 def test_what_is_no_cluster_is_refused_before_anything_begins(workers: str) -> None:
     with pytest.raises(ClusterError, match="local:2"):
         ray_pool.check(workers)
@@ -129,9 +131,13 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_its_candidate_only_and_it_is_tried_again(nodes: Nodes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["address", "client"])
+def test_a_killed_worker_costs_its_candidate_only_and_it_is_tried_again(
+    way: str, nodes: Nodes, tmp_path: Path
+) -> None:
     """The worker is real and so is its end; what it judges is arithmetic."""
-    command = [sys.executable, "-m", "tests.agent.cluster_driver", nodes.address, str(tmp_path / "killed")]
+    address = str(getattr(nodes, way))
+    command = [sys.executable, "-m", "tests.agent.cluster_driver", address, str(tmp_path / "killed")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
@@ -151,10 +157,12 @@ def test_a_killed_worker_costs_its_candidate_only_and_it_is_tried_again(nodes: N
 
 
 @pytest.mark.slow
-def test_a_run_on_two_nodes_loses_a_worker_and_no_candidate(nodes: Nodes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["address", "client"])
+def test_a_run_on_two_nodes_loses_a_worker_and_no_candidate(way: str, nodes: Nodes, tmp_path: Path) -> None:
     folder = tmp_path / "run"
+    address = str(getattr(nodes, way))
     command = [
-        *(sys.executable, "-m", "studio", "optimize", "tiny-scenes", "--workers", nodes.address),
+        *(sys.executable, "-m", "studio", "optimize", "tiny-scenes", "--workers", address),
         *("--generations", "1", "--population", "4", "--steps", "6", "--no-certify", "--json"),
         *("--out", str(folder), "--home", str(tmp_path / "home")),
     ]

@@ -176,6 +176,14 @@ def test_the_forecast_learns_from_verdicts(world: Any) -> None:
     assert abs(after.expect(recipe).loss - loss) < 0.02
 
 
+def test_what_costs_time_on_a_cpu_by_the_measured_table_is_not_hoped_to_save_it_there() -> None:
+    context = bundled()
+    for name, least in (("channels-last", 1.1), ("sequential-guidance", 1.2)):
+        recipe = (context.space.step(name),)
+        assert forecast(context).expect(recipe).seconds > least
+        assert forecast(replace(context, device="cuda")).expect(recipe).seconds < 1.1
+
+
 def bundled() -> Any:
     """The bundled model's own space and rules, its baseline measured."""
     card = describe(open_model("tiny-scenes"))

@@ -30,7 +30,7 @@ AROUND = Interval(value=0.5, low=0.4, high=0.6)
 
 
 def every_kind(folder: Path) -> Contents:
-    """ONNX alone, with weights beside it and with a compiled context, OpenVINO, MLX, Core ML, TensorRT-RTX.
+    """ONNX alone, with data beside it, with a compiled context; OpenVINO, MLX, Core ML, TensorRT-RTX, torch.
 
     What nothing here opens is made of bytes, in the names and folders that the engines give them.
     """
@@ -43,6 +43,9 @@ def every_kind(folder: Path) -> Contents:
         ("mlx", "mlx", "w4"): _mlx(folder / "mlx"),
         ("coreml", "coreml", "w6"): _core_ml(folder / "coreml"),
         ("tensorrt", "cuda", "fp16"): _written(folder / "rtx", {"model.engine": b"ptrt" + b"\2" * 60}),
+        ("eager", "cpu", "fp32"): _torch(folder / "eager"),
+        ("compile", "cpu", "bf16"): _torch(folder / "compile"),
+        ("aoti", "cpu", "fp32"): _written(folder / "aoti", {"model.pt2": b"PK" + b"\3" * 60}),
     }
     more = [_variant(usual, *key, made) for key, made in files.items()]
 
@@ -61,7 +64,9 @@ def _variant(
     usual: EngineFiles, engine: str, device: str, precision: str, files: Mapping[str, Path]
 ) -> EngineFiles:
     model = next(
-        name for name in files if name.endswith((".xml", ".onnx", "program.json", ".mlmodel", ".engine"))
+        name
+        for name in files
+        if name.endswith((".xml", ".onnx", "program.json", "graph.json", ".mlmodel", ".engine", ".pt2"))
     )
     return replace(
         usual,
@@ -182,6 +187,13 @@ def _mlx(folder: Path) -> dict[str, Path]:
     program: dict[str, Any] = {"nodes": [], "constants": {"w": {"tensor": "w"}}}
     weights = save({"w": np.arange(8, dtype=np.float32)})
     return _written(folder, {"program.json": json.dumps(program).encode(), "weights.safetensors": weights})
+
+
+def _torch(folder: Path) -> dict[str, Path]:
+    from safetensors.numpy import save
+
+    weights = save({"w": np.arange(4, dtype=np.float32)})
+    return _written(folder, {"graph.json": b'{"nodes": []}', "weights.safetensors": weights})
 
 
 def _core_ml(folder: Path) -> dict[str, Path]:

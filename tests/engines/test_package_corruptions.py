@@ -104,10 +104,12 @@ def test_the_packages_hold_every_kind_of_file_and_every_field_of_the_schema(tmp_
     kinds = {Path(name).suffix for name in sums.walk(tmp_path / "every")}
     assert kinds >= {
         ".onnx", ".data", ".xml", ".bin", ".json", ".safetensors", ".mlmodel", ".plan", ".engine",
-        ".py", ".txt", ".md", ".png", "",
+        ".pt2", ".py", ".txt", ".md", ".png", "",
     }  # fmt: skip
     found = verify(tmp_path / "every")
-    assert {Path(name).name for name in found.native} == {"compiled.onnx", "model.plan", "model.engine"}
+    assert {Path(name).name for name in found.native} == {
+        "compiled.onnx", "model.plan", "model.engine", "model.pt2",
+    }  # fmt: skip
     variants = [one for body in found.manifest.components.values() for one in body.variants.values()]
     assert {one.executor_info.studio.engine for one in variants} == set(
         get_args(Engine.model_fields["engine"].annotation)

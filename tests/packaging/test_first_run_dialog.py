@@ -12,6 +12,8 @@ import pytest
 from PySide6.QtWidgets import QDialog
 from pytestqt.qtbot import QtBot
 
+from studio.record.events import WorkerReady
+from studio.record.protocol import decode_request
 from studio.setup import environment
 from studio.setup.__main__ import as_result
 from studio.ui.app import application
@@ -151,6 +153,44 @@ def test_every_field_and_button_has_a_name(qtbot: QtBot, parts: Parts, setup: Wo
     made = dialog(qtbot, parts, setup)
     for field in (made.folder, made.wheelhouse, made.proxy, made.bar, made.log):
         assert field.accessibleName()
+
+
+def quiet(worker: Worker) -> Worker:
+    """Requests wait, as before its process answers."""
+    worker.start = lambda: None  # type: ignore[method-assign]
+    return worker
+
+
+def test_a_build_of_torch_is_named_only_where_it_is_fetched(qtbot: QtBot, parts: Parts) -> None:
+    setup = quiet(Worker(parts.home, ["false"]))
+    made = dialog(qtbot, parts, setup)
+    assert not made.torch.isVisible()
+    made.torch.setCurrentIndex(made.torch.findData("cpu"))
+    for offline, wanted in ((True, "auto"), (False, "cpu")):
+        made.offline.setChecked(offline)
+        made.network.setChecked(not offline)
+        made.start()
+        request = decode_request(setup._waiting[-1])
+        assert (request.command, request.arguments["torch"]) == ("make", wanted)
+        made._show_question()
+    assert made.torch.isVisible() == (sys.platform != "darwin")
+    assert made.torch.accessibleName()
+    assert made.torch.itemData(0) == "auto"
+
+
+def test_a_package_that_is_opened_before_the_engines_are_there_waits_for_them(
+    qtbot: QtBot, parts: Parts, tmp_path: Path
+) -> None:
+    opened = Opened(parts.bundle(), parts.home)
+    quiet(opened.worker)
+    qtbot.addWidget(opened.window)
+    opened.open_package(tmp_path / "given.pareto")
+    assert opened.window.step != "export"
+    opened.worker.ready.emit(WorkerReady(version="1", protocol=1, pid=1))
+    assert opened.window.step == "export"
+    request = decode_request(opened.worker._waiting[-1])
+    assert (request.command, request.arguments["package"]) == ("verify", str(tmp_path / "given.pareto"))
+    opened.worker.close()
 
 
 def test_the_installed_window_sets_up_then_starts_its_worker_and_notices_another_protocol(

@@ -159,6 +159,22 @@ def test_a_folder_that_cannot_be_written_is_named(parts: Parts) -> None:
         parts.setup(bundle).run()
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a disk needs root")
+def test_a_disk_that_lets_nobody_write_is_named_and_nothing_is_lost(parts: Parts) -> None:
+    bundle = parts.bundle()
+    made = parts.setup(bundle).run()
+    here = str(parts.folder)
+    if subprocess.run(["mount", "--bind", here, here], check=False, capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", here], check=True)
+        with pytest.raises(SetupError, match=r"cannot be written \(Read-only .*choose another folder"):
+            parts.setup(bundle).run()
+        assert environment.state(parts.home, bundle) == made
+    finally:
+        subprocess.run(["umount", here], check=True)
+
+
 def test_two_setups_at_once_do_not_meet(parts: Parts) -> None:
     bundle = parts.bundle()
     environment.prepare(parts.folder)

@@ -25,6 +25,8 @@ class Index(ThreadingHTTPServer):
         self.wheels = wheels
         self.cuts: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
+        self.lets_through = False
+        """Whether it answers as a proxy for the package index; other hosts it never does."""
 
     @property
     def address(self) -> str:
@@ -32,15 +34,18 @@ class Index(ThreadingHTTPServer):
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Simple pages, wheels, and as a proxy: 407."""
+    """Simple pages, wheels, and as a proxy: 407, or the same for whoever asks through it."""
 
     server: Index
 
     def do_CONNECT(self) -> None:
-        self.send_error(407, "Proxy Authentication Required")
+        if self.server.lets_through:
+            self.send_error(403, "Not one of the allowed hosts")
+        else:
+            self.send_error(407, "Proxy Authentication Required")
 
     def do_GET(self) -> None:
-        if self.path.startswith("http"):
+        if self.path.startswith("http") and not self.server.lets_through:
             self.send_error(407, "Proxy Authentication Required")
             return
         part = self.path.strip("/").split("/")[-1]
@@ -135,6 +140,27 @@ def test_a_proxy_that_wants_a_password_is_named(
     bundle = parts.bundle()
     with pytest.raises(SetupError, match=r"proxy did not let the download through; .*name and password"):
         parts.setup(bundle, network=True, proxy=index.address).run()
+
+
+def test_the_proxy_of_the_system_is_used_and_one_that_lets_only_the_index_through_suffices(
+    parts: Parts, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.lets_through = True
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://packages.invalid/simple")
+    monkeypatch.setenv("HTTP_PROXY", index.address)
+    monkeypatch.setenv("HTTPS_PROXY", index.address)
+    assert parts.setup(parts.bundle(), network=True).run().condition == "ready"
+    assert index.served["helper"] == 1
+    assert any("general build" in line for line in parts.said)
+
+
+def test_a_proxy_that_is_not_there_is_named_without_what_it_was_given(
+    parts: Parts, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://packages.invalid/simple")
+    with pytest.raises(SetupError, match="If that goes on, check the proxy that is set here") as caught:
+        parts.setup(parts.bundle(), network=True, proxy="http://me:geheim@127.0.0.1:9").run()
+    assert "geheim" not in str(caught.value)
 
 
 def test_no_network_at_all_offers_the_folder(

@@ -193,6 +193,7 @@ def key_ring(home: Path, expires: str = "0") -> None:
 
 
 @needs_gpg
+@pytest.mark.slow
 def test_a_linux_installer_has_a_signature_that_gpg_accepts_and_a_changed_one_has_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

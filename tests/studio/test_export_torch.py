@@ -132,3 +132,20 @@ def test_compiled_is_packed_as_code_and_as_the_program_that_it_was_made_of(run: 
     unsigned = Package(place)
     _ = unsigned.loaded
     assert any("machine code (model.pt2)" in text for text in unsigned.fallbacks)
+
+
+@pytest.mark.slow
+@_COMPILER
+def test_a_package_of_another_engine_takes_torch_as_a_further_variant(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "r"
+    with begin(folder) as journal:
+        add(journal, folder, "c001", (*BASE[:1], Step("engine", {"backend": "openvino"})))
+    place = Path(export_candidate(folder, "c001", also=["eager"])["package"])
+    pins = (place / "requirements-eager.txt").read_text()
+    assert "torch==" in pins
+    assert "torch==" not in (place / "requirements.txt").read_text()
+    added = add_variant(Job(home=tmp_path), str(place), engine="compile")
+    assert added["verified"], added["text"]
+    assert added["added"] == ["compile-cpu-fp32"]
+    order = verify(place).manifest.components["decoder"].additional_metadata.order
+    assert order == ("openvino-cpu-fp32", "eager-cpu-fp32", "compile-cpu-fp32")

@@ -8,16 +8,21 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import pytest
 
 from agent.candidate import Step
 from engines import drivers
+from engines.backends.serves import devices_of
 from engines.package import sums
+from engines.package.components import OPENS
+from engines.package.manifest import Engine
 from engines.package.write import pack, write
 from studio.cli import main
+from studio.layouts import PRECISIONS, VARIANTS
 from studio.work.export import export_candidate
+from studio.work.torch_parts import BACKEND
 from tests.engines.package_parts import contents
 from tests.packaging.clean_root import disk
 from tests.studio.recorded_run import add, begin
@@ -151,6 +156,14 @@ def test_variants_of_another_package_are_added_proved_and_told(
     assert {path.name for path in package.parent.iterdir()} <= {
         "tiny", "tiny.pareto", "key.pem", "key.pem.pub", "home",
     }  # fmt: skip
+
+
+def test_front_ends_offer_the_engines_and_devices_that_a_package_can_hold() -> None:
+    offered = {name: set(devices) for name, (_, devices) in VARIANTS.items()}
+    assert offered == {
+        name: set(OPENS[name]) & set(devices_of(BACKEND.get(name, cast("Any", name)))) for name in OPENS
+    }
+    assert set(PRECISIONS) <= set(get_args(Engine.model_fields["precision"].annotation))
 
 
 def test_a_variant_needs_a_folder_and_a_run_that_is_there(shell: Shell, package: Path) -> None:

@@ -110,10 +110,16 @@ class CascadePage(Page):
         self._target.setAccessibleName("What the discriminator is trained on")
         for value, title in TARGETS.items():
             self._target.addItem(title, value)
-        self._progress = label("", "small")
         self.head.addWidget(self._target)
-        self.head.addWidget(self._progress)
         self.head.addWidget(self.train)
+        # Below the head, which has no room for it in a small window.
+        self._progress = label("", "small", wrap=True)
+        self._progress.hide()
+        self.column.addWidget(self._progress)
+
+    def _say_progress(self, words: str) -> None:
+        self._progress.setText(words)
+        self._progress.setVisible(bool(words))
 
     # -- training -------------------------------------------------------------------------------
 
@@ -141,7 +147,7 @@ class CascadePage(Page):
         self.train.setEnabled(False)
         self.discriminator.begin()
         job.progress.connect(
-            lambda done, total, doing: self._progress.setText(f"{doing} {done}/{total}" if total else doing)
+            lambda done, total, doing: self._say_progress(f"{doing} {done}/{total}" if total else doing)
         )
         job.point.connect(self._on_point)
         job.done.connect(self.show_result)
@@ -169,7 +175,7 @@ class CascadePage(Page):
         self.train.setEnabled(False)
         self.reuse.measure.setEnabled(False)
         job.progress.connect(
-            lambda done, total, doing: self._progress.setText(f"{doing} {done}/{total}" if total else doing)
+            lambda done, total, doing: self._say_progress(f"{doing} {done}/{total}" if total else doing)
         )
         job.done.connect(self.show_result)
         job.ended.connect(self._on_reuse_ended)
@@ -223,7 +229,7 @@ class CascadePage(Page):
 
     def _on_trained(self) -> None:
         self.train.setEnabled(True)
-        self._progress.setText("")
+        self._say_progress("")
 
     # -- exporting ------------------------------------------------------------------------------
 
@@ -242,7 +248,7 @@ class CascadePage(Page):
             threshold=at.threshold,
         )
         self.threshold.export.setEnabled(False)
-        job.progress.connect(lambda done, total, doing: self._progress.setText(f"{doing} {done}/{total}"))
+        job.progress.connect(lambda done, total, doing: self._say_progress(f"{doing} {done}/{total}"))
         job.done.connect(self._on_exported)
         job.ended.connect(self._on_export_ended)
 
@@ -257,7 +263,7 @@ class CascadePage(Page):
 
     def _on_export_ended(self) -> None:
         self.threshold.export.setEnabled(self.cascade is not None)
-        self._progress.setText("")
+        self._say_progress("")
 
     # -- showing --------------------------------------------------------------------------------
 

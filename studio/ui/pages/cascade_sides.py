@@ -42,7 +42,7 @@ class SideMenu(Choice):
         super().__init__()
         self._before = -1
         self.setAccessibleName(f"{role} candidate")
-        self.setMinimumWidth(170)
+        self.setMinimumWidth(120)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.view().setTextElideMode(Qt.TextElideMode.ElideNone)
         self.view().setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)

@@ -31,7 +31,7 @@ from studio.ui.pages.playground import Playground
 from studio.ui.theme import Theme
 from studio.ui.widgets.canvas import MODES, TITLES, Canvas, Mode
 from studio.ui.widgets.choice import Choice
-from studio.ui.widgets.labels import label
+from studio.ui.widgets.labels import OneLine, label, plain_line
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.player import Player
 from studio.ui.widgets.sheet import Cell, Sheet
@@ -120,7 +120,7 @@ class ComparePage(Page):
         self.a, self.b = Choice(), Choice()
         for combo, name in ((self.a, "A"), (self.b, "B")):
             combo.setAccessibleName(f"Candidate {name}")
-            combo.setMinimumWidth(170)
+            combo.setMinimumWidth(100)
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             combo.currentIndexChanged.connect(self._on_chosen)
             caption = label(name, "muted")
@@ -181,7 +181,7 @@ class ComparePage(Page):
         self._large.setToolTip(
             "Show both four times as large, by the model's super-resolution; numbers stay the pictures' own"
         )
-        for widget in (self._gain, self._zoom, self._large, self._labels, self._black):
+        for widget in (self._gain, self._zoom, self._large):
             row.addWidget(widget)
         column.addLayout(row)
         self._zoom.clicked.connect(self.canvas.cycle_zoom)
@@ -195,16 +195,17 @@ class ComparePage(Page):
         self.player.moved.connect(self._on_frame)
         column.addWidget(self.player)
         line = QHBoxLayout()
-        self._prompt = label("", select=True)
+        self._prompt = plain_line("Prompt and seed", "said")
         self._read_out = label("", "small")
         self._read_out.setFont(self.theme.fixed(11))
         line.addWidget(self._prompt, 1)
         line.addWidget(self._read_out)
+        for box in (self._labels, self._black):
+            line.addWidget(box)
         self.canvas.pointed.connect(self._read_out.setText)
         column.addLayout(line)
         numbers = QHBoxLayout()
-        self._numbers = label("", "small")
-        self._source = label("", "small")
+        self._numbers, self._source = OneLine("small"), OneLine("small")
         self._ask = QPushButton("Compare on 16 prompts")
         self._ask.setToolTip("Make pictures of more prompts with both candidates and measure them")
         self._ask.clicked.connect(self.ask_more)

@@ -31,7 +31,7 @@ from studio.ui.pages.talk import TalkView
 from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.fields import real, whole
 from studio.ui.widgets.hypervolume import HypervolumeLine
-from studio.ui.widgets.labels import label
+from studio.ui.widgets.labels import FlowRow, label
 from studio.ui.widgets.pareto import ParetoPlot
 from studio.ui.widgets.ticks import GenerationTicks
 
@@ -53,7 +53,7 @@ class EvolvePage(Page):
         column = QVBoxLayout(upper)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        column.addLayout(self._limits())
+        column.addWidget(self._limits())
         column.addWidget(self.plot, 1)
         column.addWidget(HypervolumeLine(desk.run, theme))
         lower = QWidget()
@@ -95,7 +95,11 @@ class EvolvePage(Page):
             splitter.setChildrenCollapsible(False)
             desk.sitting.follow(name, splitter)
         self.agent = AgentBar(desk)
-        self.column.addWidget(self.agent)
+        given = QHBoxLayout()
+        given.setSpacing(12)
+        given.addWidget(self.agent, 1)
+        given.addWidget(self._amounts())
+        self.column.addLayout(given)
         self.column.addWidget(whole, 1)
         self.plot.selected.connect(desk.select)
         self.plot.opened.connect(self._compare)
@@ -122,7 +126,6 @@ class EvolvePage(Page):
     # -- building -------------------------------------------------------------------------------
 
     def _header(self) -> None:
-        now = self.desk.sitting.settings
         self.start, self.pause, self.stop = QPushButton("Start"), QPushButton("Pause"), QPushButton("Stop")
         self.start.setProperty("role", "primary")
         self.more = QPushButton("Go on…")
@@ -139,6 +142,14 @@ class EvolvePage(Page):
         self.head.addSpacing(8)
         self.head.addWidget(GenerationTicks(self.desk.run, self.theme))
         self.head.addStretch(1)
+
+    def _amounts(self) -> QWidget:
+        """How much the next run is given."""
+        now = self.desk.sitting.settings
+        holder = QWidget()
+        row = QHBoxLayout(holder)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
         keep = self.desk.sitting.change
         self._generations = whole("Generations", 1, 1000, now.generations)
         self._generations.valueChanged.connect(lambda value: keep(generations=value))
@@ -154,27 +165,31 @@ class EvolvePage(Page):
         ):
             caption = label(name, "small")
             caption.setBuddy(field)
-            self.head.addWidget(caption)
-            self.head.addWidget(field)
+            row.addWidget(caption)
+            row.addWidget(field)
+        return holder
 
-    def _limits(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(6)
+    def _limits(self) -> QWidget:
+        row = FlowRow(12)
         self._legend = QLabel()
         self._legend.setTextFormat(Qt.TextFormat.RichText)
         self._legend.setToolTip(
             "◇ around a point: not verified on the device that its engines were built for"
         )
-        row.addWidget(self._legend)
-        row.addStretch(1)
+        row.add(self._legend)
         remembered = self.desk.sitting.real
         self._slowest = real("Latency limit", 0, 1e6, remembered("limit/latency", 0), unit="ms", least="any")
         self._poorest = real("Loss limit", 0, 1e6, remembered("limit/loss", 0), least="any")
         for field, name in ((self._slowest, "At most"), (self._poorest, "Loss up to")):
             field.valueChanged.connect(self._on_limit)
             field.setMaximumWidth(round(112 * self.theme.scale))
-            row.addWidget(label(name, "small"))
-            row.addWidget(field)
+            both = QWidget()
+            pair = QHBoxLayout(both)
+            pair.setContentsMargins(0, 0, 0, 0)
+            pair.setSpacing(6)
+            pair.addWidget(label(name, "small"))
+            pair.addWidget(field)
+            row.add(both)
         return row
 
     def _build_table(self) -> QTableView:

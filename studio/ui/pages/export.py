@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
     QListWidgetItem,
     QProgressBar,
@@ -23,14 +20,16 @@ from PySide6.QtWidgets import (
 from studio.layouts import LAYOUTS
 from studio.ui import text
 from studio.ui.actions import Commands
+from studio.ui.bridge import Job
 from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.models.run import Changes
+from studio.ui.pages.package_card import PackageCard
+from studio.ui.pages.package_panel import PackagePanel
 from studio.ui.pages.page import Page
-from studio.ui.pages.signing import Asked, SignDialog, Signer, TrustDialog
+from studio.ui.pages.proof import Proof, proved
 from studio.ui.theme import Theme
 from studio.ui.widgets.also_devices import AlsoDevices
-from studio.ui.widgets.canvas import Canvas
 from studio.ui.widgets.choice import Choice
 from studio.ui.widgets.labels import Chips, label
 from studio.ui.widgets.message import Empty
@@ -51,13 +50,11 @@ class ExportPage(Page):
     def __init__(self, desk: Desk, theme: Theme, commands: Commands, journey: Journey) -> None:
         super().__init__(desk, theme, commands, journey)
         self._quiet = False
-        self._package: Path | None = None
-        self._verifiable = False
-        self._proof: tuple[Path | None, Path | None] = (None, None)
+        self._received = False
+        """Whether the package on show came from elsewhere; it has the step to itself."""
+        self._following: set[Job] = set()
         self._asked = ""
         self._checks: list[dict[str, Any]] = []
-        self._trust = Asked()
-        self._command = ""
         self._header()
         self._empty = Empty(
             "Nothing to export yet",
@@ -74,9 +71,10 @@ class ExportPage(Page):
         self._body.setSizes([460, 620])
         desk.sitting.follow("export", self._body)
         self.column.addWidget(self._body, 1)
+        self.panel = self._package_panel()
+        self.column.addWidget(self.panel)
         desk.run.changed.connect(self._on_changed)
         desk.selection_changed.connect(self._on_selection)
-        desk.pictures.ready.connect(self._on_picture)
         desk.targets_changed.connect(lambda: self.also.show_targets(desk.targets))
         theme.changed.connect(lambda: self.show_checks(self._checks))
         self._on_changed(Changes(everything=True))
@@ -93,9 +91,10 @@ class ExportPage(Page):
     def _header(self) -> None:
         self.candidate = Choice()
         self.candidate.setAccessibleName("Candidate to export")
-        self.candidate.setMinimumWidth(220)
+        self.candidate.setMinimumWidth(160)
         self.candidate.currentIndexChanged.connect(self._on_chosen)
-        self.layout_choice = QComboBox()
+        self.candidate.activated.connect(self.close_package)
+        self.layout_choice = Choice()
         self.layout_choice.setAccessibleName("What to export it as")
         self.layout_choice.addItem("as a package", "")
         self.layout_choice.setItemData(0, "Runs on its own, without the Studio.", Qt.ItemDataRole.ToolTipRole)
@@ -107,9 +106,9 @@ class ExportPage(Page):
         self.folder.setAccessibleName("Folder to write the package to")
         self.folder.setPlaceholderText("in the run's own folder")
         self.folder.setText(self.desk.sitting.settings.export_folder)
-        browse = QPushButton("Choose…")
-        browse.setAccessibleName("Choose the folder for the package")
-        browse.clicked.connect(self._choose_folder)
+        self._browse = QPushButton("Choose…")
+        self._browse.setAccessibleName("Choose the folder for the package")
+        self._browse.clicked.connect(self._choose_folder)
         self.go = QPushButton("Export")
         self.go.setProperty("role", "primary")
         self.go.setAccessibleName("Export the candidate")
@@ -118,7 +117,7 @@ class ExportPage(Page):
         self.head.addWidget(self.layout_choice)
         self.head.addWidget(label("to", "muted"))
         self.head.addWidget(self.folder, 1)
-        self.head.addWidget(browse)
+        self.head.addWidget(self._browse)
         self.head.addWidget(self.go)
 
     def _left(self) -> QWidget:
@@ -127,14 +126,19 @@ class ExportPage(Page):
         column = QVBoxLayout(side)
         column.setContentsMargins(0, 0, 8, 0)
         column.setSpacing(8)
-        column.addWidget(label("What will be in it", "section"))
+        self._planned = QWidget()
+        planned = QVBoxLayout(self._planned)
+        planned.setContentsMargins(0, 0, 0, 0)
+        planned.setSpacing(8)
+        planned.addWidget(label("What will be in it", "section"))
         self._chips = Chips()
-        column.addWidget(self._chips)
+        planned.addWidget(self._chips)
         self._contents = label("", "muted", wrap=True)
-        column.addWidget(self._contents)
+        planned.addWidget(self._contents)
         self.also = AlsoDevices()
         self.also.show_targets(self.desk.targets)
-        column.addWidget(self.also)
+        planned.addWidget(self.also)
+        column.addWidget(self._planned)
         column.addWidget(label("Checks", "section"))
         self.checks = WrappedList()
         self.checks.setAccessibleName("Checks of the package")
@@ -147,6 +151,7 @@ class ExportPage(Page):
         column.addWidget(self._bar)
         column.addWidget(self._doing)
         self._bar.hide()
+        self._doing.hide()
         return side
 
     def _right(self) -> QWidget:
@@ -154,58 +159,21 @@ class ExportPage(Page):
         column = QVBoxLayout(side)
         column.setContentsMargins(8, 0, 0, 0)
         column.setSpacing(6)
-        column.addWidget(
-            label("Proof: the Studio's picture beside the package's, their difference below", "section")
-        )
-        self.canvas = Canvas(self.theme)
-        self.canvas.setAccessibleName("The Studio's picture and the package's")
-        self.difference = Canvas(self.theme)
-        self.difference.setAccessibleName("Difference between the Studio's picture and the package's")
-        self.difference.set_mode("difference")
-        self.difference.set_gain(8)
-        column.addWidget(self.canvas, 3)
-        column.addWidget(self.difference, 2)
-        self._verdict = label(
-            "The package makes a picture in a clean process; it appears here.", "muted", wrap=True
-        )
-        column.addWidget(self._verdict)
-        self._identity = label("", "small", select=True)
-        column.addWidget(self._identity)
-        self._identity.hide()
-        self.signer = Signer()
-        column.addWidget(self.signer)
-        row = QHBoxLayout()
-        self.open_folder = QPushButton("Open folder")
-        self.open_folder.clicked.connect(self._open_folder)
-        self.copy = QPushButton("Copy command")
-        self.copy.setToolTip("Copy the command that makes a picture with this package")
-        self.copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self.command()))
-        self.verify = QPushButton("Verify again")
-        self.verify.setToolTip("Check every byte of the package and make its picture again")
-        self.verify.clicked.connect(self._verify)
-        self.whose = QPushButton("Whose…")
-        self.whose.setAccessibleName("Whose package it must be")
-        self.whose.setToolTip("Verify that a maker whom you name has signed the package")
-        self.whose.clicked.connect(self._choose_trust)
-        self.sign = QPushButton("Sign…")
-        self.sign.setToolTip(
-            "Sign the package with your key or certificate; others can then check who made it"
-        )
-        self.sign.clicked.connect(self._choose_signature)
-        for button in self._package_buttons():
-            button.setEnabled(False)
-            row.addWidget(button)
-        row.addStretch(1)
-        column.addLayout(row)
+        self.card = PackageCard()
+        self.card.put_away.clicked.connect(self.close_package)
+        self.proof = Proof(self.desk, self.theme)
+        column.addWidget(self.card, 1)
+        column.addWidget(self.proof, 1)
         return side
 
-    def _package_buttons(self) -> tuple[QPushButton, ...]:
-        """What can be done once there is a package."""
-        return (self.open_folder, self.copy, *self._trust_buttons())
-
-    def _trust_buttons(self) -> tuple[QPushButton, ...]:
-        """What can be done with a package, and not with a folder for another runtime."""
-        return (self.verify, self.whose, self.sign)
+    def _package_panel(self) -> PackagePanel:
+        panel = PackagePanel(self.desk)
+        panel.asked.connect(self._follow)
+        panel.checking.connect(self._on_checking)
+        panel.checked.connect(self._on_verified)
+        panel.unchecked.connect(self.card.show_unchecked)
+        panel.said.connect(lambda words: self.message.say(words, "info"))
+        return panel
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -215,7 +183,8 @@ class ExportPage(Page):
         if not name:
             return
         self.desk.sitting.change(export_folder=self.folder.text().strip())
-        self._show_proof(None, None)
+        self.close_package()
+        self.proof.show_pictures(None, None)
         layout, also = self.layout_choice.currentData(), self.also.chosen()
         job = self.desk.ask(
             "export",
@@ -227,59 +196,43 @@ class ExportPage(Page):
             **({"layout": layout} if layout else {"also": also} if also else {}),
         )
         self._follow(job)
-        job.done.connect(self.show_exported)
+        job.done.connect(self._on_exported)
         job.done.connect(lambda _: self.journey.exported(ok=True))
         job.failed.connect(lambda *_: self.journey.exported(ok=False))
 
     def open_package(self, package: Path) -> None:
-        """Check a package that was opened from outside: by a double click or the command line."""
-        self._package, self._verifiable, self._trust = package, True, Asked()
-        self._identity.setText(str(package))
-        self._identity.show()
-        self.open_folder.setEnabled(True)
-        self._show_body(bool(self.candidate.count()))
-        self._verify()
+        """Show a package from elsewhere, folder or archive: what it is, and whether it is as it was made."""
+        self._received = True
+        self.message.clear()
+        self.show_checks([])
+        self.panel.show_package(package, verifiable=True)
+        self._show_parts()
+        self.panel.verify()
 
-    def _show_body(self, candidates: bool) -> None:
-        """A run's candidates, or a package that came from elsewhere: else there is nothing to show."""
-        self.also.offer(offered=candidates and not self.layout_choice.currentData())
-        self._body.setVisible(candidates or self._package is not None)
-        self._empty.setVisible(not (candidates or self._package is not None))
+    def close_package(self) -> None:
+        """Put a package from elsewhere away; the run's candidates have the step again."""
+        if self._received:
+            self._forget()
+            self._show_parts()
+            self._examine()
 
-    def _verify(self) -> None:
-        if self._package is not None:
-            asked = self._trust.arguments()
-            job = self.desk.ask("export", "verify", self._verify, package=str(self._package), **asked)
-            self._follow(job)
-            job.done.connect(self._on_verified)
+    def _forget(self) -> None:
+        """No package is on show."""
+        self._received, self._asked = False, ""
+        self.panel.forget()
+        self.show_checks([])
+        self.proof.show_pictures(None, None)
 
-    def _choose_trust(self) -> None:
-        dialog = TrustDialog(self.desk.sitting, self._trust, self)
-        dialog.accepted.connect(lambda: self.verify_from(dialog.asked()))
-        dialog.open()
-
-    def verify_from(self, asked: Asked) -> None:
-        """Verify that the package which is shown comes from whom is asked for."""
-        self._trust = asked
-        self._verify()
-
-    def _choose_signature(self) -> None:
-        dialog = SignDialog(self.desk.sitting, self)
-        dialog.accepted.connect(lambda: self.sign_with(**dialog.arguments()))
-        dialog.open()
-
-    def sign_with(self, **arguments: Any) -> None:
-        """Sign the package that is shown; its checks then say by whom."""
-        if self._package is None:
-            return
-        job = self.desk.ask("export", "sign", self._choose_signature, package=str(self._package), **arguments)
-        self._follow(job)
-        job.done.connect(self._on_signed)
-
-    def _on_signed(self, result: dict[str, Any]) -> None:
-        self.message.say(str(result.get("text", "")), "info")
-        self._trust = Asked()
-        self._verify()
+    def _show_parts(self) -> None:
+        """A package from elsewhere has the step to itself; without one there must be candidates."""
+        something = self._received or self.candidate.count() > 0
+        self.also.offer(offered=not self.layout_choice.currentData())
+        self._body.setVisible(something)
+        self.panel.setVisible(something)
+        self._empty.setVisible(not something)
+        self.card.setVisible(self._received)
+        for part in (self._planned, self.proof):
+            part.setVisible(not self._received)
 
     def _examine(self) -> None:
         """Ask which checks the chosen candidate passes before anything is written."""
@@ -294,60 +247,76 @@ class ExportPage(Page):
         job.done.connect(self._on_examined)
         job.failed.connect(lambda *_: setattr(self, "_asked", ""))
 
-    def _follow(self, job: Any) -> None:
-        for button in (self.go, *self._trust_buttons()):
-            button.setEnabled(False)
-        self._bar.setRange(0, 0)
-        self._bar.show()
+    def _follow(self, job: Job) -> None:
+        self._following.add(job)
+        self._show_work()
         job.progress.connect(self._on_progress)
-        job.ended.connect(self._on_ended)
+        job.ended.connect(lambda: self._on_ended(job))
+
+    def _show_work(self) -> None:
+        """While anything is made or checked no other is begun."""
+        busy = bool(self._following)
+        self.panel.set_busy(busy=busy)
+        self.go.setEnabled(self.candidate.count() > 0 and not busy)
+        self._bar.setRange(0, 0)
+        self._bar.setVisible(busy)
+        self._doing.setVisible(busy)
+        self._doing.setText("")
 
     def _on_progress(self, done: int, total: int, doing: str) -> None:
         self._bar.setRange(0, total)
         self._bar.setValue(done)
         self._doing.setText(doing)
 
-    def _on_ended(self) -> None:
-        self._bar.hide()
-        self._doing.setText("")
-        self.go.setEnabled(self.candidate.count() > 0)
-        for button in self._trust_buttons():
-            button.setEnabled(self._verifiable)
+    def _on_ended(self, job: Job) -> None:
+        self._following.discard(job)
+        self._show_work()
 
     def _on_examined(self, result: dict[str, Any]) -> None:
-        if result.get("candidate") == self.candidate.currentData() and self._package is None:
+        if result.get("candidate") == self.candidate.currentData() and self.panel.package is None:
             self.show_checks(result.get("checks", []))
             offers = [one["text"] for one in result.get("offers", [])]
             if offers:
                 self.message.say(offers[0], "info")
 
+    def _on_checking(self) -> None:
+        if self._received and self.panel.package is not None:
+            self.card.show_checking(self.panel.package)
+
     def _on_verified(self, result: dict[str, Any]) -> None:
         self.show_checks(result.get("checks", []))
-        words = str(result.get("text", ""))
-        self._verdict.setText(words)
-        if not result.get("ok"):
+        if self._received:
+            self.card.show_result(result)
+            return
+        words, good = str(result.get("text", "")), bool(result.get("ok"))
+        self.proof.say(words, good=good)
+        if not good:
             self.message.say(words, "error")
-        self.signer.show_signature(result.get("signature"), known=bool(result.get("ok")))
-        self._read_proof(result)
+        self.proof.show_result(result)
+
+    def _on_exported(self, result: dict[str, Any]) -> None:
+        self.desk.exported = str(result["package"])
+        self.desk.busy_changed.emit()
+        if self._received:  # opened meanwhile, and looked at
+            again = ("Show", lambda: self.show_exported(result))
+            self.message.say(f"The package was written: {result['package']}", "info", again)
+        else:
+            self.show_exported(result)
 
     def show_exported(self, result: dict[str, Any]) -> None:
         """Show the worker's `export` result."""
-        self._package = Path(result["package"])
-        self._command = str(result.get("command", ""))
-        self.desk.exported = str(self._package)
+        self._received = False
+        package, layout = Path(result["package"]), result.get("layout")
+        self.desk.exported = str(package)
         self.desk.busy_changed.emit()
         self.show_checks(result.get("checks", []))
         size = f"  ·  {text.size(result['bytes'])}" if isinstance(result.get("bytes"), int) else ""
-        self._identity.setText(f"{self._package}{size}\nid {result['id']}")
-        self._identity.show()
-        self._verdict.setText(_proved(result))
-        self._verifiable, self._trust = not result.get("layout"), Asked()
-        for button in self._package_buttons():
-            button.setEnabled(True)
-        for button in self._trust_buttons():
-            button.setEnabled(self._verifiable)
-        self.signer.show_signature(None, known=self._verifiable)
-        self._read_proof(result)
+        self.panel.show_package(package, size, str(result.get("command", "")), verifiable=not layout)
+        self.panel.show_id(str(result["id"]))
+        self.panel.signer.show_signature(None, known=not layout)
+        self.proof.say(proved(result))
+        self.proof.show_result(result)
+        self._show_parts()
 
     def show_checks(self, checks: list[dict[str, Any]]) -> None:
         """A list of checks: `name`, `text`, and `ok` (bool) or `state` (ok, warning, failed)."""
@@ -362,43 +331,13 @@ class ExportPage(Page):
             item.setToolTip(str(check.get("name", "")))
             self.checks.addItem(item)
 
-    # -- the proof ------------------------------------------------------------------------------
-
-    def _read_proof(self, result: dict[str, Any]) -> None:
-        proof = result.get("proof")
-        if not isinstance(proof, dict):
-            return
-        found = []
-        for name in ("own", "package"):
-            place = proof.get(name)
-            path = Path(place) if isinstance(place, str) and place else None
-            if path is not None and not path.is_absolute() and self.desk.run.folder is not None:
-                path = self.desk.run.folder / path
-            found.append(path)
-        self._show_proof(*found)
-
-    def _show_proof(self, studio: Path | None, package: Path | None) -> None:
-        self._proof = (studio, package)
-        one, two = self.desk.pictures.get(studio), self.desk.pictures.get(package)
-        self.canvas.show_pair(one, two, ("Studio", "Package"))
-        self.difference.show_pair(one, two, ("Studio", "Package"))
-
-    def _on_picture(self, path: str) -> None:
-        if path in {str(one) for one in self._proof}:
-            self._show_proof(*self._proof)
-
     # -- following ------------------------------------------------------------------------------
 
     def _on_changed(self, changes: Changes) -> None:
         if changes.everything:
-            self._package, self._verifiable = None, False
             self.desk.exported = ""
-            self.show_checks([])
-            self._show_proof(None, None)
-            self._identity.hide()
-            self.signer.hide()
-            for button in self._package_buttons():
-                button.setEnabled(False)
+            if not self._received:
+                self._forget()
         if not (changes.everything or changes.front or changes.phase or changes.updated):
             return
         run = self.desk.run
@@ -417,9 +356,10 @@ class ExportPage(Page):
                 self.candidate.addItem(f"{mark} {name}  {run.state.candidates[name].proposal.title}", name)
             self._quiet = False
             self._on_selection(self.desk.selected)
-        self._show_body(bool(names))
-        for widget in (self.candidate, self.folder, self.go):
+        self._show_parts()
+        for widget in (self.candidate, self.layout_choice, self.folder, self._browse):
             widget.setEnabled(bool(names))
+        self.go.setEnabled(bool(names) and not self._following)
 
     def _on_selection(self, name: str) -> None:
         wanted = name if self.candidate.findData(name) >= 0 else (self.desk.run.state.winner or "")
@@ -431,11 +371,8 @@ class ExportPage(Page):
 
     def _on_layout(self) -> None:
         """Another layout: what was exported before is no longer what the checks are about."""
-        self._package, self._verifiable = None, False
-        self.also.offer(offered=not self.layout_choice.currentData())
-        self.signer.hide()
-        for button in self._trust_buttons():
-            button.setEnabled(False)
+        self._forget()
+        self._show_parts()
         self._on_chosen()
 
     def _on_chosen(self) -> None:
@@ -458,44 +395,10 @@ class ExportPage(Page):
         layout = self.layout_choice.currentData()
         holds = LAYOUTS[layout][1] if layout else _PACKAGE
         self._contents.setText(f"{measured}{claim}{holds}")
-        if self._package is None and self.isVisible():
+        if self.panel.package is None and self.isVisible():
             self._examine()
-
-    # -- the package ----------------------------------------------------------------------------
-
-    def command(self) -> str:
-        """What makes a picture with the package, as the worker said it."""
-        return (
-            self._command
-            or f'python "{self._package}/run.py" --prompt "a red house" --seed 1 --out picture.png'
-        )
-
-    def _open_folder(self) -> None:
-        if self._package is not None:
-            folder = self._package if self._package.is_dir() else self._package.parent
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
 
     def _choose_folder(self) -> None:
         name = QFileDialog.getExistingDirectory(self, "Folder for the package", self.folder.text())
         if name:
             self.folder.setText(name)
-
-
-def _proved(result: dict[str, Any]) -> str:
-    """The outcome of the proof as sentences."""
-    proof = result.get("proof") or {}
-    if result.get("layout"):
-        return " ".join(filter(None, [str(result.get("verified_on", "")), str(proof.get("note", ""))]))
-    parts = []
-    if "psnr" in proof:
-        alike = (
-            "the same picture, bit for bit"
-            if proof.get("max_abs") == 0
-            else f"PSNR {text.metric('psnr', proof['psnr'])}, at most {proof.get('max_abs')} of 255 apart"
-        )
-        parts.append(f"The package made “{proof.get('prompt')}” on its own: {alike}.")
-    if proof.get("note"):
-        parts.append(str(proof["note"]))
-    if result.get("verified_on"):
-        parts.append(str(result["verified_on"]))
-    return " ".join(parts) or "The package made its picture on its own."

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QFrame,
-    QGridLayout,
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
@@ -32,10 +31,11 @@ from studio.ui.actions import Commands
 from studio.ui.desk import BUNDLED, Desk
 from studio.ui.journey import Journey
 from studio.ui.models.run import Changes
+from studio.ui.opening import dropped_package
 from studio.ui.pages.page import Page
 from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.added_parts import AddedParts
-from studio.ui.widgets.labels import Figure, Flow, label
+from studio.ui.widgets.labels import Figure, Flow, FlowRow, label, plain_line
 from studio.ui.widgets.message import Empty
 from studio.ui.widgets.share_bar import ShareBars
 from studio.ui.widgets.workload_form import WorkloadForm
@@ -74,7 +74,8 @@ class DropZone(QFrame):
         column.addLayout(self.buttons)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls() and event.mimeData().urls()[0].isLocalFile():
+        local = event.mimeData().hasUrls() and event.mimeData().urls()[0].isLocalFile()
+        if local and dropped_package(event.mimeData()) is None:  # which the window takes
             event.acceptProposedAction()
             self._mark(over=True)
 
@@ -188,8 +189,8 @@ class ModelPage(Page):
         hero = QHBoxLayout()
         names = QVBoxLayout()
         names.setSpacing(0)
-        self._title = label("", "big")
-        self._where = label("", "small", select=True)
+        self._title = label("", "big", wrap=True)
+        self._where = plain_line("Where the model is from, and its digest")
         names.addWidget(self._title)
         names.addWidget(self._where)
         hero.addLayout(names, 1)
@@ -199,21 +200,16 @@ class ModelPage(Page):
         self._whole.clicked.connect(self.commands["run.whole"].trigger)
         hero.addWidget(self._whole)
         body.addLayout(hero)
-        self._legs_row = QWidget()
-        self._legs = Flow(self._legs_row, 16)
+        self._legs_row = FlowRow(16)
         self._leg_labels = [label("", "muted") for _ in self.journey.legs]
-        for one in self._leg_labels:
-            self._legs.addWidget(one)
+        self._legs_row.add(*self._leg_labels)
         body.addWidget(self._legs_row)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(24)
+        figures = FlowRow(24)
         self._figures = {
             name: Figure(name) for name in ("Family", "Task", "Native size", "Steps", "Guidance", "Licence")
         }
-        for at, figure in enumerate(self._figures.values()):
-            grid.addWidget(figure, 0, at)
-        grid.setColumnStretch(len(self._figures), 1)
-        body.addLayout(grid)
+        figures.add(*self._figures.values())
+        body.addWidget(figures)
         self._fit = label("", "muted", wrap=True)
         body.addWidget(self._fit)
         self._table = QTableWidget(0, 6)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from studio.record.events import TargetState
-from studio.ui.widgets.labels import Flow, label
+from studio.ui.widgets.labels import FlowRow, label
 
 
 class AlsoDevices(QWidget):
@@ -21,9 +21,9 @@ class AlsoDevices(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addWidget(label("Engines for other devices too", "section"))
-        self._holder = QWidget()
-        self._flow = Flow(self._holder, 12)
-        column.addWidget(self._holder)
+        holder = FlowRow(12)
+        self._flow = holder.flow
+        column.addWidget(holder)
         column.addWidget(label("Built, not verified on this machine.", "muted", wrap=True))
         self.hide()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
+
+_LEAST = 120
+"""Pixels."""
 
 
 class Choice(QComboBox):
@@ -13,6 +16,10 @@ class Choice(QComboBox):
     def __init__(self) -> None:
         super().__init__()
         self.currentTextChanged.connect(self.setToolTip)
+
+    def minimumSizeHint(self) -> QSize:
+        """A long text ends in an ellipsis before it makes its window wider."""
+        return QSize(min(super().minimumSizeHint().width(), _LEAST), super().minimumSizeHint().height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QStylePainter(self)

@@ -25,10 +25,14 @@ class FileField(QWidget):
         *,
         many: bool = False,
         new: bool = False,
+        folder: bool = False,
         placeholder: str = "",
         parent: QWidget | None = None,
     ) -> None:
-        """`kinds` as Qt's file dialogs take them; `new`: a file that is still to be made."""
+        """`kinds` as Qt's file dialogs take them, empty where only a folder will do.
+
+        `new`: a file that is still to be made; `folder`: a folder may be chosen too.
+        """
         super().__init__(parent)
         self._name, self._kinds, self._many, self._new = name, kinds, many, new
         row = QHBoxLayout(self)
@@ -44,6 +48,12 @@ class FileField(QWidget):
         self.choose.clicked.connect(self._choose)
         row.addWidget(self.line, 1)
         row.addWidget(self.choose)
+        self.choose.setVisible(bool(kinds))
+        self.choose_folder = QPushButton("Folder…")
+        self.choose_folder.setAccessibleName(f"Choose a folder: {name}")
+        self.choose_folder.clicked.connect(self._choose_folder)
+        self.choose_folder.setVisible(folder)
+        row.addWidget(self.choose_folder)
         self.setFocusProxy(self.line)
 
     @property
@@ -71,3 +81,8 @@ class FileField(QWidget):
             found = [one] if one else []
         if found:
             self.name(*found)
+
+    def _choose_folder(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, self._name, self.path)
+        if found:
+            self.name(found)

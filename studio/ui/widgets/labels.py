@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QLabel, QLayout, QLayoutItem, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QLabel,
+    QLayout,
+    QLayoutItem,
+    QLineEdit,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+_LEAST = 60
+"""Pixels that are kept for a line which is cut."""
 
 
 def label(text: str = "", role: str = "", *, wrap: bool = False, select: bool = False) -> QLabel:
@@ -21,29 +33,51 @@ def label(text: str = "", role: str = "", *, wrap: bool = False, select: bool = 
     return made
 
 
-class OneLine(QLabel):
-    """One line that ends in an ellipsis where there is no room, and is whole in its tool tip.
+def plain_line(name: str, role: str = "plain") -> QLineEdit:
+    """A path, an id, a prompt: one line that can be marked and copied, and never makes its window wider.
 
-    A plain label is never narrower than its text, and a long sentence would
-    make the window wider than it is.
+    `role`: `plain` is small and muted, `said` looks like a label without a role.
     """
+    made = QLineEdit(readOnly=True, frame=False)
+    made.setProperty("role", role)
+    made.setAccessibleName(name)
+    made.setTextMargins(-2, 0, 0, 0)  # the line's own: it stands under labels
+    made.textChanged.connect(made.setToolTip)
+    made.textChanged.connect(lambda: made.setCursorPosition(0))
+    return made
 
-    def __init__(self, text: str = "", role: str = "") -> None:
-        super().__init__(text)
+
+class OneLine(QLabel):
+    """A label in one line that ends in an ellipsis where it is too long; the whole is in the tool tip."""
+
+    def __init__(self, role: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self.setTextFormat(Qt.TextFormat.PlainText)
         if role:
             self.setProperty("role", role)
 
+    def setText(self, text: str) -> None:
+        super().setText(text)
+        self.setToolTip(text)
+
     def minimumSizeHint(self) -> QSize:
-        return QSize(self.fontMetrics().averageCharWidth() * 8, super().minimumSizeHint().height())
+        """Never what makes a window wider."""
+        whole = super().minimumSizeHint()
+        return QSize(min(whole.width(), _LEAST), whole.height())
 
     def paintEvent(self, _: QPaintEvent) -> None:
-        shown = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
-        self.setToolTip("" if shown == self.text() else self.text())
-        align = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        self.style().drawItemText(
-            QPainter(self), self.rect(), align, self.palette(), self.isEnabled(), shown, self.foregroundRole()
-        )
+        area = self.contentsRect()
+        shown = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, area.width())
+        with QPainter(self) as painter:
+            self.style().drawItemText(
+                painter,
+                area,
+                int(self.alignment()),
+                self.palette(),
+                self.isEnabled(),
+                shown,
+                self.foregroundRole(),
+            )
 
 
 def rule() -> QFrame:
@@ -108,6 +142,32 @@ class Flow(QLayout):
             x += width + self.spacing()
             line = max(line, hint.height())
         return y + line - rect.y()
+
+
+class FlowRow(QWidget):
+    """Widgets in a flow that keeps the height of its lines where nobody asks for it, as in a splitter."""
+
+    def __init__(self, space: int = 4, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.flow = Flow(self, space)
+
+    def add(self, *widgets: QWidget) -> None:
+        for widget in widgets:
+            self.flow.addWidget(widget)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._keep()
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:  # others are in it now
+            self._keep()
+        return super().event(event)
+
+    def _keep(self) -> None:
+        height = self.flow.heightForWidth(self.width())
+        if height != self.minimumHeight():
+            self.setMinimumHeight(height)
 
 
 class Chips(QWidget):

@@ -33,13 +33,13 @@ def test_a_package_is_signed_and_its_checks_say_by_whom(
     open_run(window, recorded_run)
     window.go("export")
     page: Any = window.page("export")
-    assert not any(button.isEnabled() for button in (page.sign, page.whose))
-    assert not page.signer.isVisible()
+    assert not any(button.isEnabled() for button in (page.panel.sign, page.panel.whose))
+    assert not page.panel.signer.isVisible()
     page.show_exported({"package": "there", "id": "sha256:1", "checks": []})
-    assert page.sign.isEnabled()
-    assert page.signer.text().startswith("Not signed")
-    page.sign_with(key="my.pem")
-    assert not page.sign.isEnabled()
+    assert page.panel.sign.isEnabled()
+    assert page.panel.signer.text().startswith("Not signed")
+    page.panel.sign_with(key="my.pem")
+    assert not page.panel.sign.isEnabled()
     request = decode_request(window.worker._waiting[-1])
     assert (request.command, request.arguments) == ("sign", {"package": "there", "key": "my.pem"})
     job = list(window.worker._jobs.values())[-1]
@@ -47,15 +47,17 @@ def test_a_package_is_signed_and_its_checks_say_by_whom(
     job.ended.emit()
     assert "signed with the key 12ab" in page.message.text
     assert decode_request(window.worker._waiting[-1]).command == "verify"
-    page._on_verified(
+    page.panel.show_checked(
         {"ok": True, "text": "As it was.", "checks": [{"ok": True, "text": "Signed, it says."}]}
     )
     assert "Signed, it says." in page.checks.item(0).text()
     window.theme.set_mode("light")
     assert page.checks.item(0).foreground().color() == window.theme.colour("text")
     page.show_exported({"package": "there", "id": "1", "layout": "container", "checks": []})
-    assert not any(button.isEnabled() for button in (page.sign, page.whose, page.verify))
-    assert not page.signer.isVisible()
+    assert not any(
+        button.isEnabled() for button in (page.panel.sign, page.panel.whose, page.panel.verify_again)
+    )
+    assert not page.panel.signer.isVisible()
 
 
 def test_a_package_is_verified_against_whom_the_user_names(
@@ -65,20 +67,20 @@ def test_a_package_is_verified_against_whom_the_user_names(
     window.go("export")
     page: Any = window.page("export")
     page.show_exported({"package": "there", "id": "sha256:1", "checks": []})
-    page.verify_from(Asked(certificates=("authority.pem",)))
+    page.panel.verify_from(Asked(certificates=("authority.pem",)))
     for _ in range(2):  # asked for again, it is the same maker's
         request = decode_request(window.worker._waiting[-1])
         assert request.arguments == {"package": "there", "certificates": ["authority.pem"]}
-        page._on_ended()
-        page.verify.click()
+        list(window.worker._jobs.values())[-1].ended.emit()
+        page.panel.verify_again.click()
     signature = {"kind": "certificate", "signer": "Maker", "checked": False}
     found = {"ok": True, "text": "As it was.", "checks": [], "signature": signature}
-    page._on_verified(found)
-    assert page.signer.text().startswith("!  Signed, it says, by Maker")
-    page._on_verified(found | {"signature": signature | {"checked": True}})
-    assert page.signer.text() == "✓  Signed by Maker; checked."
-    page._on_verified({"ok": False, "text": "Not by them.", "checks": [], "signature": None})
-    assert not page.signer.isVisible()
+    page.panel.show_checked(found)
+    assert page.panel.signer.text().startswith("!  Signed, it says, by Maker")
+    page.panel.show_checked(found | {"signature": signature | {"checked": True}})
+    assert page.panel.signer.text() == "✓  Signed by Maker; checked."
+    page.panel.show_checked({"ok": False, "text": "Not by them.", "checks": [], "signature": None})
+    assert not page.panel.signer.isVisible()
 
 
 def test_the_dialogs_sign_and_verify_with_keys_and_certificates(

@@ -626,10 +626,10 @@ def test_export_shows_checks_proof_and_the_command(qtbot: QtBot, shown: Window) 
     assert page.checks.count() == 2
     assert page.checks.item(0).text().startswith("✓")
     assert page.checks.item(1).text().startswith("!")
-    assert "bit for bit" in page._verdict.text()
-    page.copy.click()
+    assert "bit for bit" in page.proof.verdict.text()
+    page.panel.copy.click()
     assert QApplication.clipboard().text() == "python /somewhere/package/run.py --prompt x"
-    qtbot.waitUntil(lambda: page.canvas.numbers() is not None, timeout=5000)
+    qtbot.waitUntil(lambda: page.proof.canvas.numbers() is not None, timeout=5000)
     assert shown.rail["export"].state == "done"
 
 
@@ -641,8 +641,8 @@ def test_a_package_from_elsewhere_is_shown_where_there_is_no_run(window: Window,
     assert asked(window)[-1] == ("verify", {"package": str(tmp_path / "given.pareto")})
     assert page._body.isVisibleTo(page)
     assert not page._empty.isVisibleTo(page)
-    page._on_verified({"ok": False, "text": "host_loop.json was changed.", "checks": []})
-    assert page.message.text == "host_loop.json was changed."
+    page.panel.show_checked({"ok": False, "text": "host_loop.json was changed.", "checks": []})
+    assert page.card.reason.text() == "host_loop.json was changed."
     assert not page.go.isEnabled()
 
 
@@ -662,9 +662,9 @@ def test_export_for_another_runtime_asks_for_its_layout_and_says_what_drew(shown
          "command": "python generate.py", "verified_on": said, "proof": {"note": "Seen once."}}
     )  # fmt: skip
     job.ended.emit()
-    assert page._verdict.text() == f"{said} Seen once."
-    assert not page.verify.isEnabled()
-    assert page.open_folder.isEnabled()
+    assert page.proof.verdict.text() == f"{said} Seen once."
+    assert not page.panel.verify_again.isEnabled()
+    assert page.panel.open_folder.isEnabled()
     page.layout_choice.setCurrentIndex(0)
     page.start_export()
     assert asked(shown)[-1][0] == "export"
