@@ -56,7 +56,7 @@ def measured(plan: Plan, model: Model, components: Callable[[], Mapping[str, Com
         found = _draw(plan.loop, reuse, model, components())
         with suppress(OSError):  # a candidate's process may only read the cache, and measures for itself
             write_json(path, found)
-    numbers = {name: tuple(value) for name, value in found.items()}
+    numbers: dict[str, Any] = {name: tuple(value) for name, value in found.items()}
     return replace(plan, loop=replace(plan.loop, reuse=replace(reuse, **numbers)))
 
 

@@ -65,7 +65,8 @@ def within(component: Component, ways: TorchWays) -> Component:
 def _tf32() -> Iterator[None]:
     import torch
 
-    products: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    cudnn: Any = torch.backends.cudnn  # whose attributes torch's types do not know
+    products: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv)
     before = [one.fp32_precision for one in products]
     try:
         for one in products:
