@@ -39,7 +39,7 @@ _ENGINE_WORDS: Final = {
 _ENGINE_ORDER: Final = ("openvino", "onnxruntime", "compile", "torch")
 _GRAPH: Final = (
     "feature-cache", "token-merging", "fused-qkv", "threshold-cache", "attention-gate", "feature-forecast",
-    "progressive-resolution", "pruning", "channels-last", "student",
+    "teacache", "magcache", "dbcache", "progressive-resolution", "pruning", "channels-last", "student",
 )  # fmt: skip
 """Techniques that change the captured graph or weights."""
 

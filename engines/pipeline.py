@@ -32,8 +32,8 @@ from engines.hostloop.settings import DiffusionDecoder, LoopSettings, Picture
 from engines.hostloop.tiles import tile_shape
 from engines.models.load import open_model
 from engines.models.model import Model
+from engines.plan import USUAL, Plan, Precision, TorchWays, Units
 from engines.plan import Backend as BackendName
-from engines.plan import Plan, Precision, Units
 from engines.reuse import measured
 from engines.workload import Workload
 
@@ -190,6 +190,7 @@ class EngineRequest:
     device: str = "cpu"
     units: Units = "all"
     graphs: bool = False
+    ways: TorchWays = USUAL
 
     @property
     def title(self) -> str:
@@ -232,8 +233,11 @@ def _on_device(
 ) -> EngineRequest:
     units = wanted.units if wanted.backend == "coreml" else "all"
     graphs = wanted.graphs and wanted.backend == "torch"
+    ways = wanted.ways if wanted.backend == "torch" else USUAL
+    if not structure.component.startswith("denoiser"):
+        ways = replace(ways, attention="auto", cast=False)
     return EngineRequest(
-        wanted.model, structure, wanted.backend, precision, channels_last, wanted.device, units, graphs
+        wanted.model, structure, wanted.backend, precision, channels_last, wanted.device, units, graphs, ways
     )
 
 
@@ -256,6 +260,7 @@ def artifact(wanted: Plan, request: EngineRequest, model: Model | None = None) -
         device=request.device,
         units=request.units,
         graphs=request.graphs,
+        ways=request.ways,
     )
     if request.precision == "int8" and backend(request.backend).calibrates(request.device):
         options = replace(options, calibration=calibration_for(opened, wanted.denoiser, wanted.loop))

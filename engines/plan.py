@@ -5,7 +5,7 @@ Techniques turn one plan into the next; `engines.pipeline.build` makes it run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from engines import students
@@ -13,7 +13,10 @@ from engines.hostloop.settings import LoopSettings
 
 Backend = Literal["torch", "compile", "onnxruntime", "openvino", "tensorrt", "mlx", "coreml"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]
-"""`w8`, `w6`, `w4`: weights in so many bits, arithmetic in fp16."""
+"""`w8`, `w6`, `w4`: weights in so many bits, arithmetic in fp16 (in fp32 on a CPU)."""
+Attention = Literal["auto", "flash", "efficient", "cudnn", "math", "sage"]
+"""Kernels for attention in eager torch; `auto`: torch chooses."""
+Offload = Literal["none", "model", "group"]
 Units = Literal["all", "gpu", "neural-engine", "cpu"]
 """The parts of an Apple chip that Core ML may use."""
 
@@ -48,6 +51,27 @@ class DenoiserStructure:
 
 
 @dataclass(frozen=True, slots=True)
+class TorchWays:
+    """How eager torch runs what it is given; other engines choose for themselves."""
+
+    attention: Attention = "auto"
+    """Of the denoiser."""
+    cast: bool = False
+    """The denoiser's weights are kept as 8-bit floats and widened layer by layer."""
+    tf32: bool = False
+    """Products of fp32 numbers on a card are computed in TF32."""
+    offload: Offload = "none"
+    """Weights wait in the host's memory: of whole components, or of groups of layers."""
+
+    def facts(self) -> dict[str, object]:
+        """What differs from torch's own way."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(USUAL, name)}
+
+
+USUAL = TorchWays()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Immutable; change it with `dataclasses.replace`."""
 
@@ -65,4 +89,5 @@ class Plan:
     channels_last: bool = False
     graphs: bool = False
     """Whether eager torch's launches on a card are recorded and replayed."""
+    ways: TorchWays = USUAL
     units: Units = "all"

@@ -56,7 +56,7 @@ def measured(plan: Plan, model: Model, components: Callable[[], Mapping[str, Com
         found = _draw(plan.loop, reuse, model, components())
         with suppress(OSError):  # a candidate's process may only read the cache, and measures for itself
             write_json(path, found)
-    numbers = {name: tuple(value) for name, value in found.items()}
+    numbers: dict[str, Any] = {name: tuple(value) for name, value in found.items()}
     return replace(plan, loop=replace(plan.loop, reuse=replace(reuse, **numbers)))
 
 
@@ -90,7 +90,7 @@ def _draw(
     whole = Reuse("residual", 0.0, warm=1 - 1e-6)
     settings = replace(loop, reuse=whole, batch=1, batched_guidance=True)
     drawing = Loop({name: heard(name, one) for name, one in components.items()}, model.tokenizers, settings)
-    for index, prompt in enumerate(prompts_for(model)[:PICTURES]):
+    for index, prompt in enumerate(prompts_for(model, PICTURES)):
         steps.append([])
         drawing.generate([prompt], [SEED + index])
     return curve_of(steps) if reuse.rule == "modulated" else {"ratios": ratios_of(steps)}

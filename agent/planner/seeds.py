@@ -16,6 +16,7 @@ from agent.planner.context import Context
 from agent.planner.forecast import Forecast
 from agent.planner.structures import Fits, assemble
 from agent.planner.words import engine_name
+from engines.backends.serves import plain_engine
 
 Wish = Mapping[str, Mapping[str, Value]]
 """Techniques with the parameters that are asked for."""
@@ -24,8 +25,13 @@ _ENGINES: Final = ("openvino", "onnxruntime", "compile")
 
 
 def best_engine(context: Context, forecast: Forecast, fits: Fits) -> str | None:
-    """The engine with the best forecast that fits here; None: only eager torch does."""
-    able = [name for name in _ENGINES if assemble(context.space, {"engine": {"backend": name}}, fits)]
+    """The engine with the best forecast that fits here; None: only the one that the baseline runs on does."""
+    able = [
+        name
+        for name in _ENGINES
+        if name != plain_engine(context.device)
+        and assemble(context.space, {"engine": {"backend": name}}, fits)
+    ]
     return min(
         able,
         key=lambda name: forecast.expect((context.space.step("engine", backend=name),)).seconds,

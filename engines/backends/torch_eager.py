@@ -11,9 +11,12 @@ import numpy as np
 from engines import drivers
 from engines.backends.base import Artifact, Backend, Built, Options
 from engines.backends.guard import Arrays, Component
-from engines.backends.torch_graphs import GraphedComponent
+from engines.backends.serves import plain_precision
+from engines.backends.torch_graphs import GraphedComponent, quantise, quantising_objection
+from engines.backends.torch_ways import cast_layers, offload_groups, sage_objection, seated, within
 from engines.capture.capture import Capture
-from engines.plan import Precision
+from engines.errors import BuildError
+from engines.plan import Offload, Precision, TorchWays
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +32,7 @@ class TorchEager(Backend):
         "bf16": "",
         "fp8": "torch eager computes float8 slower than bf16; use compile",
         "int8": "torch eager has no fast int8 kernels for convolutions",
+        "w8": "",
     }
 
     def absent(self, device: str) -> str:
@@ -37,27 +41,39 @@ class TorchEager(Backend):
     def objection(self, precision: Precision, device: str) -> str:
         if precision == "fp16" and device == "cpu":
             return "a CPU computes fp16 slower than fp32; use bf16"
-        return super().objection(precision, device)
+        return super().objection(precision, device) or quantising_objection(precision)
 
     def uses_channels_last(self) -> bool:
         return True
 
     def settings(self, options: Options) -> tuple[str, ...]:
-        return ("graphs",) if options.graphs else ()
+        ways = [f"{name}={value}" for name, value in options.ways.facts().items()]
+        return (*(("graphs",) if options.graphs else ()), *ways)
 
-    def _build(self, capture: Capture, options: Options, folder: Path) -> Built:  # noqa: ARG002
-        return Built((), {"options": {}, "graphs": True} if options.graphs else {})
-
-    def component_of(self, artifact: Artifact) -> Component:
+    def _dtype(self, artifact: Artifact) -> torch.dtype:
         import torch
 
+        # weights alone in 8 bits: the arithmetic is the device's own
+        precision = artifact.precision if artifact.precision != "w8" else plain_precision(artifact.device)
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+
+    def _build(self, capture: Capture, options: Options, folder: Path) -> Built:  # noqa: ARG002
+        if options.ways.attention == "sage" and (reason := sage_objection()):
+            raise BuildError(reason)
+        ways = options.ways.facts()
+        facts = {"options": ways} if options.graphs or ways else {}
+        return Built((), facts | ({"graphs": True} if options.graphs else {}))
+
+    def component_of(self, artifact: Artifact) -> Component:
         capture = artifact.capture
+        ways = TorchWays(**artifact.metadata.get("options", {}))
         plain = artifact.precision == "fp32" and not artifact.channels_last and artifact.device == "cpu"
+        plain = plain and not ways.cast
         # A changed module must not become the reference that others are compared with.
         module = capture.module if plain else Capture(capture.model, capture.structure).module
         inputs, outputs = ([one.name for one in both] for both in (capture.inputs, capture.outputs))
         if artifact.metadata.get("graphs"):
-            return GraphedComponent(
+            graphed = GraphedComponent(
                 module,
                 inputs,
                 outputs,
@@ -66,16 +82,23 @@ class TorchEager(Backend):
                 channels_last=artifact.channels_last,
                 compiled=False,
             )
+            return within(graphed, ways)
         sparse = artifact.device == "cuda" and capture.structure.denoiser.sparse
-        return TorchComponent(
+        component = TorchComponent(
             module,
             inputs,
             outputs,
-            {"bf16": torch.bfloat16, "fp16": torch.float16}.get(artifact.precision, torch.float32),
+            self._dtype(artifact),
             channels_last=artifact.channels_last,
             device=artifact.device,
             sparse=sparse and capture.component.startswith("denoiser"),
+            narrow=artifact.precision == "w8",
+            cast=ways.cast,
+            offload=ways.offload,
         )
+        if ways.offload == "model":
+            return within(seated(module, artifact.device, component), ways)
+        return within(component, ways)
 
 
 class TorchComponent:
@@ -91,15 +114,24 @@ class TorchComponent:
         channels_last: bool = False,
         device: str = "cpu",
         sparse: bool = False,
+        narrow: bool = False,
+        cast: bool = False,
+        offload: Offload = "none",
     ) -> None:
         import torch
 
-        self._module: Any = module.to(device=device, dtype=dtype)
+        self._module: Any = module.to(device=device if offload == "none" else "cpu", dtype=dtype)
         if sparse:
             _skip_zeros(self._module)
         self._device = device
         if channels_last:
             self._module = self._module.to(memory_format=torch.channels_last)
+        if narrow:
+            quantise(self._module, "w8")
+        if cast:
+            cast_layers(self._module, dtype)
+        if offload == "group":
+            offload_groups(self._module, device)
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._dtype, self._channels_last = dtype, channels_last
 

@@ -38,9 +38,17 @@ FLOAT8_SINCE: Final = (8, 9)
 """Compute capability of the first cards with float8 products (Ada)."""
 
 
+CONFIGS: Final[dict[Precision, str]] = {
+    "fp8": "Float8DynamicActivationFloat8WeightConfig",
+    "int8": "Int8DynamicActivationInt8WeightConfig",
+    "w8": "Int8WeightOnlyConfig",
+}
+"""Of `torchao.quantization`."""
+
+
 def quantising_objection(precision: Precision) -> str:
-    """Why fp8 or int8 is not to be had; empty where it is, and for other precisions."""
-    if precision in ("fp8", "int8") and find_spec("torchao") is None:
+    """Why fp8, int8 or w8 is not to be had; empty where it is, and for other precisions."""
+    if precision in ("fp8", "int8", "w8") and find_spec("torchao") is None:
         return f"torchao is not installed ({installing.lacking('torchao', extra='cuda')})"
     return ""
 
@@ -55,7 +63,8 @@ def dtype_of(precision: Precision) -> Any:
 
 
 def quantise(module: torch.nn.Module, precision: Precision) -> int:
-    """Linear layers to dynamic fp8 or int8, weights and activations, by torchao; how many.
+    """Linear layers to dynamic fp8 or int8, weights and activations, or to int8 weights alone (`w8`), by
+    torchao; how many.
 
     Raises:
         BuildError: the card has no float8.
@@ -81,9 +90,7 @@ def quantise(module: torch.nn.Module, precision: Precision) -> int:
             chosen.append(name)
         return fits
 
-    fp8 = precision == "fp8"
-    kind = "Float8DynamicActivationFloat8WeightConfig" if fp8 else "Int8DynamicActivationInt8WeightConfig"
-    torchao.quantize_(module, getattr(torchao, kind)(), filter_fn=wide)
+    torchao.quantize_(module, getattr(torchao, CONFIGS[precision])(), filter_fn=wide)
     return len(chosen)
 
 

@@ -89,8 +89,9 @@ class Kept:
 
     def rows(self, first: int) -> Kept:
         """From a row on."""
-        parts = (self.feature, self.probe, self.age, self.total, self.ratio)
-        return Kept(*(one[first:] for one in parts))
+        return Kept(
+            self.feature[first:], self.probe[first:], self.age[first:], self.total[first:], self.ratio[first:]
+        )
 
     def renew(self, rows: Rows, feature: Floats) -> None:
         """Some rows had a whole pass, whose answers these are."""
@@ -140,7 +141,7 @@ def _not_measured(what: str) -> LoopError:
 
 def curved(reuse: Reuse, change: NDArray[np.float64]) -> NDArray[np.float64]:
     """The change of the output that goes with changes of the input; nothing is guessed outside the span."""
-    found: NDArray[np.float64] = np.polyval(reuse.curve, np.clip(change, *reuse.span))
+    found: NDArray[np.float64] = np.polyval(np.array(reuse.curve), np.clip(change, *reuse.span))
     return np.maximum(found, 0.0)
 
 
@@ -153,7 +154,8 @@ def _change(before: NDArray[Any], now: NDArray[Any], passes: int) -> NDArray[np.
     axes = tuple(range(1, now.ndim))
     change, size = np.abs(now - before).sum(axes), np.abs(before).sum(axes)
     change, size = change.reshape(passes, -1).sum(0), size.reshape(passes, -1).sum(0)
-    found = np.divide(change, size, out=np.where(change > 0, np.inf, 0.0), where=size > 0, dtype=np.float64)
+    found = np.where(change > 0, np.inf, 0.0)
+    np.divide(change, size, out=found, where=size > 0)
     return np.tile(found, passes)
 
 

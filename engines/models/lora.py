@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.errors import ModelError, UnsafeWeights
+from engines.measure.quality import READER
 from engines.models import safetensors_file
 from engines.models.layout import Part
 from engines.models.licence import link_texts
@@ -110,6 +111,8 @@ def merged_folder(model: Model, path: Path) -> Path:
             with new_folder(folder) as fresh:
                 _write_merged(model, path, fresh)
         link_texts(model.path, folder)
+        if (model.path / READER).is_file() and not (folder / READER).exists():
+            link(model.path / READER, folder / READER)  # it judges this model's pictures still
     return folder
 
 

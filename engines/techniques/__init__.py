@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engines.techniques.attention_backend import AttentionBackend
 from engines.techniques.attention_gate import AttentionGate
 from engines.techniques.base import (
     Parameter,
@@ -29,15 +30,19 @@ from engines.techniques.fused_qkv import FusedQKV
 from engines.techniques.guidance_cutoff import GuidanceCutoff
 from engines.techniques.guidance_interval import GuidanceInterval
 from engines.techniques.int8 import Int8
+from engines.techniques.layerwise_casting import LayerwiseCasting
 from engines.techniques.magcache import MagCache
+from engines.techniques.offload import Offloading
 from engines.techniques.progressive_resolution import ProgressiveResolution
 from engines.techniques.prompt_cache import PromptCache
 from engines.techniques.pruning import Pruning
+from engines.techniques.sage_attention import SageAttention
 from engines.techniques.scheduler import Scheduler
 from engines.techniques.sequential_guidance import SequentialGuidance
 from engines.techniques.sparse_24 import Sparse24
 from engines.techniques.student import Student
 from engines.techniques.teacache import TeaCache
+from engines.techniques.tf32 import TensorFloat32
 from engines.techniques.threshold_cache import ThresholdCache
 from engines.techniques.tiny_decoder import TinyDecoder
 from engines.techniques.token_merging import TokenMerging
@@ -46,6 +51,7 @@ from engines.techniques.vae_tiling import VaeTiling
 from engines.techniques.weight_bits import WeightBits
 
 __all__ = [
+    "AttentionBackend",
     "AttentionGate",
     "BFloat16",
     "ChannelsLast",
@@ -63,11 +69,14 @@ __all__ = [
     "GuidanceCutoff",
     "GuidanceInterval",
     "Int8",
+    "LayerwiseCasting",
     "MagCache",
+    "Offloading",
     "Parameter",
     "ProgressiveResolution",
     "PromptCache",
     "Pruning",
+    "SageAttention",
     "Scheduler",
     "SequentialGuidance",
     "Sparse24",
@@ -75,6 +84,7 @@ __all__ = [
     "Student",
     "TeaCache",
     "Technique",
+    "TensorFloat32",
     "ThresholdCache",
     "TinyDecoder",
     "TokenMerging",

@@ -184,15 +184,12 @@ def _value(one: Subject) -> Technique:
 
 
 def _any_card(subjects: Sequence[Subject], values: Sequence[Technique]) -> Card:
-    """Of the denoiser that is named, else of the first of those that refuse least."""
+    """Of the denoiser that is named, else a U-Net, or a transformer where something is for those alone."""
     named = [_DENOISERS[one.name] for one in subjects if one.name in _DENOISERS]
-    cards = [_AnyCard(named[0])] if named else [_AnyCard(), _AnyCard(_DENOISERS["dit"])]
-    return min(
-        cards,
-        key=lambda card: min(
-            sum(one.verdict == "no" for one in _by_model(values, card, device)) for device in SERVES
-        ),
-    )
+    usual = _AnyCard()
+    kinds = [need for one in values for need in one.needs if need.startswith("kind:")]
+    other = any(usual.denoiser not in need for need in kinds)
+    return _AnyCard(named[0]) if named else _AnyCard(_DENOISERS["dit"]) if other else usual
 
 
 def _device(subjects: Sequence[Subject], values: Sequence[Technique], card: Card) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from engines.hostloop.schedulers import DIFFUSERS_NAMES
+from engines.hostloop.schedulers import DIFFUSERS_NAMES, SCHEDULERS
 from engines.plan import Plan
 from engines.techniques.base import Card, Parameter, Target, Technique, register
 
@@ -45,7 +45,13 @@ class Scheduler(Technique):
         return TITLES[self.solver]
 
     def apply(self, plan: Plan) -> Plan:
-        return replace(plan, loop=replace(plan.loop, scheduler=self.solver))
+        config = plan.loop.scheduler_config
+        if self.solver == "ddim" and "clip_sample" not in config:
+            # DDIM clips where nothing is said, and a latent of a model that was not made with it is wider
+            saved = SCHEDULERS.get(DIFFUSERS_NAMES.get(str(config.get("_class_name")), plan.loop.scheduler))
+            clips = saved is not None and saved.defaults.get("clip_sample", False)
+            config = {**config, "clip_sample": bool(clips)}
+        return replace(plan, loop=replace(plan.loop, scheduler=self.solver, scheduler_config=config))
 
     def objection(self, plan: Plan) -> str | None:
         config = plan.loop.scheduler_config

@@ -1,4 +1,4 @@
-"""Weights in few bits, arithmetic in sixteen."""
+"""Weights in few bits, arithmetic in the device's own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from engines.techniques.base import (
 @register
 @dataclass(frozen=True)
 class WeightBits(Technique):
-    """Groups with a scale each on MLX; linear int8, or palettes of 64 or 16 values, on Core ML."""
+    """Groups with a scale each on MLX; int8, or palettes of 64 or 16 values, on Core ML; int8 on torch."""
 
     bits: int = 8
 
     name = "weight-bits"
     title = "Weights in few bits"
-    summary = "Keep the weights of denoiser and decoder in 8, 6 or 4 bits; compute in fp16."
+    summary = "Keep the weights of denoiser and decoder in 8, 6 or 4 bits; compute as before."
     order = 106
     export = "weights"
     parameters = (Parameter("bits", "choice", 8, "Bits of each weight.", choices=(8, 6, 4)),)

@@ -25,6 +25,14 @@ BACKEND: Final[dict[str, Backend]] = {"eager": "torch", "compile": "torch", "aot
 """What is built for each of a package's torch engines."""
 
 
+LOST: Final = {
+    "attention": "in a package torch picks the attention kernel itself.",
+    "tf32": "in a package products are computed in torch's own fp32.",
+    "offload": "in a package all weights stay on the device.",
+}
+"""What eager torch was told beside (`engines.plan.TorchWays`), and what becomes of it."""
+
+
 def kinds(backend: str, device: str) -> tuple[str, ...]:
     """The engines under which a package holds what torch ran here, the one that was measured first.
 
@@ -50,10 +58,15 @@ def parts(
         CaptureError: torch.export refuses it.
     """
     component, where = artifact.capture.component, artifact.device
-    if artifact.precision in ("int8", "fp8"):
+    if artifact.precision in ("int8", "fp8", "w8"):
         raise ExportError(
             f"The {component} in {artifact.precision} is quantised by torchao inside a running torch, and a "
             "package's graph holds plain tensors only; choose a candidate in a half, or on another engine."
+        )
+    if artifact.metadata.get("options", {}).get("cast"):
+        raise ExportError(
+            f"The weights of the {component} are kept in 8 bits by a running torch, and a package's graph"
+            " holds them as they are; choose a candidate without layerwise-casting."
         )
     found = []
     for engine in engines:
@@ -105,6 +118,8 @@ def _lost(artifact: Artifact) -> list[str]:
         found.append(f"{component}: its launches are not recorded in CUDA graphs in a package.")
     if artifact.device == "cuda" and artifact.capture.structure.denoiser.sparse:
         found.append(f"{component}: products with 2:4 weights do not skip the zeros in a package.")
+    lost = (text for name, text in LOST.items() if artifact.metadata.get("options", {}).get(name))
+    found += [f"{component}: {text}" for text in lost]
     return found
 
 

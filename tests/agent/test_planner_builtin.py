@@ -8,6 +8,7 @@ from agent.evolution.front import Judged, reference_point
 from agent.memory import Remembered
 from agent.planner.builtin import BuiltinPlanner, forecast
 from agent.planner.context import prepare
+from agent.planner.seeds import best_engine
 from engines.models.card import describe
 from engines.models.load import open_model
 from engines.workload import Workload
@@ -87,6 +88,17 @@ def test_a_whole_generation_at_once_has_no_recipe_twice(world: Any) -> None:
 def test_the_same_run_is_planned_the_same_way(world: Any) -> None:
     context = replace(played(world, 7), generation=2)
     assert BuiltinPlanner().propose(context, 2) == BuiltinPlanner().propose(context, 2)
+
+
+def test_the_engine_that_the_baseline_runs_on_is_no_candidate(world: Any) -> None:
+    """ONNX Runtime is DirectML's only engine, and what the baseline runs on there."""
+    context = played(world, 0)
+
+    def fits(recipe: Any) -> bool:
+        return all(step.parameters.get("backend", "onnxruntime") == "onnxruntime" for step in recipe)
+
+    assert best_engine(context, forecast(context), fits) == "onnxruntime"
+    assert best_engine(replace(context, device="directml"), forecast(context), fits) is None
 
 
 def test_reasons_name_the_share_of_time_that_a_technique_goes_for(world: Any) -> None:
@@ -205,10 +217,10 @@ def test_no_candidate_is_spent_on_what_saves_memory_alone() -> None:
     assert {axis.technique for axis in context.space.axes} >= IDLE
     found = techniques(BuiltinPlanner(at_once=None).propose(context, 5))
     assert len(found) == 5
-    assert not any(names & IDLE for names in found)
+    assert not any(names & (IDLE | {"layerwise-casting"}) for names in found)
     # Nothing is known, nothing is ruled out: the benchmark without knowledge.
-    blind = techniques(BuiltinPlanner(at_once=None, knowledge=False).propose(context, 12))
-    assert any(names & IDLE for names in blind)
+    blind = techniques(BuiltinPlanner(at_once=None, knowledge=False).propose(context, 24))
+    assert any(names & (IDLE | {"layerwise-casting"}) for names in blind)
 
 
 def test_where_memory_is_the_wish_what_saves_it_is_in_every_candidate() -> None:

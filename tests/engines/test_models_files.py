@@ -138,7 +138,9 @@ def test_a_lora_is_merged_into_denoiser_and_text_encoder(tmp_path: Path, form: s
             f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up, f"{name}.alpha": torch.tensor(1.0)
         }  # fmt: skip
     save_file(weights, lora)
+    (folder / "reader.safetensors").write_bytes(b"judges its pictures")
     model = open_model(f"{folder} + {lora}")
+    assert (model.path / "reader.safetensors").read_bytes() == b"judges its pictures"
     after = weight_of(model, layer)
     scale = 1.0 if form == "peft" else 0.5
     torch.testing.assert_close(after, before + scale * up @ down)

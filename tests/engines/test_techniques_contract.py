@@ -6,18 +6,21 @@ import dataclasses
 import inspect
 import itertools
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 import engines.techniques
 from engines.backends.serves import SERVES
 from engines.errors import EngineError, TechniqueError
-from engines.hostloop import LoopSettings
+from engines.hostloop import LoopSettings, make
 from engines.models.card import Card, Component
 from engines.plan import Plan
 from engines.techniques import (
+    AttentionBackend,
     AttentionGate,
     BFloat16,
     ChannelsLast,
@@ -35,16 +38,20 @@ from engines.techniques import (
     GuidanceCutoff,
     GuidanceInterval,
     Int8,
+    LayerwiseCasting,
     MagCache,
+    Offloading,
     ProgressiveResolution,
     PromptCache,
     Pruning,
+    SageAttention,
     Scheduler,
     SequentialGuidance,
     Sparse24,
     Student,
     TeaCache,
     Technique,
+    TensorFloat32,
     ThresholdCache,
     TinyDecoder,
     TokenMerging,
@@ -61,6 +68,7 @@ from engines.techniques.base import Parameter, Step, Value
 from engines.techniques.compatibility import canonical, check, check_plan, search_space
 from engines.techniques.facts import knowledge, knowledge_file, parse
 
+TORCHAO = find_spec("torchao") is not None
 LOOP = LoopSettings("ddim", {"prediction_type": "v_prediction"}, 30, 4.0, (8, 8, 8), 32, 0, 1, 1)
 FLUX = {"transformer": "FluxTransformer2DModel"}
 PLAN = Plan(model="tiny-scenes", device="cpu", loop=LOOP)
@@ -233,7 +241,8 @@ class TechniqueContract:
                 case "prompts":
                     found = [self.kind().applies(card(without=["text_encoder"]), self.device)]
                 case "device":
-                    found = [self.kind().applies(card(), "cpu")]
+                    other = "directml" if "cpu" in value.split("|") else "cpu"
+                    found = [self.kind().applies(card(), other)]
                 case "backend":
                     wrong = set(SERVES[self.device]) - set(value.split("|"))
                     engines = [Step("engine", {"backend": name}) for name in wrong]
@@ -272,6 +281,25 @@ class TestScheduler(TechniqueContract):
             "The model uses DDIM already; choose another scheduler."
         ]
         assert check([Scheduler("ddim")], card(parts={"scheduler": "EulerDiscreteScheduler"})) == []
+
+    @pytest.mark.parametrize(
+        ("saved", "said", "clips"),
+        [
+            ("PNDMScheduler", {}, False),
+            ("EulerDiscreteScheduler", {}, False),
+            ("DDPMScheduler", {}, True),
+            ("PNDMScheduler", {"clip_sample": True}, True),
+        ],
+    )
+    def test_ddim_clips_where_the_saved_solver_would_have(
+        self, saved: str, said: dict[str, Any], clips: bool
+    ) -> None:
+        loop = dataclasses.replace(LOOP, scheduler_config={"_class_name": saved, **said})
+        plan = Scheduler("ddim").apply(dataclasses.replace(PLAN, loop=loop))
+        assert plan.loop.scheduler_config["clip_sample"] is clips
+        wide = np.full((1, 8, 8, 8), 3.0, np.float32)
+        found = make("ddim", plan.loop.scheduler_config, 1).advance(0 * wide, 0, wide)
+        assert (float(found.max()) <= 1.0) == clips
 
     def test_its_parameter_does_not_hide_its_name(self) -> None:
         assert Scheduler(name="unipc").name == "scheduler"
@@ -475,7 +503,8 @@ class TestWeightBits(TechniqueContract):
 
         assert offered("mlx") == (8, 4)
         assert offered("coreml") == (8, 6, 4)
-        assert offered("cpu") == offered("directml") == ()
+        assert offered("directml") == ()
+        assert offered("cpu") == ((8,) if TORCHAO else ())
 
 
 class TestCudaGraphs(TechniqueContract):
@@ -485,6 +514,38 @@ class TestCudaGraphs(TechniqueContract):
     def test_torch_compile_has_them_already(self) -> None:
         (reason,) = check([CudaGraphs(), Engine("compile")], card(), "cuda")
         assert "torch.compile replays graphs by itself here" in reason
+
+
+class TestAttentionBackend(TechniqueContract):
+    kind, changed = AttentionBackend, frozenset({"ways.attention"})
+
+    def test_a_device_offers_the_kernels_that_torch_has_there(self) -> None:
+        def offered(device: str) -> tuple[Value, ...]:
+            axes = {axis.name: axis for axis in search_space(card(), device)}
+            return axes["attention-backend"].parameters[0].choices if "attention-backend" in axes else ()
+
+        assert offered("cpu") == ("flash", "math")
+        assert offered("cuda") == ("flash", "efficient", "cudnn", "math")
+        assert offered("directml") == ()
+        (reason,) = check([AttentionBackend("cudnn")], card())
+        assert reason == "torch has no cuDNN's attention on cpu; choose one of flash, math."
+
+
+class TestSageAttention(TechniqueContract):
+    kind, changed, device = SageAttention, frozenset({"ways.attention"}), "cuda"
+
+
+class TestTensorFloat32(TechniqueContract):
+    kind, changed, device = TensorFloat32, frozenset({"precision", "ways.tf32"}), "cuda"
+    plan = dataclasses.replace(PLAN, device="cuda", precision="fp16")
+
+
+class TestOffloading(TechniqueContract):
+    kind, changed, device = Offloading, frozenset({"ways.offload"}), "cuda"
+
+
+class TestLayerwiseCasting(TechniqueContract):
+    kind, changed = LayerwiseCasting, frozenset({"ways.cast"})
 
 
 class TestFloat8(TechniqueContract):
@@ -563,7 +624,18 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
     transformers = (TeaCache, MagCache, DBCache)
-    elsewhere = (*transformers, ComputeUnits, CudaGraphs, Float8, Float32, WeightBits, Sparse24, FusedNorm)
+    cards = (SageAttention, TensorFloat32, Offloading)
+    elsewhere = (
+        *transformers,
+        *cards,
+        ComputeUnits,
+        CudaGraphs,
+        Float8,
+        Float32,
+        *(() if TORCHAO else (WeightBits,)),
+        Sparse24,
+        FusedNorm,
+    )
     everywhere = [kind for kind in all_techniques() if kind not in elsewhere]
     assert [axis.name for axis in whole] == [kind.name for kind in everywhere]
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")

@@ -93,7 +93,7 @@ def test_every_primitive_of_the_field_is_a_technique_or_says_what_is_here_instea
         ("taylorseer", "feature-forecast"),
         ("limited-interval-guidance", "guidance-interval"),
         ("adaptive-guidance", "adaptive-guidance"),
-        ("weight-only", "int8-weight-only"),
+        ("weight-only", "weight-bits/8"),
         ("mag-cache", "magcache"),
         ("dual-block-cache", "dbcache"),
     ],

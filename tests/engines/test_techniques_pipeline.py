@@ -15,11 +15,13 @@ from engines.paths import bundled_model
 from engines.pipeline import Pipeline, build, plan
 from engines.scenes.grammar import captions
 from engines.techniques import (
+    AttentionBackend,
     AttentionGate,
     BFloat16,
     ChannelsLast,
     ComputeUnits,
     CudaGraphs,
+    DBCache,
     Engine,
     FeatureCache,
     FeatureForecast,
@@ -31,14 +33,20 @@ from engines.techniques import (
     GuidanceCutoff,
     GuidanceInterval,
     Int8,
+    LayerwiseCasting,
+    MagCache,
+    Offloading,
     ProgressiveResolution,
     PromptCache,
     Pruning,
+    SageAttention,
     Scheduler,
     SequentialGuidance,
     Sparse24,
     Student,
+    TeaCache,
     Technique,
+    TensorFloat32,
     ThresholdCache,
     TinyDecoder,
     TokenMerging,
@@ -148,6 +156,9 @@ EXPECTED = (
     Expected((VaeSlicing(),), USUAL | {"decoder": 2}, USUAL_ROWS, SAME, 100),
     Expected((FusedQKV(),), USUAL, USUAL_ROWS, SAME, 100),
     Expected((ChannelsLast(),), USUAL, USUAL_ROWS, SAME, 100),
+    Expected((AttentionBackend("math"),), USUAL, USUAL_ROWS, SAME, 100),
+    Expected((AttentionBackend("flash"),), USUAL, USUAL_ROWS, SAME, 100),
+    Expected((LayerwiseCasting(),), USUAL, USUAL_ROWS, ALIKE, 60),
     Expected((SequentialGuidance(),), USUAL | {"denoiser": 2 * STEPS}, USUAL_ROWS, SAME, 100),
     Expected((Engine("torch"),), USUAL, USUAL_ROWS, 90, 100),
     Expected(
@@ -185,7 +196,9 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
-    assert tried | {ThresholdCache} == set(all_techniques()) - {
+    transformers = {TeaCache, MagCache, DBCache}  # families/test_families_reuse.py
+    cards = {SageAttention, TensorFloat32, Offloading}  # test_torch_ways.py
+    assert tried | {ThresholdCache} == set(all_techniques()) - transformers - cards - {
         Int8, ComputeUnits, CudaGraphs, Float32, Float8, WeightBits, Sparse24, FusedNorm,
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,17 @@ def test_a_candidate_on_torch_can_be_exported_and_what_it_needs_is_said(run: Pat
         assert "needs torch" in text
 
 
-def test_quantised_in_a_running_torch_is_refused_with_the_reason(run: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "precision", "options", "words"),
+    [
+        ("compile", "int8", {}, "quantised by torchao inside a running torch"),
+        ("torch", "w8", {}, "quantised by torchao inside a running torch"),
+        ("torch", "fp16", {"cast": True}, "choose a candidate without layerwise-casting"),
+    ],
+)
+def test_weights_that_only_a_running_torch_has_are_refused_with_the_reason(
+    run: Path, backend: Any, precision: Any, options: dict[str, Any], words: str
+) -> None:
     from engines.capture.capture import Capture
     from engines.capture.structure import Structure
     from engines.models.load import open_model
@@ -57,9 +68,10 @@ def test_quantised_in_a_running_torch_is_refused_with_the_reason(run: Path) -> N
     model = open_model("tiny-scenes")
     capture = Capture(model, Structure("decoder", model.latent(model.size)))
     artifact = Artifact(
-        capture, "compile", "int8", False, "", run, {"version": "1", "files": []}, device="cuda"
-    )
-    with pytest.raises(ExportError, match="quantised by torchao inside a running torch"):
+        capture, backend, precision, False, "", run, {"version": "1", "files": [], "options": options},
+        device="cuda",
+    )  # fmt: skip
+    with pytest.raises(ExportError, match=words):
         packed(artifact)
 
 

@@ -28,7 +28,8 @@ def slow(*values: object) -> object:
 
 
 def made(model: Model, *techniques: Technique) -> Pipeline:
-    found = build(plan(model, "cpu", WORKLOAD, techniques))
+    workload = WORKLOAD.model_copy(update={"size": 8 * model.scale})
+    found = build(plan(model, "cpu", workload, techniques))
     assert found.fallbacks == ()
     return found
 

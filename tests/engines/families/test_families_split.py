@@ -25,7 +25,9 @@ def slow(name: str) -> Any:
 
 
 def part(model: Model, name: str, denoiser: DenoiserStructure) -> Capture:
-    return Capture(model, Structure(name, model.latent(model.size), denoiser))
+    # FLUX is told no size by its settings, and its own is large
+    side = min(model.size, 16 * model.scale)
+    return Capture(model, Structure(name, model.latent(side), denoiser))
 
 
 def whole(model: Model) -> tuple[Arrays, Arrays]:

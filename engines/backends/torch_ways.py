@@ -1,0 +1,198 @@
+"""How eager torch runs a component: which attention kernel, TF32, and where and how its weights are kept.
+
+`within` surrounds calls with what torch switches globally; `cast_layers` and `offload` change a module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from engines.backends.guard import Arrays, Component
+from engines.errors import BuildError
+from engines.plan import Attention, TorchWays
+
+if TYPE_CHECKING:
+    import torch
+
+KERNELS: Final[dict[Attention, str]] = {
+    "flash": "FLASH_ATTENTION",
+    "efficient": "EFFICIENT_ATTENTION",
+    "cudnn": "CUDNN_ATTENTION",
+    "math": "MATH",
+}
+"""Names of `torch.nn.attention.SDPBackend`."""
+HERE: Final[dict[str, tuple[Attention, ...]]] = {
+    "cpu": ("flash", "math"),
+    "cuda": ("flash", "efficient", "cudnn", "math"),
+}
+"""What torch has a kernel of its own for, by device."""
+SAGE_HEADS: Final = (64, 96, 128)
+"""Sizes of heads that SageAttention's kernels are written for."""
+
+
+def sage_objection() -> str:
+    """Why SageAttention is not to be had, as the end of a sentence; empty where it is."""
+    if find_spec("sageattention") is None:
+        return (
+            "sageattention is not installed; install it beside torch and triton (pip install sageattention)"
+        )
+    return ""
+
+
+def within(component: Component, ways: TorchWays) -> Component:
+    """The component, called with the kernel and the products that are asked for."""
+    if ways.attention == "auto" and not ways.tf32:
+        return component
+
+    def call(inputs: Arrays) -> Arrays:
+        with ExitStack() as stack:
+            if ways.tf32:
+                stack.enter_context(_tf32())
+            if ways.attention != "auto":
+                stack.enter_context(_attention(ways.attention))
+            return component(inputs)
+
+    return call
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    import torch
+
+    cudnn: Any = torch.backends.cudnn  # whose attributes torch's types do not know
+    products: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv)
+    before = [one.fp32_precision for one in products]
+    try:
+        for one in products:
+            one.fp32_precision = "tf32"
+        yield
+    finally:
+        for one, value in zip(products, before, strict=True):
+            one.fp32_precision = value
+
+
+@contextmanager
+def _attention(wanted: Attention) -> Iterator[None]:
+    if wanted == "sage":
+        sage: Any = importlib.import_module("sageattention")
+        with _instead_of_torch(sage.sageattn) as met:
+            yield
+        if not met["sage"]:
+            raise BuildError(
+                f"none of its {met['torch']} attention layers is one for SageAttention, which has heads of "
+                f"{', '.join(map(str, SAGE_HEADS))} and no mask"
+            )
+        return
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel(getattr(SDPBackend, KERNELS[wanted])):
+        yield
+
+
+@contextmanager
+def _instead_of_torch(kernel: Callable[..., Any]) -> Iterator[dict[str, int]]:
+    """Attention goes to `kernel` where it can; how often it did and did not."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    attention: Any = torch.nn.functional.scaled_dot_product_attention
+    met = {"sage": 0, "torch": 0}
+
+    class Exchange(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            named = dict(kwargs or {})
+            if func is not attention:
+                return func(*args, **named)
+            given = dict(
+                zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)
+            )
+            given |= named
+            if not _fits(given):
+                met["torch"] += 1
+                return func(*args, **named)
+            met["sage"] += 1
+            # the kernel wants heads as they lie in memory
+            query, key, value = (given[name].contiguous() for name in ("query", "key", "value"))
+            causal = bool(given.get("is_causal"))
+            return kernel(
+                query, key, value, tensor_layout="HND", is_causal=causal, sm_scale=given.get("scale")
+            )
+
+    with Exchange():
+        yield met
+
+
+def _fits(given: dict[str, Any]) -> bool:
+    return (
+        given.get("attn_mask") is None
+        and not given.get("dropout_p")
+        and not given.get("enable_gqa")
+        and given["query"].shape[-1] in SAGE_HEADS
+    )
+
+
+def cast_layers(module: torch.nn.Module, dtype: torch.dtype) -> int:
+    """Keep weights as 8-bit floats and widen each layer's to `dtype` while it runs; how many are kept so.
+
+    Norms, positions and the first and last projections stay as they are, as diffusers has it.
+
+    Raises:
+        BuildError: there is no layer that could be.
+    """
+    import torch
+    from diffusers.hooks import apply_layerwise_casting
+
+    apply_layerwise_casting(module, storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+    narrow = sum(one.dtype == torch.float8_e4m3fn for one in module.parameters())
+    if not narrow:
+        raise BuildError("it has no layer whose weights could be kept in 8 bits")
+    return narrow
+
+
+def offload_groups(module: torch.nn.Module, device: str) -> None:
+    """Layers come to the device one after the other, the next while one computes, and leave it again."""
+    import torch
+    from diffusers.hooks import apply_group_offloading
+
+    apply_group_offloading(
+        module,
+        onload_device=torch.device(device),
+        offload_device=torch.device("cpu"),
+        offload_type="leaf_level",
+        use_stream=device == "cuda",
+    )
+
+
+class _Seat:
+    """The one module whose weights are on a device."""
+
+    def __init__(self) -> None:
+        self._taken: weakref.ref[torch.nn.Module] | None = None
+
+    def take(self, module: torch.nn.Module, device: str) -> None:
+        there = None if self._taken is None else self._taken()
+        if there is module:
+            return
+        if there is not None:
+            there.to("cpu")
+        module.to(device)
+        self._taken = weakref.ref(module)
+
+
+_SEATS: Final[defaultdict[str, _Seat]] = defaultdict(_Seat)
+
+
+def seated(module: torch.nn.Module, device: str, component: Component) -> Component:
+    """The component, whose module comes to the device when it is called and stays until another is."""
+
+    def call(inputs: Arrays) -> Arrays:
+        _SEATS[device].take(module, device)
+        return component(inputs)
+
+    return call
