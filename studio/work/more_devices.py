@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 def openers(device: str) -> list[Backend]:
-    """The engines of a device whose files a package's runner opens, the device's own first."""
-    return [name for name in SERVES[device] if device in OPENS.get(name, ())]
+    """The engines that are built here for a device that is not, whose files a package's runner opens."""
+    return [
+        name for name in SERVES[device] if name not in torch_files.ENGINES and device in OPENS.get(name, ())
+    ]
 
 
 def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:

@@ -40,6 +40,7 @@ def test_a_device_that_no_package_can_open_is_refused(wanted: Plan, device: str)
         variants(wanted, [device])
     assert not openers(device)  # by which the window does not offer it
     assert openers("coreml") == ["coreml"]
+    assert openers("cuda") == ["onnxruntime", "tensorrt"]
 
 
 @pytest.mark.slow
