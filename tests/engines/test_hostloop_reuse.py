@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 from engines.errors import BuildError
 from engines.hostloop import LoopError, LoopSettings
 from engines.hostloop.passes import Passes, parts
-from engines.hostloop.reuse import Kept, Reuse, curved, stale, whole_at_least
+from engines.hostloop.reuse import Kept, curved, stale, whole_at_least
+from engines.hostloop.settings import Reuse
 from engines.measure import floor
 from engines.reuse import curve_of, ratios_of
 from tests.engines import test_hostloop_passes as stand
@@ -31,7 +32,7 @@ RULES = (
 
 def whole(reuse: Reuse, probes: list[float]) -> list[int]:
     """Steps at which one picture's blocks run, its probe being these numbers."""
-    ran = []
+    ran: list[int] = []
 
     def call(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         if name == "denoiser_first":
@@ -105,7 +106,7 @@ def test_a_rule_that_trusts_nothing_draws_the_whole_picture(tokenizer: Tokenizer
 def test_what_was_not_measured_is_refused() -> None:
     for rule in ("modulated", "magnitude"):
         with pytest.raises(LoopError, match="was not measured for this model; build the pipeline again"):
-            whole(Reuse(rule, 0.1), [1.0, 2.0, 3.0])  # type: ignore[arg-type]
+            whole(Reuse(rule, 0.1), [1.0, 2.0, 3.0])
 
 
 def test_the_fewest_whole_steps_are_counted() -> None:

@@ -97,7 +97,8 @@ def test_the_modulated_input_is_what_the_first_blocks_attention_sees(
     inputs, _ = whole(model)
     seen: list[Any] = []
     plain = part(model, "denoiser", DenoiserStructure()).module
-    block = plain.network.transformer_blocks[0]  # type: ignore[union-attr,index]
+    network: Any = plain.network
+    block = network.transformer_blocks[0]
     attention = block.attn1 if name == "pixart" else block.attn
     attention.register_forward_pre_hook(
         lambda _module, given, named: seen.append(named.get("hidden_states", given[0] if given else None)),
