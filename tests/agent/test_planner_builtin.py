@@ -9,6 +9,7 @@ from agent.memory import Remembered
 from agent.planner.builtin import BuiltinPlanner, forecast
 from agent.planner.context import prepare
 from agent.planner.seeds import best_engine
+from agent.planner.structures import Fits
 from engines.models.card import describe
 from engines.models.load import open_model
 from engines.workload import Workload
@@ -94,9 +95,11 @@ def test_the_engine_that_the_baseline_runs_on_is_no_candidate(world: Any) -> Non
     """ONNX Runtime is DirectML's only engine, and what the baseline runs on there."""
     context = played(world, 0)
 
-    def fits(recipe: Any) -> bool:
-        return all(step.parameters.get("backend", "onnxruntime") == "onnxruntime" for step in recipe)
+    def check(recipe: Any) -> list[str]:
+        others = [step for step in recipe if step.parameters.get("backend", "onnxruntime") != "onnxruntime"]
+        return ["not here"] if others else []
 
+    fits = Fits(check, context.space)
     assert best_engine(context, forecast(context), fits) == "onnxruntime"
     assert best_engine(replace(context, device="directml"), forecast(context), fits) is None
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from engines.backends import backend
 from engines.backends.base import Options
@@ -29,8 +30,6 @@ from engines.techniques import AttentionBackend, Float32, LayerwiseCasting, Offl
 from engines.workload import Workload
 from tests.engines.small_model import LATENT, write_small_model
 
-torch = pytest.importorskip("torch")
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -46,7 +45,7 @@ def denoiser(model: Model) -> Capture:
     return Capture(model, Structure("denoiser", LATENT))
 
 
-class Attends(torch.nn.Module):  # type: ignore[misc]
+class Attends(torch.nn.Module):
     """Attention of two heads, and a linear layer behind."""
 
     def __init__(self, head: int, masked: bool = False) -> None:
@@ -125,7 +124,8 @@ def test_groups_of_layers_come_and_go_and_compute_the_same(model: Model) -> None
 
 
 def test_one_component_at_a_time_has_its_weights_on_the_device() -> None:
-    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    first: Any = torch.nn.Linear(2, 2)
+    second: Any = torch.nn.Linear(2, 2)
     calls = [seated(one, "meta", lambda inputs: inputs) for one in (first, second)]
     moved: list[tuple[str, str]] = []
     for name, module in (("first", first), ("second", second)):
@@ -139,7 +139,8 @@ def test_one_component_at_a_time_has_its_weights_on_the_device() -> None:
 
 
 def test_tf32_is_set_for_the_call_alone() -> None:
-    products = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    backends: Any = torch.backends
+    products = (backends.cuda.matmul, backends.cudnn.conv)
     before = [one.fp32_precision for one in products]
     seen: list[list[str]] = []
 
