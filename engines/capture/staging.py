@@ -101,7 +101,8 @@ class _Modulated(nn.Module):
             text: torch.Tensor = named["encoder_hidden_states"]
             self._into.tensors.extend((seen, text, hidden_states))
             return text, hidden_states
-        told = named["timestep"].reshape(len(hidden_states), *self.table.shape)
+        batch = hidden_states.shape[0]  # `len` would fix it in the graph
+        told = named["timestep"].reshape(batch, *self.table.shape)
         shift, scale = (self.table[None] + told)[:, :2].chunk(2, dim=1)
         seen = self.norm(hidden_states) * (1 + scale) + shift
         self._into.tensors.extend((seen, hidden_states))
