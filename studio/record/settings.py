@@ -64,6 +64,9 @@ class Settings(BaseModel):
         default="", description="What the loss of a search measures; empty: what the model allows."
     )
     gate: int = Field(default=16, ge=16, le=32, description="Pictures that every candidate is judged on.")
+    workers: str = Field(
+        default="", max_length=200, description="The Ray cluster that candidates are judged on; empty: here."
+    )
     agent: Literal["built-in", "llm"] = Field(
         default="built-in",
         description="Who plans, writes and repairs: the built-in agent or a language model.",

@@ -169,6 +169,7 @@ class Desk(QObject):
             seed=now.seed,
             metric=now.metric or None,
             gate=now.gate,
+            workers=now.workers,
             approve=now.approve,
             wishes=self._wishes(),
             **language,
@@ -187,6 +188,7 @@ class Desk(QObject):
             retry=self.resume_run,
             agree=self.resume_run,
             run=where,
+            workers=self.sitting.settings.workers,
             wishes=self._wishes(),
             **agreed,
         )
@@ -218,6 +220,7 @@ class Desk(QObject):
             generations=generations,
             budget=budget,
             llm_budget=llm_budget,
+            workers=self.sitting.settings.workers,
             wishes=self._wishes(),
             **agreed,
         )

@@ -22,6 +22,7 @@ from studio.ui.desk import Desk
 from studio.ui.journey import Journey
 from studio.ui.pages.metrics_panel import MetricsPanel
 from studio.ui.pages.page import Page
+from studio.ui.pages.workers_row import WorkersRow
 from studio.ui.theme import Theme
 from studio.ui.widgets.labels import label
 from studio.ui.widgets.message import Empty
@@ -134,6 +135,8 @@ class DevicePage(Page):
         self.rows: list[TargetRow] = []
         self.metrics = MetricsPanel(desk)
         self.column.addWidget(self.metrics)
+        self.workers = WorkersRow(desk)
+        self.column.addWidget(self.workers)
         desk.targets_changed.connect(self._show)
         desk.busy_changed.connect(self._show_busy)
         self._show()

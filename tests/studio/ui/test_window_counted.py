@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from studio.record import events as ev
 from studio.record.events import Event, event
 from studio.record.journal import Journal
+from studio.record.protocol import decode_request
 from studio.record.state import RunState
 from studio.ui.window import Window
 from tests.studio.ui.window_recording import open_run
@@ -59,3 +60,13 @@ def test_how_many_pictures_the_gate_has_is_kept(window: Window) -> None:
     assert panel.gate.value() == 16
     panel.gate.setValue(24)
     assert window.desk.sitting.settings.gate == 24
+
+
+def test_a_cluster_is_named_once_and_asked_for_by_every_run(qtbot: QtBot, window: Window) -> None:
+    field = window.page("device").workers.where  # type: ignore[attr-defined]
+    qtbot.keyClicks(field, " ray://here:10001 ")
+    field.editingFinished.emit()
+    assert window.desk.sitting.settings.workers == "ray://here:10001"
+    window.desk.start_run()
+    asked = decode_request(window.worker._waiting[-1])
+    assert (asked.command, asked.arguments["workers"]) == ("start", "ray://here:10001")
