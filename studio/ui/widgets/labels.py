@@ -131,17 +131,24 @@ class Flow(QLayout):
         return size
 
     def _place(self, rect: QRect, *, move: bool) -> int:
-        x, y, line = rect.x(), rect.y(), 0
+        """The height that is taken; each line's items stand around its middle."""
+        lines: list[list[tuple[int, QLayoutItem, QSize]]] = [[]]
+        x = rect.x()
         for item in self._items:
             hint = item.sizeHint()
             width = min(hint.width(), max(rect.width(), 1))
-            if x + width > rect.right() + 1 and line:
-                x, y, line = rect.x(), y + line + self.spacing(), 0
-            if move:
-                item.setGeometry(QRect(QPoint(x, y), QSize(width, hint.height())))
+            if x + width > rect.right() + 1 and lines[-1]:
+                lines.append([])
+                x = rect.x()
+            lines[-1].append((x, item, QSize(width, hint.height())))
             x += width + self.spacing()
-            line = max(line, hint.height())
-        return y + line - rect.y()
+        y = rect.y()
+        for line in lines:
+            height = max((size.height() for _, _, size in line), default=0)
+            for left, item, size in line if move else ():
+                item.setGeometry(QRect(QPoint(left, y + (height - size.height()) // 2), size))
+            y += height + self.spacing()
+        return y - self.spacing() - rect.y()
 
 
 class FlowRow(QWidget):
