@@ -375,8 +375,8 @@ def test_a_run_that_is_done_goes_on_with_more_generations(window: Window, evolve
     evolve.more.click()
     ((_, arguments),) = [one for one in requests(window) if one[0] == "resume"]
     assert arguments == {
-        "run": str(window.desk.run.folder), "generations": 5, "budget": None, "llm_budget": "50k tokens", "workers": "",
-        "wishes": [],
+        "run": str(window.desk.run.folder), "generations": 5, "budget": None, "llm_budget": "50k tokens",
+        "workers": "", "wishes": [],
     }  # fmt: skip
 
 
