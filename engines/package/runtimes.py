@@ -12,8 +12,8 @@ from typing import Any, Final
 
 OWN: Final = frozenset({("onnxruntime", "cuda"), ("onnxruntime", "directml")})
 """Engines whose wheels for a device are others than for a CPU."""
-ON_TORCH: Final = frozenset({"eager", "compile", "aoti"})
-"""Engines that one wheel serves, torch."""
+ON_TORCH: Final = ("eager", "compile", "aoti")
+"""How torch runs a component, by the engine's name in the manifest; its one wheel serves them all."""
 CUDA_OPTIONS: Final[Mapping[str, str]] = {
     "cudnn_conv_algo_search": "HEURISTIC",
     "arena_extend_strategy": "kSameAsRequested",

@@ -17,8 +17,6 @@ from engines.errors import PackageError
 Arrays = dict[str, NDArray[Any]]
 Component = Callable[[Arrays], Arrays]
 
-ENGINES: Final = ("eager", "compile", "aoti")
-"""How torch runs a package's component, by the engine's name in its manifest."""
 COMPILERS: Final = ("g++", "clang++", "c++", "cl")
 INSTALL: Final = {
     "linux": "apt install g++",

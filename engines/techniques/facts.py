@@ -27,8 +27,6 @@ class Facts:
     risk: Risk
     limits: tuple[str, ...]
     sources: tuple[str, ...]
-    saves: Literal["time", "memory"] = "time"
-    """What it is for: one that saves memory costs time."""
     needs: Mapping[str, str] = field(default_factory=dict)
     """Requirement to the sentence that is shown where it is not met."""
     hastens: bool = True
@@ -111,8 +109,6 @@ def _facts(data: Mapping[str, Any]) -> Facts:
     low, high = data["factor"]
     if data["risk"] not in ("none", "low", "medium", "high"):
         raise ValueError(f"risk {data['risk']!r}")
-    if data.get("saves", "time") not in ("time", "memory"):
-        raise ValueError(f"saves {data['saves']!r}")
     return Facts(
         **{
             **data,

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from engines.package import sums, torch_files
+from engines.package import sums
 from engines.package.evidence import Verification
 from engines.package.likeness import Pixels, max_abs, psnr
 from engines.package.manifest import Facts
 from engines.package.place import check_place, move, sentences
 from engines.package.runner import read_picture, write_picture
+from engines.package.runtimes import ON_TORCH
 from engines.package.verify import Verified
 from engines.package.write import EngineFiles, amend, pack, write
 from studio.errors import ExportError
@@ -147,7 +148,7 @@ def export_candidate(
             own.seed,
             lambda doing: tell(7, doing),
             native=True,  # it was compiled here, just now
-            others=[engine for engine in more if plan.backend in TORCH and engine in torch_files.ENGINES],
+            others=[engine for engine in more if plan.backend in TORCH and engine in ON_TORCH],
         )
         unchanged(partial, written.id)
         alike = compare(own.picture, proof)

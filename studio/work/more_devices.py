@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engines.backends.serves import SERVES, plain_precision
-from engines.package import torch_files
 from engines.package.components import OPENS
+from engines.package.runtimes import ON_TORCH
 from engines.package.write import EngineFiles
 from studio.errors import ExportError
 from studio.work.package_contents import engine_files, packed
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def openers(device: str) -> list[Backend]:
     """The engines that are built here for a device that is not, whose files a package's runner opens."""
-    return [
-        name for name in SERVES[device] if name not in torch_files.ENGINES and device in OPENS.get(name, ())
-    ]
+    return [name for name in SERVES[device] if name not in ON_TORCH and device in OPENS.get(name, ())]
 
 
 def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
@@ -38,13 +36,11 @@ def variants(plan: Plan, devices: Sequence[str]) -> tuple[EngineFiles, ...]:
     """
     found: list[EngineFiles] = []
     for device in dict.fromkeys(devices):
-        if device in torch_files.ENGINES:
+        if device in ON_TORCH:
             found += _on_torch(plan, device)
             continue
         if device not in SERVES:
-            raise ExportError(
-                f"There is no device {device}; there are: {', '.join((*SERVES, *torch_files.ENGINES))}."
-            )
+            raise ExportError(f"There is no device {device}; there are: {', '.join((*SERVES, *ON_TORCH))}.")
         if device == plan.device:
             raise ExportError(f"The package is for {device} already; leave --also {device} out.")
         found += _variant(plan, device)

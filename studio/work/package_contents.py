@@ -15,7 +15,6 @@ from engines.backends.tensor_rt_names import OWN_CARD
 from engines.devices import processor_name
 from engines.errors import PackageError
 from engines.models.licence import licence_file
-from engines.package import torch_files
 from engines.package.components import OPENS
 from engines.package.evidence import (
     Evidence,
@@ -41,6 +40,7 @@ from engines.package.manifest import (
     Tensor,
     Tool,
 )
+from engines.package.runtimes import ON_TORCH
 from engines.package.wheels import needed
 from engines.package.write import GOLDEN, PYTHON, Contents, EngineFiles
 from studio import __version__
@@ -494,7 +494,7 @@ def _readme(state: RunState, candidate: CandidateState, prompt: str, seed: int, 
         ]
     lines += [
         "Needs Python 3.11, 3.12 or 3.13 and the wheels in `requirements.txt`; "
-        + ("no diffusers." if engine in torch_files.ENGINES else "no torch, no diffusers."),
+        + ("no diffusers." if engine in ON_TORCH else "no torch, no diffusers."),
         "",
         "    python -m venv env && env/bin/python -m pip install -r requirements.txt",
         f'    env/bin/python run.py --prompt "{prompt}" --seed {seed} --out picture.png',

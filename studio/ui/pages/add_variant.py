@@ -17,6 +17,7 @@ _DEVICES: Final = {
     "directml": "DirectX 12 GPU",
     "intel-gpu": "Intel GPU",
     "intel-npu": "Intel NPU",
+    "mps": "Apple GPU",
     "mlx": "Apple GPU",
     "coreml": "Apple Neural Engine, GPU, CPU",
 }

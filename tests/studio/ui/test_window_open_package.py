@@ -20,6 +20,7 @@ from pytestqt.qtbot import QtBot
 from engines.package import sums
 from engines.package.sign import new_key, sign
 from engines.package.write import pack, write
+from studio.layouts import VARIANTS
 from studio.record.protocol import decode_request
 from studio.ui.app import application
 from studio.ui.bridge import Worker
@@ -235,6 +236,10 @@ def test_the_dialog_asks_for_a_variant_as_the_worker_takes_it(
     page.panel.add.click()
     dialog = window.findChildren(AddVariantDialog)[0]
     assert dialog.arguments() == {"engine": "openvino", "device": "cpu"}
+    for at in range(dialog.engine.count()):
+        dialog.engine.setCurrentIndex(at)
+        devices = VARIANTS[dialog.engine.currentData()][1]
+        assert [dialog.device.itemData(row) for row in range(dialog.device.count())] == list(devices)
     dialog.engine.setCurrentIndex(dialog.engine.findData("onnxruntime"))
     dialog.device.setCurrentIndex(dialog.device.findData("directml"))
     dialog.precision.setCurrentIndex(dialog.precision.findData("fp16"))
