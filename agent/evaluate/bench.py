@@ -154,6 +154,7 @@ class Bench:
         if self._baseline is not None:
             self._end(self._baseline)
         process = self._start(limits=replace(self.limits, generate_seconds=_BASELINE_SECONDS))
+        process.answers_for_growth = False  # candidates come and go while it stays
         (process.folder / "candidate.py").write_text(self._script, encoding="utf-8")
         try:
             self.load(process)

@@ -423,7 +423,8 @@ class Judge:
                 f"It takes {found.timing.latency.value * 1000:.2f} ms an image, and this machine cannot do "
                 f"the declared work in less than {least * 1000:.2f} ms; look at what it leaves out."
             )
-            return replace(verdict, state="quarantined", reason=reason)
+            evidence = self._recipes.sums(recipe, found.timing.latency.value)
+            return replace(verdict, state="quarantined", reason=reason, evidence=evidence)
         return verdict
 
     # -- certification ---------------------------------------------------------------------------

@@ -32,8 +32,6 @@ WIDTH: Final = 0.16
 """Width of the speed-up's interval, as a share of it, that is narrow enough to search by."""
 TURNS: Final = 3
 """Turns of a candidate that may be enough, where they give so narrow an interval (of Welch and Student)."""
-_AS_WARM: Final = 1.25
-"""A first call that takes no more than this, a picture, of a warm one of another size set nothing up."""
 _ENOUGH: Final = 2
 """Reasons for a person to look, after which no more are sought."""
 _MARGINS: Final = {"haarpsi": 0.08, "psnr": 3.0}
@@ -105,7 +103,6 @@ def measure(
     losses = quality.losses(values, reference.adherence)
     of_sets, sets_note = quality.of_sets(pictures, reference.images)
     last, checks, likeness = _robustness(bench, process, reference, pictures)
-    two = _batch_of_two(process, asked, batched / BATCH)
     timed: dict[str, list[Values]] = {"haarpsi": [], "psnr": []}
     calls, cpu = list[Timed](), dict[str, list[float]](baseline=[], candidate=[])
 
@@ -152,7 +149,7 @@ def measure(
         loss=quality.loss(losses),
         timing=timing,
         stages=_stages(last, timing),
-        throughput={2: 2 / two, BATCH: BATCH / batched, bench.workload.batch: 1 / timing.latency.value},
+        throughput={BATCH: BATCH / batched, bench.workload.batch: 1 / timing.latency.value},
         robustness=checks,
         fallbacks=last.fallbacks,
         suspicions=tuple(filter(None, found)),
@@ -213,17 +210,6 @@ def _robustness(
             if robustness.same(own, reference.images[0]):
                 checks[name] = robustness.OK
     return again, checks, float(conduct.likeness(alone.images, again.images)[0])
-
-
-def _batch_of_two(process: Process, asked: Asked, warm: float) -> float:
-    """Seconds of a warm batch of two; the first call may compile for its size.
-
-    `warm` are the seconds of a picture in a warm batch of another size.
-    """
-    first = process.generate(asked.prompts[4:6], asked.seeds[4:6]).seconds
-    if first <= _AS_WARM * 2 * warm:
-        return first
-    return process.generate(asked.prompts[6:8], asked.seeds[6:8]).seconds
 
 
 def _stages(last: Answer, timing: Timing) -> dict[str, float]:

@@ -11,6 +11,7 @@ from agent.evaluate.bench import Bench
 from agent.sandbox import CandidateFailure
 from engines.errors import EngineError
 from engines.measure import floor
+from engines.measure.rates import measure_peak
 from engines.workload import Workload
 
 if TYPE_CHECKING:
@@ -113,3 +114,19 @@ class Recipes:
             return floor.least(self.plan(recipe))
         except (CandidateFailure, EngineError):
             return None
+
+    def sums(self, recipe: Recipe | None, seconds: float) -> str:
+        """Lines: what a recipe declares to compute for a picture, and the rate that `seconds` ask for."""
+        if recipe is None:
+            return ""
+        plan = self.plan(recipe)
+        parts = floor.work(plan)
+        total = sum(parts.values())
+        rate = measure_peak(plan.precision, plan.device) or 0.0
+        return "\n".join(
+            [
+                *(f"{name}: {flops / 1e9:.3g} GFLOP a picture" for name, flops in parts.items()),
+                f"together: {total / 1e9:.3g} GFLOP in {seconds:.3g} s, {total / seconds / 1e9:.3g} GFLOP/s",
+                f"best rate measured on this machine in {plan.precision}: {rate / 1e9:.3g} GFLOP/s",
+            ]
+        )

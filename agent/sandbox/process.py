@@ -103,6 +103,8 @@ class Process:
         self.calls = 0
         """Requests for pictures that it was given."""
         self._on_card, self._card_before, self._card_grown = 0.0, 0.0, 0.0
+        self.answers_for_growth = True
+        """Whether what others take of the card since it was loaded may be its own doing."""
         self._requests, self._answers, self._errors = streams
         self._kill, self._code = kill, code
         self._handle: psutil.Process | None = None
@@ -420,11 +422,14 @@ class Process:
         return ""
 
     def _look_at_card(self, pids: Sequence[int]) -> float:
-        """MiB that the processes hold on NVIDIA's devices now, by the driver's count; peaks are kept."""
-        held = graphics.used(pids)
+        """MiB that the processes hold on NVIDIA's devices now; peaks are kept.
+
+        By the driver's count; where it does not count by process, by how much more is in use than before.
+        """
+        held, grown = graphics.used(pids), graphics.in_use() - self._card_before
         self._on_card = max(self._on_card, held)
-        self._card_grown = max(self._card_grown, graphics.in_use() - self._card_before)
-        return held
+        self._card_grown = max(self._card_grown, grown)
+        return held if self._on_card or not self.answers_for_growth else grown
 
     @property
     def card_peak(self) -> float:

@@ -2,7 +2,9 @@
 
     python -m engines.techniques.table --model tiny-scenes --engines torch,openvino
     python -m engines.techniques.table --model FOLDER --device cuda --recipes "engine=compile; bf16"
+    python -m engines.techniques.table --engines torch,compile,openvino --keep rows.jsonl
 
+The last one goes on where it was stopped, and measures again only what it has not measured on this machine.
 Each recipe takes turns with the baseline; its speed-up is a ratio with a
 95 % interval, its PSNR is against the baseline's pictures of the same prompts
 and seeds, its loss of adherence too where the pictures can be read.  Component
@@ -21,6 +23,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -67,6 +70,14 @@ class Row:
     error: float | None = None
     """Of the denoiser's answer, relative to the unchanged one's; `None` where it is in parts."""
     note: str = ""
+    machine: str = ""
+    day: str = ""
+    """When it was measured, as 2026-11-28."""
+
+    @property
+    def key(self) -> str:
+        """What it is a row of, and where it was measured."""
+        return json.dumps([self.machine, self.engine, self.technique, self.parameters, self.label])
 
 
 Recipe = tuple[Technique, ...]
@@ -158,14 +169,11 @@ class Bench:
         """Build one recipe, compare its pictures, and time it in alternation with the baseline."""
         from engines.measure import adherence, bootstrap, images, timing
 
-        others = [one for one in recipe if not isinstance(one, Engine)]
-        step = to_step(others[0] if others else recipe[0])
-        label = " + ".join(one.label() for one in others) or "(engine alone)"
-        about = (backend, step.technique, dict(step.parameters), label)
+        row = self.named(backend, recipe)
         try:
             pipeline = self._pipeline(recipe)
         except EngineError as error:
-            return Row(*about, note=str(error))
+            return replace(row, note=str(error))
         drawn = self._pictures(pipeline)
         psnr = _three(bootstrap.mean(images.psnr(drawn, self.pictures)))
         loss = None
@@ -185,11 +193,28 @@ class Bench:
             timed(warm)(0, 0)
         found = timing.alternate(timed(self.baseline), timed(pipeline), seconds=self.seconds)
         seconds = found.latency.value
-        note = " ".join(pipeline.fallbacks)
-        return Row(
-            *about, *_three(found.speedup), seconds, self._floor(pipeline, seconds), psnr, loss,
-            self._error(pipeline), note,
-        )  # fmt: skip
+        speedup, low, high = _three(found.speedup)
+        return replace(
+            row,
+            speedup=speedup,
+            low=low,
+            high=high,
+            seconds=seconds,
+            floor=self._floor(pipeline, seconds),
+            psnr=psnr,
+            loss=loss,
+            error=self._error(pipeline),
+            note=" ".join(pipeline.fallbacks),
+        )
+
+    def named(self, backend: Backend, recipe: Recipe) -> Row:
+        """The row of a recipe before it is measured."""
+        others = [one for one in recipe if not isinstance(one, Engine)]
+        step = to_step(others[0] if others else recipe[0])
+        label = " + ".join(one.label() for one in others) or "(engine alone)"
+        today = str(dt.datetime.now(tz=dt.UTC).date())
+        place = device_name(self.device)
+        return Row(backend, step.technique, dict(step.parameters), label, machine=place, day=today)
 
     def _floor(self, pipeline: Pipeline, seconds: float) -> float | None:
         from engines.measure import floor
@@ -219,11 +244,31 @@ def device_name(device: str) -> str:
     return f"{cards[0].name} (beside {host})" if cards else host if device == "cpu" else f"{device}, {host}"
 
 
-def heading(bench: Bench) -> str:
-    """Which machine, when, and what the columns mean."""
+def kept(path: Path | None) -> dict[str, Row]:
+    """Rows that were measured before, by their key; a line that a stop cut short counts as not measured."""
+    found = dict[str, Row]()
+    if path is not None and path.is_file():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, TypeError):
+                row = Row(**json.loads(text))
+                found[row.key] = row
+    return found
+
+
+def keep(path: Path, row: Row) -> None:
+    """Add a row to what was measured; after a line that was cut short, on a line of its own."""
+    with path.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        cut = file.read()[-1:] not in ("", "\n")
+        file.write("\n" * cut + json.dumps(asdict(row)) + "\n")
+
+
+def heading(bench: Bench, days: Sequence[str] = ()) -> str:
+    """Which machine, when, and what the columns mean; `days` are those of rows that were kept."""
     import torch
 
-    today = dt.datetime.now(tz=dt.UTC).date()
+    days = sorted({*days, str(dt.datetime.now(tz=dt.UTC).date())})
+    today = " to ".join(dict.fromkeys((days[0], days[-1])))
     base = bench.baseline.plan
     return (
         f"`python -m engines.techniques.table` on {Path(bench.model).name}, {device_name(bench.device)}, "
@@ -263,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="of the baseline; the model's own if not given")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="that are compared")
     parser.add_argument("--only", default="", help="techniques to measure, separated by commas")
+    parser.add_argument("--keep", type=Path, help="JSON lines of what was measured, read and added to")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
     wanted = [name for name in get_args(Backend) if name in options.engines.split(",")]
@@ -281,13 +327,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         card = replace(card, steps=options.steps or card.steps)
         asked = list(written(options.recipes, card, options.device)) if options.recipes else None
         bench = Bench(options.model, options.device, options.seconds, options.steps, options.pictures)
+        before = kept(options.keep)
         if not options.json:
-            print(heading(bench), flush=True)
+            print(heading(bench, [row.day for row in before.values()]), flush=True)
         for backend, recipe in asked or alone(card, wanted, options.device):
             others = [one for one in recipe if not isinstance(one, Engine)]
             if only and (others or recipe)[0].name not in only:
                 continue
-            row = bench.measure(backend, recipe)
+            row = before.get(bench.named(backend, recipe).key)
+            if row is None:
+                row = bench.measure(backend, recipe)
+                if options.keep:
+                    keep(options.keep, row)
             print(json.dumps(asdict(row)) if options.json else line(row), flush=True)
     except EngineError as error:
         print(error, file=sys.stderr)

@@ -111,7 +111,7 @@ def _language_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "agent",
         "who plans, writes and repairs; a language model's key is taken from ANTHROPIC_API_KEY, "
-        "PARETO_STUDIO_LLM_KEY or the system keyring",
+        "PARETO_STUDIO_LLM_KEY or the system keyring; not verified with a live model",
     )
     group.add_argument("--agent", choices=("built-in", "llm"), default="built-in")
     group.add_argument(

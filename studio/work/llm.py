@@ -110,7 +110,7 @@ def built_in(begun: events.RunStarted, coder: Coder) -> Parts:
     from agent.loop import Settings
     from agent.planner.builtin import BuiltinPlanner
 
-    settings = Settings(begun.generations, begun.population, begun.budget)
+    settings = Settings(begun.generations, begun.population, begun.budget, replans=1)
     return Parts(BuiltinPlanner(), coder, RuleDebugger(coder), settings)
 
 

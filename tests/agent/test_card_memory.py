@@ -96,6 +96,25 @@ def test_where_the_driver_does_not_count_by_process_the_growth_since_loading_is_
     assert process.card_peak == 300
 
 
+def test_growth_ends_a_candidate_where_the_driver_does_not_count_by_process(
+    card: Card, process: Process
+) -> None:
+    card(100 + 950)
+    deadline = time.monotonic() + 60
+    while process.alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with pytest.raises(CandidateFailure, match="took more than 900 MiB on the GPU"):
+        draw(process)
+
+
+def test_the_baseline_does_not_answer_for_what_candidates_take(card: Card, process: Process) -> None:
+    process.answers_for_growth = False
+    card(100 + 950)
+    draw(process)
+    assert process.alive
+    assert process.card_peak == 950
+
+
 def test_a_candidate_that_takes_more_of_the_card_than_it_may_is_ended(card: Card, process: Process) -> None:
     card(980, {process.pid: 950})
     deadline = time.monotonic() + 60

@@ -155,7 +155,7 @@ def test_an_honest_script_passes_with_everything_measured(judge: Judge) -> None:
     assert found.warm_up > len(found.samples) / 4  # the gate's pictures by fours, and the robustness calls
     assert found.pairs >= 3
     assert 0.2 < found.speedup.value < 5
-    assert set(found.throughput) == {1, 2, 4}
+    assert set(found.throughput) == {1, 4}
     assert set(found.stages) == {"encode", "denoise", "scheduler", "decode"}
     assert found.memory is not None
     assert found.memory > 100
@@ -258,6 +258,19 @@ def test_a_crash_costs_the_candidate_only_and_its_words_are_kept(judge: Judge) -
     assert "gone wrong" in found.reason
     assert "last words" in found.evidence
     assert verdict(judge, HONEST).state == "passed"
+
+
+def test_what_no_machine_can_do_in_that_time_is_quarantined_with_the_sum(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.measure.floor.least", lambda _: 60.0)
+    monkeypatch.setattr("engines.measure.rates.remeasure", lambda _: None)
+    found = verdict(judge, HONEST)
+    assert found.state == "quarantined"
+    assert "in less than 60000.00 ms" in found.reason
+    lines = found.evidence.splitlines()
+    assert {line.partition(":")[0] for line in lines} >= {"denoiser", "decoder", "together"}
+    assert all("GFLOP" in line for line in lines)
 
 
 def test_a_script_of_the_user_s_own_is_judged_without_a_recipe(judge: Judge) -> None:

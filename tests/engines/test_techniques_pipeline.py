@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,36 @@ def test_the_table_takes_whole_recipes_as_words(capsys: pytest.CaptureFixture[st
     assert "'many' is no number" in capsys.readouterr().err
     assert main([*given, "bf16 + int8"]) == 1
     assert "one precision" in capsys.readouterr().err
+
+
+def test_the_table_goes_on_with_what_it_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from engines.techniques.table import main
+
+    file = tmp_path / "rows.jsonl"
+    given = ["--steps", "2", "--seconds", "0.1", "--pictures", "2", "--keep", str(file), "--only"]
+    assert main([*given, "fused-qkv"]) == 0
+    first = capsys.readouterr().out.strip().splitlines()[-1]
+    with file.open("a", encoding="utf-8") as rows:
+        rows.write('{"engine": "torch", "tech')  # stopped while it wrote
+    assert main([*given, "fused-qkv"]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] == first
+    other = file.read_text(encoding="utf-8").replace('"machine": "', '"machine": "another ')
+    file.write_text(other, encoding="utf-8")
+    assert main([*given, "fused-qkv"]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] != first  # another machine's row is not ours
+
+
+def test_the_published_table_has_every_technique_that_a_processor_takes() -> None:
+    from engines.models.card import describe
+    from engines.models.load import open_model
+    from engines.techniques.table import alone, kept
+
+    rows = kept(Path(__file__).parents[2] / "docs" / "benchmarks" / "technique-rows.jsonl")
+    measured = {(row.engine, row.technique) for row in rows.values()}
+    card = describe(open_model("tiny-scenes"))
+    for backend, recipe in alone(card, ["torch", "compile", "onnxruntime", "openvino"], "cpu"):
+        others = [one.name for one in recipe if one.name != "engine"]
+        assert (backend, *(others or ["engine"])) in measured
 
 
 @pytest.mark.slow

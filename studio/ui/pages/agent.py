@@ -138,7 +138,8 @@ class AgentDialog(QDialog):
         ):
             one.setEnabled(asks)
         self.said.setText(
-            ""
+            "Calls, repairs and costs are tested against a server of the same protocol; not verified with a "
+            "live model."
             if asks
             else "Needs no key and no network; it plans by a forecast and a Gaussian process, and reads "
             "sentences such as “without int8” or “only with OpenVINO”."
@@ -249,6 +250,7 @@ class ConsentDialog(QDialog):
         column.addWidget(self.stays)
         self.where = label(f"Address: {now.llm_url or 'the service of the model'}", "muted", wrap=True)
         column.addWidget(self.where)
+        column.addWidget(label("Not verified with a live model.", "muted"))
         self.guess = label("Estimating what it will cost.", "muted", wrap=True)
         column.addWidget(self.guess)
         column.addWidget(rule())
