@@ -31,8 +31,8 @@ ENGINES = "/srv/Моё 机器 über Ω"
 NEEDED = 22e9
 """Bytes: wheelhouse, base, and the engines of a machine twice while they are updated."""
 DATA = ".local/share/pareto-studio"
-SMALL = {"generations": 1, "population": 2, "workload": {"steps": 8}}
-"""A job of minutes: the certification of what wins takes most of it."""
+SMALL = {"generations": 2, "population": 2, "workload": {"steps": 8}}
+"""A job of minutes, whose second generation knows an engine that needs no torch; certification takes most."""
 PROMPT = "a red house on the left, grass, day, clear, ink drawing"
 KEEP = os.environ.get("PARETO_SCREENSHOTS")
 TO_REACH = 3000
@@ -181,7 +181,7 @@ def test_one_press_in_the_window_evolves_certifies_exports_and_proves(trial: Tri
         "zoya",
         ["open", f"/{ENTRY}"],
         ["press", "push button", "Make it fast on this machine"],
-        ["see", "label", r".*\nid sha256:[0-9a-f]{64}", TO_REACH],
+        ["see", "label", r"id sha256:[0-9a-f]{64}", TO_REACH],
         ["picture", "/tmp/5-proved"],
         ["close"],
     )
