@@ -32,7 +32,7 @@ NEEDED = 22e9
 """Bytes: wheelhouse, base, and the engines of a machine twice while they are updated."""
 DATA = ".local/share/pareto-studio"
 SMALL = {"generations": 2, "population": 2, "workload": {"steps": 8}}
-"""A job of minutes, whose second generation knows an engine that needs no torch; certification takes most."""
+"""A job of minutes: the certification of what wins takes most of it."""
 PROMPT = "a red house on the left, grass, day, clear, ink drawing"
 KEEP = os.environ.get("PARETO_SCREENSHOTS")
 TO_REACH = 3000
@@ -210,7 +210,9 @@ def test_the_package_draws_on_another_machine_in_an_environment_of_what_it_says_
     other.said("python3", "-m", "venv", f"{home}/env", user="ivo")
     wheels = ["--no-index", "--find-links", STICK, "-r", f"{package}/requirements.txt"]
     other.said(python, "-m", "pip", "install", "--quiet", *wheels, user="ivo")
-    assert "torch" not in other.said(python, "-m", "pip", "list", user="ivo")
+    needed = other.path(f"{package}/requirements.txt").read_text()
+    installed = other.said(python, "-m", "pip", "list", user="ivo")
+    assert ("\ntorch " in installed) == ("\ntorch==" in needed)  # which engine wins is the machine's affair
     # Neither file nor folder of it can be written by this user.
     assert other.said(python, f"{package}/run.py", "--self-test", user="ivo")
     draws(other, "ivo", [python, f"{package}/run.py"], home)
