@@ -200,22 +200,28 @@ def test_the_package_draws_on_another_machine_in_an_environment_of_what_it_says_
         for one in desk.files(f"{desk.home('zoya')}/.local/share/pareto-studio/runs")
         if one.endswith(".pareto")
     )
+    there = other.put(desk.path(archive), "/srv")
     other.said("apt-get", "install", "--yes", "--no-install-recommends", "python3-venv", network=True)
     other.add_user("ivo")
     home = other.home("ivo")
-    there = other.put(desk.path(archive), "/srv")
     other.said("python3", "-m", "zipfile", "-e", there, "/srv/package")
     package = package_in(other, "/srv/package")
-    python = f"{home}/env/bin/python"
-    other.said("python3", "-m", "venv", f"{home}/env", user="ivo")
-    wheels = ["--no-index", "--find-links", STICK, "-r", f"{package}/requirements.txt"]
-    other.said(python, "-m", "pip", "install", "--quiet", *wheels, user="ivo")
+    python = environment_of(other, package, "first")
     needed = other.path(f"{package}/requirements.txt").read_text()
     installed = other.said(python, "-m", "pip", "list", user="ivo")
     assert ("\ntorch " in installed) == ("\ntorch==" in needed)  # which engine wins is the machine's affair
     # Neither file nor folder of it can be written by this user.
     assert other.said(python, f"{package}/run.py", "--self-test", user="ivo")
     draws(other, "ivo", [python, f"{package}/run.py"], home)
+
+
+def environment_of(other: Machine, package: str, name: str) -> str:
+    """The Python of a new environment of ivo's with what a package says that it needs, from the stick."""
+    folder = f"{other.home('ivo')}/{name}"
+    other.said("python3", "-m", "venv", folder, user="ivo")
+    wheels = ["--no-index", "--find-links", STICK, "-r", f"{package}/requirements.txt"]
+    other.said(f"{folder}/bin/python", "-m", "pip", "install", "--quiet", *wheels, user="ivo")
+    return f"{folder}/bin/python"
 
 
 def test_an_upgrade_names_the_old_engines_updates_them_and_keeps_the_runs(trial: Trial) -> None:
@@ -306,7 +312,8 @@ def test_the_run_is_set_up_by_command_and_its_package_draws_on_another_machine(t
     archive = other.put(lap.path(f"{home}/house.pareto"), "/srv")
     other.said("python3", "-m", "zipfile", "-e", archive, "/srv/second")
     package = package_in(other, "/srv/second")
-    draws(other, "ivo", [f"{other.home('ivo')}/env/bin/python", f"{package}/run.py"], other.home("ivo"))
+    python = environment_of(other, package, "second")
+    draws(other, "ivo", [python, f"{package}/run.py"], other.home("ivo"))
 
 
 def test_a_second_run_keeps_runs_and_packages_and_uninstall_leaves_them(trial: Trial) -> None:
