@@ -262,8 +262,12 @@ def test_nothing_is_asked_before_somebody_agreed_to_what_leaves(window: Window) 
 
 def test_the_built_in_agent_starts_without_a_question(window: Window) -> None:
     window.go("evolve")
+    dialog = AgentDialog(window.desk, window)
+    assert dialog.preset.isEnabled()
+    dialog.preset.setCurrentIndex(1)
     window.desk.start_run()
     ((_, arguments),) = [one for one in requests(window) if one[0] == "start"]
+    assert arguments["preset"] == "paper"
     assert "agent" not in arguments
     assert "llm_model" not in arguments
     assert arguments["approve"] is False
@@ -495,7 +499,7 @@ def test_what_a_run_would_cost_stands_beside_the_agent_and_follows_the_settings(
     answer(window, "llm_estimate", {"tokens": [80_000, 200_000], "usd": [0.41, 1.2], "text": "Estimate: x."})
     assert bar.cost.text() == "a run: $0.41 to $1.20"
     assert bar.cost.toolTip() == "Estimate: x."
-    window.sitting.change(generations=9, llm_preset="paper")
+    window.sitting.change(generations=9, preset="paper")
     qtbot.waitUntil(lambda: len(estimates()) == 2)
     assert (estimates()[1]["generations"], estimates()[1]["preset"]) == (9, "paper")
     window.sitting.change(agent="built-in")
