@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Origin = Literal["baseline", "seed", "new", "refined", "given"]
 """`seed`: planned first; `new`: a new structure; `refined`: from parents; `given`: the user's own script."""
+By = Literal["", "language", "mathematics", "built-in", "rules"]
+"""Whose idea a candidate of a run with a language model is; empty: the agent's, whichever it is."""
 State = Literal["passed", "failed", "quarantined"]
 Stage = Literal["static", "build", "smoke", "gate", "certify"]
 
@@ -36,6 +38,7 @@ class Proposal:
     parents: tuple[str, ...] = ()
     code: str = ""
     """What its script does beyond the recipe, in words; empty: the recipe is all."""
+    by: By = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,8 @@ class Verdict:
     """`psnr` (dB), `ssim`, `haarpsi`, `lpips`, `adherence` (share) and others of
     `engines.measure.quality`; what could be computed."""
     robustness: Mapping[str, str] = field(default_factory=dict)
-    """Check (`seeds`, `batch`, `prompts`, `repeat`) to `ok` or a sentence."""
+    """Check (`seeds`, `batch`, `prompts`, `repeat`) to `ok` or a sentence; of a script with code of its own
+    that declares nothing beyond its recipe also `declared`: whether its pictures are the recipe's."""
     floor: float | None = None
     """Seconds per image below which this machine cannot do the declared work."""
     fallbacks: tuple[str, ...] = ()

@@ -51,7 +51,7 @@ class RuleDebugger:
         self._coder = coder
 
     def repair(self, candidate: Candidate, verdict: Verdict, context: Context) -> Repair | None:
-        if verdict.state != "failed":
+        if verdict.state != "failed" or verdict.stopped:  # a recipe is not broken by losing much
             return None
         try:
             recipe = context.space.canonical(candidate.proposal.recipe)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from agent.broken import is_broken
 from agent.candidate import Candidate, Proposal, Stage, Verdict
 from agent.errors import AgentError, BaselineError
 from agent.evolution.choice import best_single, lossless, to_certify, winner
@@ -258,14 +259,14 @@ class _Run:
         return f"c{self.number:03}"
 
     def mend(self, judged: Judged) -> Judged:
-        """Repairs of a failed candidate, then its script written anew and repaired; the last one judged.
+        """Repairs of a broken candidate, then its script written anew and repaired; the last one judged.
 
-        Each is a candidate with the failed one as parent.
+        Each is a candidate with the broken one as parent.
         """
         plan = judged.candidate.proposal
         judged = self.repair(judged)
         for _ in range(self.settings.regenerations):
-            if judged.verdict.state != "failed" or judged.verdict.stopped:
+            if not is_broken(judged.candidate, judged.verdict):
                 break
             again = self.regenerate(judged, plan)
             if again is None:
@@ -274,17 +275,17 @@ class _Run:
         return judged
 
     def repair(self, judged: Judged) -> Judged:
-        if self.debugger is None or judged.verdict.stopped:  # what is hopeless is not broken
+        if self.debugger is None:
             return judged
         for _ in range(self.settings.repairs):
-            if judged.verdict.state != "failed" or judged.verdict.stopped:
+            if not is_broken(judged.candidate, judged.verdict):
                 break
             context = self.now(judged.candidate.generation)
             repair = self.debugger.repair(judged.candidate, judged.verdict, context)
             if repair is None:
                 break
             self.checkpoint()
-            proposal = Proposal(repair.recipe, repair.why, "refined", (judged.id,), repair.code)
+            proposal = Proposal(repair.recipe, repair.why, "refined", (judged.id,), repair.code, repair.by)
             after = self.evaluate(
                 Candidate(self.next_id(), judged.candidate.generation, proposal, repair.script)
             )
@@ -296,7 +297,7 @@ class _Run:
     def regenerate(self, judged: Judged, plan: Proposal) -> Judged | None:
         """The plan of a candidate that could not be mended, written anew."""
         why = f"{judged.id} could not be mended, so the same plan is written anew. {plan.why}"
-        proposal = Proposal(plan.recipe, why, "refined", (judged.id,), plan.code)
+        proposal = Proposal(plan.recipe, why, "refined", (judged.id,), plan.code, plan.by)
         script = self.write(proposal, self.now(judged.candidate.generation))
         if script is None or script == judged.candidate.script:
             return None
@@ -445,9 +446,7 @@ def evolve(
     run.measure_baseline()
     ending: Ending = "done"
     try:
-        last = run.history[-1]
-        if last.verdict.state == "failed":
-            run.mend(last)
+        run.mend(run.history[-1])
         for generation in range(1, run.settings.generations + 1):
             if not run.generation(generation):
                 break

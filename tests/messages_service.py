@@ -1,7 +1,7 @@
 """A real HTTP server on loopback that speaks the Messages protocol, for tests.
 
 What it answers is given by the test: an answer that streams, a status, a
-recorded stream, or one that breaks off.  Every request is kept.
+stream from a file, or one that breaks off.  Every request is kept.
 """
 
 from __future__ import annotations
@@ -93,13 +93,16 @@ class InStream:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A stream as it was recorded."""
+class Written:
+    """A stream from a file of `tests/data/llm`: written by hand after the published protocol.
+
+    None was recorded from a live service.
+    """
 
     path: Path
 
 
-Given = Streamed | Status | InStream | Recorded
+Given = Streamed | Status | InStream | Written
 
 
 @dataclass
@@ -221,8 +224,8 @@ class MessagesService:
         except (BrokenPipeError, ConnectionResetError):
             return
 
-    def _stream(self, handler: BaseHTTPRequestHandler, answer: Streamed | InStream | Recorded) -> None:
-        if isinstance(answer, Recorded):
+    def _stream(self, handler: BaseHTTPRequestHandler, answer: Streamed | InStream | Written) -> None:
+        if isinstance(answer, Written):
             handler.wfile.write(answer.path.read_bytes())
             return
         if isinstance(answer, InStream):

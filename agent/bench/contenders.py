@@ -21,7 +21,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -29,13 +28,14 @@ from numpy.typing import NDArray
 
 from agent.bench.table import Row, Table
 from agent.candidate import Candidate, Proposal, Recipe, Step
-from agent.evolution.front import Judged, elites, front, measured
+from agent.evolution.front import Judged, elites, front
 from agent.evolution.numbers import Tuner, quiet
 from agent.evolution.space import ParameterLike, Space, Structure, Value, key
-from agent.llm.presets import HYBRID, PAPER, kept
+from agent.llm.presets import HYBRID
 from agent.planner.builtin import BuiltinPlanner, expected_gain, forecast
 from agent.planner.context import Context, Planner
-from agent.planner.structures import Fits, neighbours
+from agent.planner.paper import PaperPlanner
+from agent.planner.structures import Fits
 
 
 class TableSpace(Space):
@@ -203,54 +203,15 @@ class HybridPlanner:
         return found
 
 
-class PaperPlanner:
-    """Preset *paper* with the forecast in the place of the language model.
+class TablePaper(PaperPlanner):
+    """Preset *paper* among measured recipes: new structures are drawn evenly from the table's."""
 
-    The first generation is the built-in planner's.  Then four parents live on,
-    drawn by scalar fitness; each is refined once, a technique or a number
-    changed, and three structures are new.  Of what could be proposed the
-    forecast takes what has the highest fitness in its eyes; nothing tunes numbers.
-    """
+    def fits(self, context: Context) -> Fits:
+        return Fits(context.check, context.space)
 
-    at_once: int | None = None
-
-    def propose(self, context: Context, count: int) -> list[Proposal]:
-        if context.generation <= 1:
-            return BuiltinPlanner().propose(context, count)
-        draw = random.Random(f"{context.seed}/{context.generation}")
-        chance = np.random.default_rng(draw.getrandbits(64))
-        known, tried = forecast(context), context.tried()
-        fits = Fits(context.check, context.space)
-        parents = kept(context.history, context.reference, context.tolerance, PAPER, draw)
-        fastest = min(one.seconds for one in measured(context.history))
-
-        def fitness(world: Any, recipe: Recipe) -> float:
-            hoped = world.expect(recipe)
-            return float(
-                0.5 * fastest / hoped.seconds
-                + 0.5 * max(0.0, 1 - max(hoped.loss, 0.0) / (4 * context.tolerance))
-            )
-
-        found: list[Proposal] = []
-
-        def take(pool: Sequence[Recipe], parent: tuple[str, ...]) -> None:
-            able = [recipe for recipe in pool if key(recipe) not in tried]
-            if able and len(found) < count:
-                world = known.draw(chance)
-                best = max(able, key=lambda recipe: (fitness(world, recipe), key(recipe)))
-                tried.add(key(best))
-                found.append(Proposal(best, "", "refined" if parent else "new", parent))
-
-        for parent in parents:
-            recipe = context.space.canonical(parent.candidate.proposal.recipe)
-            moves = [move.recipe for move in neighbours(context.space, recipe, fits)]
-            around = [other for move in moves for other in islice(context.space.slice(move), 64)]
-            take([*context.space.slice(recipe), *around], (parent.id,))
-        everything = [step for step in _everything(context) if key(step) not in tried]
-        while len(found) < count and everything:
-            take(draw.sample(everything, min(8, len(everything))), ())
-            everything = [recipe for recipe in everything if key(recipe) not in tried]
-        return found
+    def everything(self, context: Context, fits: Fits, draw: random.Random) -> list[Recipe]:
+        del fits, draw
+        return _everything(context)
 
 
 def _everything(context: Context) -> list[Recipe]:
@@ -326,7 +287,7 @@ def _tpe(seed: int) -> Any:
 CONTENDERS: Final[Mapping[str, Contender]] = {
     "hybrid": partial(preset, HybridPlanner()),
     "built-in agent": partial(preset, BuiltinPlanner()),
-    "paper": partial(preset, PaperPlanner()),
+    "paper": partial(preset, TablePaper()),
     "NSGA-II, population 7": partial(optuna_sampler, partial(_nsga, population=7)),
     "NSGA-II, population 24": partial(optuna_sampler, partial(_nsga, population=24)),
     "TPE": partial(optuna_sampler, _tpe),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from agent.bench.tasks import LEVELS, Task
+from agent.bench.tasks import DIFFICULTIES, LEVELS, Task
 from agent.candidate import Recipe, Verdict
 from agent.evaluate.static import differs
 
@@ -97,24 +97,36 @@ def rates(scored: Sequence[Scored]) -> list[dict[str, Any]]:
     rows = []
     for level in (*LEVELS, "all"):
         there = [one for one in scored if level in ("all", one.level)]
-        if not there:
-            continue
-        aimed = [one.achievement for one in there if one.achievement is not None]
-        failures = Counter(one.failure for one in there if not one.passed)
-        rows.append(
-            {
-                "level": level,
-                "tasks": len(there),
-                "passed": sum(one.passed for one in there),
-                "pass_rate": sum(one.passed for one in there) / len(there),
-                "interval": _wilson(sum(one.passed for one in there), len(there)),
-                "achievement_rate": sum(aimed) / len(aimed) if aimed else None,
-                "failures": {name: failures[name] for name in FAILURES if failures[name]},
-                "evaluations": sum(one.evaluations for one in there),
-                "tokens": sum(one.tokens for one in there),
-            }
-        )
+        if there:
+            rows.append({"level": level, **_row(there)})
     return rows
+
+
+def by_difficulty(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """As `rates`, of the tasks that have a difficulty: a row for each of L4 and L5, and one for both."""
+    rows = []
+    for difficulty, _ in DIFFICULTIES:
+        for level in ("L4", "L5", "all"):
+            there = [one for one in scored if one.difficulty == difficulty and level in ("all", one.level)]
+            if there:
+                rows.append({"difficulty": difficulty, "level": level, **_row(there)})
+    return rows
+
+
+def _row(there: Sequence[Scored]) -> dict[str, Any]:
+    aimed = [one.achievement for one in there if one.achievement is not None]
+    failures = Counter(one.failure for one in there if not one.passed)
+    passed = sum(one.passed for one in there)
+    return {
+        "tasks": len(there),
+        "passed": passed,
+        "pass_rate": passed / len(there),
+        "interval": _wilson(passed, len(there)),
+        "achievement_rate": sum(aimed) / len(aimed) if aimed else None,
+        "failures": {name: failures[name] for name in FAILURES if failures[name]},
+        "evaluations": sum(one.evaluations for one in there),
+        "tokens": sum(one.tokens for one in there),
+    }
 
 
 def _wilson(passed: int, tasks: int) -> tuple[float, float]:
@@ -128,5 +140,16 @@ def _wilson(passed: int, tasks: int) -> tuple[float, float]:
 PUBLISHED: Final[dict[str, tuple[float, ...]]] = {
     "Claude Sonnet 4 alone (published)": (78.04, 72.41, 76.25, 5.38, 8.60, 54.30),
     "DiffAgent with Claude Sonnet 4 (published)": (90.24, 91.38, 99.23, 33.33, 63.44, 81.59),
+    "o3-mini alone (published)": (41.46, 24.14, 4.60, 9.68, 6.45, 11.92),
+    "DiffAgent with o3-mini (published)": (73.17, 70.69, 69.73, 22.58, 27.96, 56.46),
+    "GPT-4.1 alone (published)": (56.10, 18.97, 7.28, 10.75, 12.90, 14.24),
+    "Gemini 2.5 Flash alone (published)": (39.02, 29.31, 7.66, 2.15, 1.08, 12.09),
 }
 """Pass rates in %, L1 to L5 and all; arXiv 2601.03178: other tasks, other models, a GPU."""
+PUBLISHED_PARTS: Final[dict[str, tuple[float, float]]] = {
+    "DiffAgent with Claude Sonnet 4 (published)": (81.59, 68.27),
+    "the same without its knowledge base": (64.90, 45.94),
+    "the same without its genetic selector": (67.88, 8.16),
+    "the same without its debugger": (66.23, 62.02),
+}
+"""Pass rate of all tasks and achievement rate of the hard ones, in %; the same source."""

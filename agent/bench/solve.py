@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol
 
 from agent.bench.score import judge_task
 from agent.bench.tasks import Task
+from agent.broken import is_broken
 from agent.candidate import Candidate, Proposal, Recipe, Verdict
 from agent.coder import ScriptWriter, class_name
 from agent.debugger import RuleDebugger
@@ -20,13 +21,14 @@ from agent.llm.coder import LlmCoder
 from agent.llm.conversation import Conversation
 from agent.llm.debugger import LlmDebugger
 from agent.llm.errors import BudgetSpent, LlmEnds, LlmError
-from agent.llm.presets import Preset
+from agent.llm.presets import HYBRID, PAPER, Preset
 from agent.llm.prompts import prompt
 from agent.llm.tools import read_script
 from agent.loop import Listener, Settings, evolve
 from agent.planner.builtin import BuiltinPlanner
 from agent.planner.context import Coder, Context, Debugger, Planner
 from agent.planner.llm import LlmPlanner, system_blocks, tools_for
+from agent.planner.paper import PaperPlanner
 from agent.planner.wishes import Wishes, excluding
 from agent.together import JudgeLike
 
@@ -62,6 +64,8 @@ class World:
     control: Control = lambda: "go"
     notice: OnNotice = lambda _level, _text: None
     """Told what a search has to say beside its candidates."""
+    operators: tuple[tuple[str, float], ...] = ()
+    """Where the denoiser's time goes, for a language model (`agent.llm.operators`)."""
     worded: bool = True
     """Whether an agent is told its task in words too."""
 
@@ -150,6 +154,7 @@ class BuiltIn:
     """The agent without a key: it reads a task's structured form and not its words."""
 
     without: frozenset[Part] = frozenset()
+    preset: Preset = HYBRID
 
     def solve(self, task: Task, world: World) -> Answer:
         world = replace(world, worded=False)
@@ -159,7 +164,11 @@ class BuiltIn:
         if task.level in ("L4", "L5"):
             generations = 1 if "genetic" in self.without else world.generations
             settings = Settings(1, 1) if once else Settings(generations, world.population)
-            planner = BuiltinPlanner(knowledge="knowledge" not in self.without)
+            knowledge = "knowledge" not in self.without
+            planner: Planner = BuiltinPlanner(knowledge=knowledge)
+            if self.preset is PAPER:
+                settings = replace(settings, replans=PAPER.replans)
+                planner = PaperPlanner(knowledge=knowledge)
             return _search(task, world, planner, writer, debugger, settings)
         context = world.of(task)
         script = writer.write(Proposal(task.required, task.text, "seed"), context)
@@ -179,7 +188,8 @@ class Language:
     def solve(self, task: Task, world: World) -> Answer:
         """Raises `LlmEnds` where the budget is spent, the key refused, or the user gave up."""
         knowledge = "knowledge" not in self.without
-        talk, preset, around = self.conversation, self.preset, self.surroundings
+        talk, preset = self.conversation, self.preset
+        around = replace(self.surroundings, operators=world.operators)
         debugger: Debugger | None = None
         if self.loops and "debugger" not in self.without:
             debugger = LlmDebugger(talk, preset, around, knowledge=knowledge)
@@ -234,13 +244,15 @@ def _class(technique: str) -> str:
 
 
 def _mended(answer: Answer, task: Task, world: World, debugger: Debugger | None, most: int) -> Answer:
-    """Up to `most` repairs of a script that fails."""
+    """Up to `most` repairs of a script that is broken."""
     history: list[Judged] = []
     for number in range(2, most + 2):
-        if debugger is None or answer.verdict is None or answer.verdict.state != "failed":
+        if debugger is None or answer.verdict is None:
             break
         parents = (history[-1].id,) if history else ()
         failed = _candidate(task, answer.script, number - 1, parents)
+        if not is_broken(failed, answer.verdict):
+            break
         history.append(Judged(failed, answer.verdict))
         context = replace(world.of(task), history=tuple(history), candidate=f"c{number:03}")
         repair = debugger.repair(failed, answer.verdict, context)

@@ -23,7 +23,7 @@ from agent.evaluate.recipes import Recipes
 from agent.evaluate.reference import Reference
 from agent.evaluate.trace import Seen, watch
 from agent.sandbox import Answer, Process
-from engines.measure import rates
+from engines.measure import rates, robustness
 from engines.plan import Precision
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Honesty:
         timed = census.chosen(found.calls)
         seen = watch(process, timed.asked)
         held_to = None if said else plan
+        checks = dict(found.robustness)
         problems = [
             census.untouched(seen),
             census.types(seen, held_to),
@@ -68,10 +69,17 @@ class Honesty:
             problems.append(declared.rows(told, plan, pictures))
             with self._bench.carried_out(recipe) as own:
                 problems.append(census.sides(seen, plan, own.watch(timed.asked)))
-                problems += self._held_to_work(recipe, process, own, found, reference)
+                differ, idle = self._held_to_work(recipe, process, own, found, reference)
+            checks["declared"] = differ or robustness.OK
+            problems += [differ, idle]
         problems += self._size(seen, plan)
         against = tuple(filter(None, problems))
-        return replace(found, suspicions=found.suspicions + against, census=census.of_trace(seen, plan))
+        return replace(
+            found,
+            suspicions=found.suspicions + against,
+            census=census.of_trace(seen, plan),
+            robustness=checks,
+        )
 
     def _size(self, seen: Seen, plan: Plan | None) -> list[str]:
         """Whether it draws at the workload's size, whatever it says of itself."""
@@ -94,8 +102,8 @@ class Honesty:
 
     def _held_to_work(
         self, recipe: Recipe, process: Process, own: CarriedOut, found: Measured, reference: Reference
-    ) -> list[str]:
-        """Suspicions from pictures and CPU time, against the recipe as the program carries it out."""
+    ) -> tuple[str, str]:
+        """Suspicions from pictures and from CPU time, against the recipe as the program carries it out."""
         size = self._bench.workload.batch
         count = min(len(found.images), declared.COMPARED)
 
@@ -114,7 +122,5 @@ class Honesty:
             usual = [spent(own.draw(self._prompts.fresh(size))) for _ in range(3)]
         else:
             expected, usual = reference.images[:count], list(found.baseline_cpu)
-        problems = [declared.compared(found.images[:count], expected)]
-        if self._device == "cpu":
-            problems.append(declared.worked(found.cpu, usual, pair))
-        return problems
+        differ = declared.compared(found.images[:count], expected)
+        return differ, declared.worked(found.cpu, usual, pair) if self._device == "cpu" else ""

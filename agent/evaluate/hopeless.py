@@ -19,7 +19,7 @@ The line for time is far off because a slower candidate may need less memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -85,8 +85,14 @@ def least_loss(losses: ArrayLike, looks: int) -> float:
     return float(found.mean()) - width
 
 
-def worthless(losses: ArrayLike, looks: int, stage: Stage, limit: float = WORST_LOSS) -> None:
-    """Give up a candidate whose pictures are surely worth nothing.
+def worthless(
+    losses: ArrayLike,
+    looks: int,
+    stage: Stage,
+    limit: float = WORST_LOSS,
+    seen: Callable[[], str] = str,
+) -> None:
+    """Give up a candidate whose pictures are surely worth nothing; `seen` says what else shows of them.
 
     Raises:
         Hopeless: so they are.
@@ -101,7 +107,8 @@ def worthless(losses: ArrayLike, looks: int, stage: Stage, limit: float = WORST_
         f"Stopped early, after {count} pictures: its loss is {found.value:.2f} and surely above {limit:.2g}, "
         "at which pictures are worth nothing.",
         f"Losses of {count} pictures: {_listed(losses)}. One-sided bound of their mean at "
-        f"{1 - WRONG / looks:.2%} (look shared among {looks}): {least:.3f}. Not timed, not measured in full.",
+        f"{1 - WRONG / looks:.2%} (look shared among {looks}): {least:.3f}. "
+        f"Not timed, not measured in full.\n{seen()}".strip(),
         loss=Interval(found.value, found.low, found.high),
     )
 

@@ -299,6 +299,10 @@ class Judge:
             verdict = Verdict("failed", at.stage, str(failure), failure.evidence)
         except Hopeless as found:
             verdict = found.verdict
+        if verdict.state != "passed" and not verdict.engines and at.stage in ("smoke", "gate"):
+            # What its engines do alone tells a debugger whether they or its code calculate wrongly.
+            recipe = given.recipe_of(candidate, examine(candidate.script).recipe)
+            verdict = replace(verdict, engines=self._recipes.built(recipe))
         at.enter(at.stage, at.cost)
         seconds = time.monotonic() - started
         return replace(verdict, isolation=at.isolation, spent=dict(at.spent), seconds=seconds)

@@ -17,13 +17,15 @@ from typing import Any, Final
 from agent.candidate import Recipe, Step, Verdict
 from agent.coder import title
 from agent.evolution.front import Judged, front
+from agent.llm import drift
 from agent.memory import Remembered
 from agent.planner.context import Context
 
 LEAVES: Final = (
     "the model card: name, family, size, steps, guidance, parts with their class, parameters and precision",
     "the machine: processor, number of cores, memory, device and engine",
-    "numbers: times, losses, speed-ups, stages and memory of every candidate, and where the time goes",
+    "numbers: times, losses, speed-ups, stages, memory and calls of every candidate, and where the time goes",
+    "how bright and how varied the pictures of a candidate are that was stopped, two numbers for all of them",
     "code: the scripts of candidates and the recipes of earlier runs on this device",
     "the output of candidates that failed, without the names of folders",
     "what you write to the agent",
@@ -226,9 +228,11 @@ def unprompted(text: str, context: Context) -> str:
 
 
 def evidence(verdict: Verdict, context: Context) -> str:
-    """What a failing stage left behind."""
+    """What a failing stage left behind, and where it came so far the numbers of its pictures and engines."""
     text = private(unprompted(verdict.evidence, context)).strip()
-    return f"```text\n{shortened(text, _EVIDENCE)}\n```" if text else "The stage left no output."
+    output = f"```text\n{shortened(text, _EVIDENCE)}\n```" if text else ""
+    measured = "\n".join(f"- {line}" for line in drift.lines(verdict, context))
+    return "\n\n".join(filter(None, (output, measured))) or "The stage left no output."
 
 
 def parents(context: Context, names: Iterable[str]) -> str:

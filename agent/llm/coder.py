@@ -86,12 +86,12 @@ class LlmCoder:
 
 
 def attempts(context: Context, names: tuple[str, ...]) -> list[Judged]:
-    """The chain of failed candidates that ends with one of `names`, oldest first."""
+    """The chain of candidates that did not pass and that ends with one of `names`, oldest first."""
     found: list[Judged] = []
     waiting = list(names)
     while waiting:
         one = context.judged(waiting.pop())
-        if one is not None and one.verdict.state == "failed" and one not in found:
+        if one is not None and one.verdict.state != "passed" and one not in found:
             found.append(one)
             waiting += one.candidate.proposal.parents
     return found[::-1]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from agent.broken import is_broken
 from agent.candidate import Candidate, Recipe, Verdict
 from agent.coder import class_name
 from agent.errors import RecipeError
@@ -41,7 +42,7 @@ class LlmDebugger:
         Raises:
             LlmEnds: the budget is spent, the key refused, or the user gave up.
         """
-        if verdict.state != "failed":
+        if not is_broken(candidate, verdict):
             return None
         before = attempts(context, candidate.proposal.parents)
         problem = ""
@@ -77,7 +78,7 @@ class LlmDebugger:
         self.conversation.hearer.notice(
             "warning", f"No repair of {candidate.id} was had ({problem.rstrip('.')}); {then}."
         )
-        return found
+        return None if found is None else replace(found, by="rules")
 
     def _question(
         self, candidate: Candidate, verdict: Verdict, context: Context, done: int, problem: str
@@ -117,5 +118,6 @@ def _repair(found: Submitted, candidate: Candidate, verdict: Verdict, context: C
     script = found.script if found.script.endswith("\n") else f"{found.script}\n"
     cause = " ".join(found.cause.split()) or briefing.one_line(verdict.reason)
     change = " ".join(found.change.split())
-    why = f"{candidate.id} failed: {cause.rstrip('.')}. {change}".strip()
-    return Repair(recipe, script, why, candidate.proposal.code)
+    what = "failed" if verdict.state == "failed" else "is quarantined"
+    why = f"{candidate.id} {what}: {cause.rstrip('.')}. {change}".strip()
+    return Repair(recipe, script, why, candidate.proposal.code, "language")

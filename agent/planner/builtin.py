@@ -25,6 +25,7 @@ from agent.evolution.choice import LOSSLESS_DECIBELS, decibels, lossless
 from agent.evolution.front import Judged, elites, front, measured
 from agent.evolution.numbers import Tuner
 from agent.evolution.space import Structure, key
+from agent.planner import avoided
 from agent.planner.context import Context
 from agent.planner.forecast import Evidence, Forecast, earlier, evidence, number_range
 from agent.planner.seeds import best_engine, satisfied, seeds
@@ -44,10 +45,6 @@ _POOL: Final = 16
 """Recipes that the forecast lets through to the Gaussian process."""
 _SERIOUS: Final = 0.3
 """Share of the best forecast gain that lets a recipe through as well."""
-
-
-_EARLY: Final = ("static", "build", "smoke")
-"""Stages that end before a picture is measured."""
 
 
 def forecast(context: Context, *, knowledge: bool = True) -> Forecast:
@@ -83,50 +80,6 @@ def forecast(context: Context, *, knowledge: bool = True) -> Forecast:
         context.facts,
         context.device,
         blind=not knowledge,
-    )
-
-
-def _dead(context: Context) -> tuple[Structure, ...]:
-    """Structures that never got as far as a picture."""
-    found = []
-    for one in context.history:
-        failed = one.verdict.state == "failed" and one.verdict.stage in _EARLY
-        if failed and not one.verdict.stopped:  # given up early, it has drawn; other numbers may do
-            try:
-                structure = context.space.structure(one.candidate.proposal.recipe)
-            except RecipeError:
-                continue
-            if structure:
-                found.append(structure)
-    return tuple(found)
-
-
-def _broke(context: Context) -> set[str]:
-    """Recipes that never got as far as a picture of this very model on this processor in an earlier run.
-
-    Only as they stand: what broke them may have been one number, or be mended.
-    """
-    found = set()
-    for one in context.memory:
-        here = not one.elsewhere and one.model == context.card.hash
-        if here and one.state == "failed" and one.stage in _EARLY:
-            try:
-                found.add(context.space.key(one.recipe))
-            except RecipeError:
-                continue
-    return found
-
-
-def _idle(context: Context) -> tuple[Structure, ...]:
-    """Techniques that are not there for speed, each as a structure; but for those that the user named."""
-    wishes = of_all(context.notes, context.space)
-    names = {token.partition("/")[0] for token in (*wishes.wanted, *wishes.only)}
-    return tuple(
-        context.space.structure((option,))
-        for option in context.space.all_options
-        if option.technique not in names
-        and (known := context.facts.get(option.technique)) is not None
-        and not known.hastens
     )
 
 
@@ -200,9 +153,11 @@ class _Turn:
         context = self.context
         self.space = context.space
         self.tried = context.tried()
-        self.tried.update(_broke(context))  # in place: a context may rule out more than it lists
-        idle = () if self.forecast.blind else _idle(context)
-        self.fits = Fits(context.check, context.space, _dead(context) + idle)
+        self.tried.update(
+            avoided.broke_before(context)
+        )  # in place: a context may rule out more than it lists
+        idle = () if self.forecast.blind else avoided.idle(context)
+        self.fits = Fits(context.check, context.space, avoided.dead(context) + idle)
         engine = best_engine(context, self.forecast, self.fits) if self.wanted else None
         self.wish = Wanted(self.wanted, self.space, self.fits, engine)
         self.random = random.Random(f"{context.seed}/{context.generation}/{len(context.history)}")

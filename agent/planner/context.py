@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from agent.candidate import Candidate, Proposal, Recipe, Verdict
+from agent.candidate import By, Candidate, Proposal, Recipe, Verdict
 from agent.errors import RecipeError
 from agent.evolution.front import Judged, Reference
 from agent.evolution.space import Check, Space, checker, joint_space, key
@@ -104,9 +104,9 @@ class Context:
         return found
 
     def is_repair(self, one: Judged) -> bool:
-        """Whether a candidate is the debugger's: its parent failed."""
+        """Whether a candidate is the debugger's: its parent did not pass."""
         parents = (self.judged(parent) for parent in one.candidate.proposal.parents)
-        return any(parent is not None and parent.verdict.state == "failed" for parent in parents)
+        return any(parent is not None and parent.verdict.state != "passed" for parent in parents)
 
     def planned(self, generation: int) -> list[Judged]:
         """Candidates of a generation without the debugger's repairs."""
@@ -204,10 +204,11 @@ class Repair:
     why: str
     code: str = ""
     """What the script does beyond the recipe, in words."""
+    by: By = ""
 
 
 class Debugger(Protocol):
-    """Mends a candidate that failed."""
+    """Mends a candidate that is broken (`agent.broken.is_broken`)."""
 
     def repair(self, candidate: Candidate, verdict: Verdict, context: Context) -> Repair | None:
         """None: it cannot be mended, so the idea is dropped."""

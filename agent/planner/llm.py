@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from agent.candidate import Origin, Proposal, Recipe, Step
+from agent.candidate import By, Origin, Proposal, Recipe, Step
 from agent.errors import RecipeError
 from agent.evolution.front import Judged, elites, measured
 from agent.evolution.numbers import START, Tuner
@@ -203,13 +203,19 @@ class _Turn:
         return ""
 
     def _accept(
-        self, recipe: Recipe, why: str, origin: Origin, parents: tuple[str, ...], code: str = ""
+        self,
+        recipe: Recipe,
+        why: str,
+        origin: Origin,
+        parents: tuple[str, ...],
+        code: str = "",
+        by: By = "language",
     ) -> None:
         if code:
             self.coded.add((key(recipe), code))
         else:
             self.tried.add(key(recipe))
-        self.accepted.append(Proposal(recipe, why, origin, parents, code))
+        self.accepted.append(Proposal(recipe, why, origin, parents, code, by))
 
     # -- mathematics ------------------------------------------------------------------------------
 
@@ -253,7 +259,7 @@ class _Turn:
                 f"Numbers of {parent.id} ({briefing.numbers(parent.verdict, self.context)}): from "
                 f"{len(measured(self.plain))} verdicts the Gaussian process hopes for most here."
             )
-            self._accept(chosen, why, "refined", (parent.id,))
+            self._accept(chosen, why, "refined", (parent.id,), by="mathematics")
 
     def fill(self, fallback: Planner, count: int) -> None:
         """Places for which there is no plan, by another planner."""
@@ -264,7 +270,7 @@ class _Turn:
             if len(self.accepted) >= count:
                 break
             if key(one.recipe) not in self.tried:
-                self._accept(one.recipe, one.why, one.origin, one.parents)
+                self._accept(one.recipe, one.why, one.origin, one.parents, by="built-in")
                 taken += 1
         if taken:
             self.planner.conversation.hearer.notice(

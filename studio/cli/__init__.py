@@ -107,6 +107,17 @@ def _wish(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def _preset(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--preset",
+        "--llm-preset",
+        choices=("hybrid", "paper"),
+        default="hybrid",
+        help="for either agent; hybrid: it chooses structures, a Gaussian process their numbers; paper: "
+        "DiffAgent's search as published (parents by fitness, nothing tunes numbers)",
+    )
+
+
 def _language_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "agent",
@@ -129,12 +140,7 @@ def _language_model(parser: argparse.ArgumentParser) -> None:
         metavar="AMOUNT",
         help="what it may cost, in US dollars (2.50) or tokens ('300k tokens'); then the run ends cleanly",
     )
-    group.add_argument(
-        "--llm-preset",
-        choices=("hybrid", "paper"),
-        default="hybrid",
-        help="hybrid: structure by language, numbers by a Gaussian process; paper: DiffAgent's own",
-    )
+    _preset(group)
     _wish(group)
     group.add_argument(
         "--approve", action="store_true", help="ask before each candidate runs, whichever agent plans"
@@ -268,6 +274,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--llm-model", default="", metavar="NAME")
     bench.add_argument("--llm-url", default="", metavar="URL")
     bench.add_argument("--llm-budget", default="", metavar="AMOUNT")
+    _preset(bench)
     add_walls(bench)
     _workload(bench)
 

@@ -162,7 +162,7 @@ def _optimize(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             gate=given.gate,
             certify=not given.no_certify,
             out=str(given.out.expanduser()) if given.out else "",
-            preset=given.llm_preset if given.agent == "llm" else "quick",
+            preset=given.preset,
             agent=given.agent,
             llm_model=given.llm_model,
             llm_url=given.llm_url,
@@ -268,6 +268,7 @@ def _bench(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
             llm_model=given.llm_model,
             llm_url=given.llm_url,
             llm_budget=given.llm_budget,
+            preset=given.preset,
             without_walls=given.without_walls,
         )
     terminal.document({**result, "notices": notices})

@@ -197,6 +197,13 @@ def rates(terminal: Terminal, result: dict[str, Any]) -> None:
             ", ".join(f"{name} {count}" for name, count in row["failures"].items()),
         )
     terminal.console.print(shown)
+    for row in result["difficulties"]:
+        if row["level"] == "all":
+            achieved = row["achievement_rate"]
+            terminal.say(
+                f"{row['difficulty']} (L4, L5): {row['passed']} of {row['tasks']} passed"
+                + ("" if achieved is None else f", achievement {achieved:.1%}")
+            )
     for family in result["families"] if len(result["families"]) > 1 else ():
         rows = family["rates"]
         words = ", ".join(f"{row['level']} {row['passed']} of {row['tasks']}" for row in rows)

@@ -342,6 +342,8 @@ class CandidateProposed(Data):
     script: str
     code: str = ""
     """What the script does beyond the recipe, in words; empty: the recipe is all."""
+    by: Literal["", "language", "mathematics", "built-in", "rules"] = ""
+    """Whose idea it is in a run with a language model; empty: the built-in agent's, or not kept then."""
 
 
 class CandidateStage(Data):

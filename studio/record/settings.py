@@ -20,8 +20,10 @@ from studio.record.events import Notice
 NAME: Final = "settings.json"
 ASIDE: Final = "settings.aside.json"
 RECENT: Final = 10
-RENAMED: Final = {"llm_approve": "approve"}
+RENAMED: Final = {"llm_approve": "approve", "llm_preset": "preset"}
 """What settings of earlier versions are called now."""
+FORMER: Final = {("preset", "quick"): "hybrid"}
+"""What values of earlier versions are called now."""
 
 
 class SavedWorkload(BaseModel):
@@ -53,7 +55,9 @@ class Settings(BaseModel):
     workload: SavedWorkload = Field(
         default=SavedWorkload(), description="Prompts and settings that everything is measured on."
     )
-    preset: str = Field(default="quick", description="The search preset.")
+    preset: Literal["hybrid", "paper"] = Field(
+        default="hybrid", description="How either agent evolves candidates."
+    )
     generations: int = Field(default=4, ge=1, le=1000, description="Generations of a search.")
     population: int = Field(default=7, ge=1, le=100, description="Candidates evaluated in a generation.")
     budget: float | None = Field(
@@ -76,9 +80,6 @@ class Settings(BaseModel):
     )
     llm_model: str = Field(
         default="", max_length=200, description="The language model; empty: the list's first."
-    )
-    llm_preset: Literal["hybrid", "paper"] = Field(
-        default="hybrid", description="How a language model evolves candidates."
     )
     llm_budget: str = Field(
         default="", max_length=60, description="What the language model may cost in a run: 2.50, 300k tokens."
@@ -110,6 +111,7 @@ def load(home: Path) -> tuple[Settings, list[Notice]]:
     except (OSError, ValueError) as error:
         return Settings(), [_set_file_aside(path, error)]
     good: dict[str, Any] = {RENAMED.get(str(name), str(name)): value for name, value in found.items()}
+    good |= {name: now for (name, value), now in FORMER.items() if good.get(name) == value}
     bad: dict[str, Any] = {}
     notices: list[Notice] = []
     while True:

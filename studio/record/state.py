@@ -38,10 +38,15 @@ class Said:
 
     text: str
     answer: str
-    candidates: int
-    """How many had been proposed before it."""
-    calls: int
-    """How many questions to a language model there had been before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Something that the agent or the user said or did, or that became of it."""
+
+    kind: Literal["said", "asked", "proposed", "judged"]
+    name: str
+    """A candidate's id; the number of a sentence, from 0, or of a question to the language model."""
 
 
 @dataclass(slots=True)
@@ -71,6 +76,8 @@ class RunState:
     """The candidate that waits for the user to agree."""
     said: list[Said] = field(default_factory=list)
     """What the user said to the agent, in order."""
+    turns: list[Turn] = field(default_factory=list)
+    """The conversation in the order in which it happened."""
     declined: list[str] = field(default_factory=list)
     """Candidates that the user did not want to run."""
     asked: dict[int, events.LlmAsked] = field(default_factory=dict)
@@ -159,11 +166,13 @@ class RunState:
                 self.generation, self.planned = data.generation, data.planned
             case events.CandidateProposed() as data:
                 self.candidates[data.id] = CandidateState(data)
+                self.turns.append(Turn("proposed", data.id))
             case events.CandidateStage() as data if data.id in self.candidates:
                 self.candidates[data.id].stage = data.stage
                 self.candidates[data.id].message = data.message
             case events.CandidateJudged() as data if data.id in self.candidates:
                 self.candidates[data.id].verdict = data.verdict
+                self.turns.append(Turn("judged", data.id))
             case events.FrontUpdated() as data:
                 self.front, self.knee, self.hypervolume = data.front, data.knee, data.hypervolume
                 self.reference = data.reference or self.reference
@@ -182,9 +191,11 @@ class RunState:
                 if not data.run:
                     self.declined.append(data.id)
             case events.RunSteered() as data:
-                self.said.append(Said(data.text, data.answer, len(self.candidates), len(self.asked)))
+                self.turns.append(Turn("said", str(len(self.said))))
+                self.said.append(Said(data.text, data.answer))
             case events.LlmAsked() as data:
                 self.asked[data.call] = data
+                self.turns.append(Turn("asked", str(data.call)))
             case events.LlmAnswered() as data:
                 self.answered[data.call] = data
             case events.RunPaused():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agent.bench.targets import Target
     from agent.bench.tasks import Task
     from agent.llm.conversation import Conversation
+    from agent.llm.operators import Operators
     from agent.planner.context import Context
     from studio.work.ready import Ready
 
@@ -45,8 +46,22 @@ class _Subject:
     def name(self) -> str:
         return self.ready.card.name
 
+    def operators(self, telling: Telling) -> Operators:
+        """Where its denoiser's time goes, for a language model; told where it cannot be profiled."""
+        from agent.llm.operators import operators
+
+        ready = self.ready
+        found = operators(ready.model, ready.card.hash, ready.target, ready.workload)
+        if not found:
+            telling.notice(
+                "info", f"{self.name}: its denoiser could not be profiled; the planner knows its stages only."
+            )
+        return found
+
     @contextlib.contextmanager
-    def world(self, telling: Telling, generations: int, population: int) -> Iterator[World]:
+    def world(
+        self, telling: Telling, generations: int, population: int, operators: Operators = ()
+    ) -> Iterator[World]:
         """Its evaluator at work: one model at a time is held in memory."""
         from agent.bench.solve import World
         from agent.bench.verdicts import KeptJudge
@@ -55,7 +70,9 @@ class _Subject:
         with self.ready.judge(self.place / "pictures", patient=True) as judge:
             job.control.on_abort = judge.abort
             kept = KeptJudge(judge, self.place / "verdicts.jsonl")
-            yield World(self.known, kept, generations, population, lambda: _asked(job), telling.notice)
+            yield World(
+                self.known, kept, generations, population, lambda: _asked(job), telling.notice, operators
+            )
 
 
 def bench(
@@ -75,28 +92,35 @@ def bench(
     llm_model: str = "",
     llm_url: str = "",
     llm_budget: str = "",
+    preset: str = "hybrid",
     without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `bench`: `{"folder", "report", "agent", "tasks", "of", "left", "ended", "rates": [...],
-    "families": [...], "language_model", "results": [...]}`; goes on where the folder's results end.
+    "difficulties": [...], "families": [...], "language_model", "results": [...]}`; goes on where the
+    folder's results end.
 
     Raises:
         RunError: no such agent, level or part, or two models of one name.
         EngineError, AgentError: a model, the target or the language model cannot be used.
     """
-    from agent.bench.score import rates
+    from agent.bench.score import by_difficulty, rates
     from agent.bench.tasks import sample as drawn
     from engines.paths import digest
     from studio.work import llm
 
-    _check(agent, without)
+    _check(agent, without, preset)
     ask_first(without_walls=without_walls)
     wanted = read_levels(levels)
     choice = None
     if agent != "built-in":
         job.progress(0, 0, "asking the language model's service")
         choice = llm.choose(
-            "llm", model=llm_model, url=llm_url, budget=llm_budget, cancelled=job.cancelled.is_set
+            "llm",
+            model=llm_model,
+            url=llm_url,
+            budget=llm_budget,
+            preset=preset,
+            cancelled=job.cancelled.is_set,
         )
     job.progress(0, 0, "opening the model")
     base = job.home / "bench"
@@ -105,7 +129,14 @@ def bench(
     place = subjects[0].place
     if len(subjects) > 1:
         place = base / f"{len(subjects)}-models-{digest(*(one.place.name for one in subjects))[:10]}"
-    name = "-".join((agent, *(f"no-{part}" for part in without), *([choice.model] if choice else ())))
+    name = "-".join(
+        (
+            agent,
+            *(f"no-{part}" for part in without),
+            *([choice.model] if choice else ()),
+            *([preset] if preset != "hybrid" else ()),
+        )
+    )
     folder = Path(out) if out else place / name.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
     results = _Results(folder / "results.jsonl")
@@ -136,11 +167,14 @@ def bench(
         if guess is not None:
             telling.notice("info", llm.leaving(choice))
             telling.notice("info", guess.text())
-    solver = _solver(agent, talk, choice, machine, without)
-    ended = _solve(telling, left, len(tasks), solver, results, generations, population)
+    solver = _solver(agent, talk, preset, machine, without)
+    ended = _solve(
+        telling, left, len(tasks), solver, results, generations, population, profiled=agent == "llm"
+    )
     mine = [one for one in results.scored if one.task in {task.id for task in tasks}]
     report: dict[str, Any] = {
         "agent": agent,
+        "preset": preset,
         "without": list(without),
         "models": [
             {"name": one.name, "family": one.ready.card.family, "metric": one.ready.metric.name}
@@ -158,6 +192,7 @@ def bench(
         "tasks": len(tasks),
         "ended": ended,
         "rates": rates(mine),
+        "difficulties": by_difficulty(mine),
         "families": by_family(mine),
         "results": [one.to_json() for one in mine],
     }
@@ -172,6 +207,7 @@ def bench(
         "left": len(tasks) - len(mine),
         "ended": ended,
         "rates": report["rates"],
+        "difficulties": report["difficulties"],
         "families": report["families"],
         "language_model": report["language_model"],
         "results": report["results"],
@@ -205,8 +241,13 @@ def _solve(
     results: _Results,
     generations: int,
     population: int,
+    *,
+    profiled: bool,
 ) -> str:
-    """The tasks of one model after the other's; a sentence why it ended early, empty where all are done."""
+    """The tasks of one model after the other's; a sentence why it ended early, empty where all are done.
+
+    `profiled`: whoever solves them is told where the denoiser's time goes.
+    """
     from agent.bench.run import run
 
     done = total - sum(len(some) for _, some in left)
@@ -219,7 +260,9 @@ def _solve(
         def on_task(at: int, task: Task, before: int = before) -> None:
             telling.task(before + at, total, f"{task.id}: {task.text}")
 
-        with subject.world(telling, generations, population) as world:
+        searched = any(task.level in ("L4", "L5") for task in some)
+        spent = subject.operators(telling) if profiled and searched else ()
+        with subject.world(telling, generations, population, spent) as world:
             ended = run(some, solver, world, results.add, on_task, telling.spending)
         done += len(some)
     return ended
@@ -284,8 +327,9 @@ def read_levels(text: str) -> tuple[str, ...]:
     return tuple(level for level in LEVELS if level in found)
 
 
-def _check(agent: str, without: Sequence[str]) -> None:
+def _check(agent: str, without: Sequence[str], preset: str) -> None:
     from agent.bench.solve import PARTS
+    from agent.llm.presets import HYBRID, PRESETS
 
     if agent not in AGENTS:
         raise RunError(f"There is no agent {agent} in the benchmark; choose {', '.join(AGENTS)}.")
@@ -294,6 +338,10 @@ def _check(agent: str, without: Sequence[str]) -> None:
             raise RunError(f"There is no part {part} to leave out; choose from {', '.join(PARTS)}.")
     if "loop" in without and agent != "built-in":
         raise RunError(f"--agent {agent} without the loop is --agent one-shot; leave --without loop out.")
+    if preset not in PRESETS:
+        raise RunError(f"There is no preset {preset}; choose {' or '.join(PRESETS)}.")
+    if preset != HYBRID.name and (agent == "one-shot" or "loop" in without):
+        raise RunError("A single answer evolves nothing, so there is no preset for it; leave --preset out.")
 
 
 def _asked(job: Job) -> Any:
@@ -383,14 +431,14 @@ def _parts(without: Sequence[str]) -> Any:
 def _solver(
     agent: str,
     talk: Conversation | None,
-    choice: LlmChoice | None,
+    preset: str,
     machine: dict[str, Any],
     without: Sequence[str],
 ) -> Solver:
     from agent.bench.solve import BuiltIn, Language
     from agent.llm.briefing import Surroundings
-    from studio.work.llm import preset_of
+    from agent.llm.presets import PRESETS
 
-    if talk is None or choice is None:
-        return BuiltIn(_parts(without))
-    return Language(talk, preset_of(choice), agent == "llm", Surroundings(machine), _parts(without))
+    if talk is None:
+        return BuiltIn(_parts(without), PRESETS[preset])
+    return Language(talk, PRESETS[preset], agent == "llm", Surroundings(machine), _parts(without))

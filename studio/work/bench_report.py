@@ -90,6 +90,8 @@ def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
             *(str(row["failures"].get(name, "")) for name in FAILURES),
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    if report["difficulties"]:
+        lines += ["", "## By difficulty", "", *_difficulties(report)]
     if any(row["level"] in ("L4", "L5") for row in report["rates"]):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in DIFFICULTIES)
         lines += ["", _AIMED.format(search=report["search"], shares=shares)]
@@ -112,6 +114,7 @@ def text(report: dict[str, Any], beside: list[dict[str, Any]]) -> str:
     ]
     for name, figures in PUBLISHED.items():
         lines.append(f"| {name} | {' | '.join(f'{one:.2f}' for one in figures)} |")
+    lines += ["", "## Parts left out, and hard tasks", "", *_parts([report, *beside])]
     failed = [one for one in report["results"] if not one["passed"]]
     if failed:
         lines += ["", "## Not passed", ""]
@@ -143,6 +146,43 @@ def _families(report: dict[str, Any]) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _difficulties(report: dict[str, Any]) -> list[str]:
+    """Pass and achievement rates of L4 and L5 by how much of the gain they ask for."""
+    lines = [
+        "| Difficulty | Level | Tasks | Passed | Pass rate | Achievement | Evaluations |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in report["difficulties"]:
+        counts = f"{row['tasks']} | {row['passed']} | {_rate(row)} | {_achieved(row)} | {row['evaluations']}"
+        level = "L4 and L5" if row["level"] == "all" else row["level"]
+        lines.append(f"| {row['difficulty']} | {level} | {counts} |")
+    return lines
+
+
+def _parts(reports: list[dict[str, Any]]) -> list[str]:
+    """Pass rate of all tasks and achievement of the hard ones: ours, then what was published."""
+    from agent.bench.score import PUBLISHED_PARTS
+
+    lines = ["| | Pass rate | Achievement on hard tasks |", "|---|---:|---:|"]
+    for report in reports:
+        everything = next(row for row in report["rates"] if row["level"] == "all")
+        lines.append(f"| {_who(report)} | {everything['pass_rate']:.1%} | {_hard(report)} |")
+    for name, (passed, achieved) in PUBLISHED_PARTS.items():
+        lines.append(f"| {name} | {passed:.2f} | {achieved:.2f} |")
+    return [*lines, "", "Published rows in %, for orientation as above; ours are of this report's tasks."]
+
+
+def _hard(report: dict[str, Any]) -> str:
+    """Achievement of the hard tasks; from the results, for reports of earlier versions have no such row."""
+    found = [one["achievement"] for one in report["results"] if one["difficulty"] == "hard"]
+    known = [one for one in found if one is not None]
+    return f"{sum(known) / len(known):.1%} of {len(known)}" if known else "none drawn"
+
+
+def _achieved(row: dict[str, Any]) -> str:
+    return "" if row["achievement_rate"] is None else f"{row['achievement_rate']:.1%}"
 
 
 def _models(report: dict[str, Any]) -> str:
@@ -181,7 +221,8 @@ def _who(report: dict[str, Any]) -> str:
     who = str(report["agent"]) + "".join(f", without {part}" for part in report["without"])
     if report["language_model"] is not None:
         who += f" with {report['language_model']['model']} at {report['language_model']['url']}"
-    return who
+    preset = report.get("preset", "hybrid")  # all there was before it was kept
+    return who if preset == "hybrid" else f"{who}, preset {preset}"
 
 
 def _tasks(report: dict[str, Any]) -> set[str]:

@@ -60,7 +60,9 @@ def candidate_value(proposed: events.CandidateProposed, script: str) -> Candidat
     return Candidate(
         id=proposed.id,
         generation=proposed.generation,
-        proposal=Proposal(recipe, proposed.why, proposed.origin, proposed.parents, proposed.code),
+        proposal=Proposal(
+            recipe, proposed.why, proposed.origin, proposed.parents, proposed.code, proposed.by
+        ),
         script=script,
     )
 

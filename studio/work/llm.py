@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from studio.errors import RunError
@@ -42,15 +42,12 @@ def choose(
     """
     if agent not in AGENTS:
         raise RunError(f"There is no agent {agent}; choose {' or '.join(AGENTS)}.")
+    name = read_preset(preset)
     if agent == BUILT_IN:
         return None
     from agent.llm.key import address
-    from agent.llm.presets import PRESETS
     from agent.llm.spending import Spending, prices
 
-    name = preset if preset not in ("", "quick") else "hybrid"
-    if name not in PRESETS:
-        raise RunError(f"There is no preset {name} for a language model; choose {' or '.join(PRESETS)}.")
     limit = read_limit(budget)
     where = address(url)
     offered = service(where).choose(model, cancelled)
@@ -65,6 +62,20 @@ def choose(
         tokens=limit.tokens,
         priced="" if rates is None else table.as_of,
     )
+
+
+def read_preset(text: str) -> str:
+    """Its name; nothing, or what *hybrid* was called without a language model once, is *hybrid*.
+
+    Raises:
+        RunError: there is no such preset.
+    """
+    from agent.llm.presets import HYBRID, PRESETS
+
+    name = text if text not in ("", "quick") else HYBRID.name
+    if name not in PRESETS:
+        raise RunError(f"There is no preset {name}; choose {' or '.join(PRESETS)}.")
+    return name
 
 
 def read_limit(text: str) -> Budget:
@@ -105,13 +116,22 @@ class Parts:
 
 
 def built_in(begun: events.RunStarted, coder: Coder) -> Parts:
-    """The agent that needs no key."""
+    """The agent that needs no key, by the run's preset.
+
+    *hybrid* is the built-in planner itself: its forecast chooses structures, the Gaussian process their
+    numbers.  Neither preset writes a script anew: the fixed one would come out the same.
+    """
     from agent.debugger import RuleDebugger
+    from agent.llm.presets import PAPER
     from agent.loop import Settings
     from agent.planner.builtin import BuiltinPlanner
+    from agent.planner.paper import PaperPlanner
 
     settings = Settings(begun.generations, begun.population, begun.budget, replans=1)
-    return Parts(BuiltinPlanner(), coder, RuleDebugger(coder), settings)
+    if begun.preset != PAPER.name:
+        return Parts(BuiltinPlanner(), coder, RuleDebugger(coder), settings)
+    settings = replace(settings, repairs=PAPER.repairs, replans=PAPER.replans)
+    return Parts(PaperPlanner(), coder, RuleDebugger(coder), settings)
 
 
 def preset_of(choice: LlmChoice) -> Preset:

@@ -72,6 +72,7 @@ class Recorder(Listener):
                 why=proposal.why,
                 script=name,
                 code=proposal.code,
+                by=proposal.by,
             )
         )
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from studio import __version__
 from studio.errors import ReportError
-from studio.record import events
+from studio.record import costs, events
 from studio.record.journal import Journal
 from studio.record.settings import write_atomically
 from studio.record.state import CandidateState, RunState
@@ -104,6 +104,8 @@ def render(folder: Path, state: RunState) -> str:
         machine=state.started.machine,
         notes=notes(state),
         recipe=_recipe,
+        asked=lambda candidate: costs.of_candidate(state, candidate.id),
+        asked_in_all=costs.of_run(state),
         unit=unit,
     )
 

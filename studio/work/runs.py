@@ -27,7 +27,7 @@ def start(
     model: str,
     target: str = "cpu",
     workload: dict[str, Any] | None = None,
-    preset: str = "quick",
+    preset: str = "hybrid",
     generations: int = 4,
     population: int = 7,
     budget: float | None = None,
@@ -50,15 +50,16 @@ def start(
     `workers`: where candidates are judged, `ray://HOST:10001` or `local:2`; empty: here.
     `without_walls`: the user agrees that nothing limits candidates, where this system cannot.
     `approve`: the user is asked before each candidate runs; `wishes`: sentences to the agent.
-    `gate`: pictures that every candidate is judged on, 16 to 32.
+    `gate`: pictures that every candidate is judged on, 16 to 32.  `preset`: `hybrid` or `paper`, for either
+    agent.
 
     Raises:
         EngineError, AgentError: the model, the target, the workload, the workers or the language model
             cannot be used.
-        RunError: the built-in agent understands nothing of a wish.
+        RunError: there is no such preset, or the built-in agent understands nothing of a wish.
         RunError, JournalError: the run's folder cannot be written.
     """
-    from studio.work.llm import choose
+    from studio.work.llm import choose, read_preset
     from studio.work.ready import check_workers, prepare
     from studio.work.session import Session
     from studio.work.steering import steered
@@ -85,7 +86,7 @@ def start(
                 target=target,
                 workload=ready.workload.model_dump(mode="json"),
                 metric=ready.metric,
-                preset=preset if choice is None else choice.preset,
+                preset=read_preset(preset) if choice is None else choice.preset,
                 generations=generations,
                 population=population,
                 budget=budget,

@@ -12,7 +12,7 @@ import pytest
 
 from agent.bench.forecast import Asking
 from agent.bench.run import run
-from agent.bench.score import judge_task, rates
+from agent.bench.score import Scored, by_difficulty, judge_task, rates
 from agent.bench.solve import BuiltIn, Language, World
 from agent.bench.targets import targets
 from agent.bench.tasks import COUNTS, LEVELS, Task, generate, sample
@@ -247,6 +247,30 @@ def test_the_built_in_agent_writes_what_is_asked_and_searches_for_what_is_aimed_
     assert rows["all"]["tasks"] == 12
     # The search ends as soon as its task is fulfilled.
     assert min(one.evaluations for one in easy) < 28
+
+
+def test_easy_and_hard_tasks_have_rates_of_their_own() -> None:
+    def one(level: str, difficulty: str, achievement: float | None) -> Scored:
+        return Scored(
+            f"{level}-{difficulty}-{achievement}", level, difficulty, "", achievement in (None, 1.0), "", "",
+            achievement, None, None, 3,
+        )  # fmt: skip
+
+    scored = [one("L2", "", None), one("L4", "easy", 1.0), one("L4", "hard", 0.5), one("L5", "hard", 1.0)]
+    rows = {(row["difficulty"], row["level"]): row for row in by_difficulty(scored)}
+    assert list(rows) == [("easy", "L4"), ("easy", "all"), ("hard", "L4"), ("hard", "L5"), ("hard", "all")]
+    hard = rows["hard", "all"]
+    assert (hard["tasks"], hard["passed"], hard["achievement_rate"]) == (2, 1, 0.75)
+    assert by_difficulty(scored[:1]) == []
+
+
+def test_a_search_by_a_language_model_is_told_where_the_denoisers_time_goes(world: Any) -> None:
+    plans = {"plans": [plan(("student", {"steps": 4}))]}
+    with MessagesService([Streamed([("propose_plans", plans)])]) as service:
+        where = World(world.context, world.judge(), 1, 1, operators=(("aten::convolution", 0.61),))
+        run([L4], language(service, loops=True), where, lambda _scored: None)
+        asked = str(service.bodies[0]["messages"][0]["content"])
+    assert "- aten::convolution: 61%" in asked
 
 
 def test_without_its_genetic_part_the_search_is_one_generation(world: Any) -> None:

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from agent.candidate import Candidate, Proposal, Recipe, Verdict
+from agent.broken import is_broken
+from agent.candidate import (
+    BuiltEngine,
+    Candidate,
+    Census,
+    Counted,
+    Interval,
+    Proposal,
+    Recipe,
+    Sample,
+    Verdict,
+)
 from agent.coder import ScriptWriter, title
 from agent.debugger import RuleDebugger
 from agent.evolution.front import Judged
@@ -161,8 +172,14 @@ def test_a_service_that_will_never_answer_ends_the_run_with_its_sentence(
 class Failing:
     """A judge that fails what is in `broken` and measures the rest by arithmetic."""
 
-    def __init__(self, world: Any, fails: Any) -> None:
+    def __init__(self, world: Any, fails: Any, verdict: Verdict | None = None) -> None:
         self.inner, self.fails = world.judge(), fails
+        self.verdict = verdict or Verdict(
+            "failed",
+            "smoke",
+            "TypeError in /home/someone/run/c001.py.",
+            "Traceback\n/home/someone/x.py\nTypeError",
+        )
 
     def baseline(self) -> Verdict:
         found: Verdict = self.inner.baseline()
@@ -170,12 +187,7 @@ class Failing:
 
     def judge(self, candidate: Candidate, on_stage: Any) -> Verdict:
         if self.fails(candidate):
-            return Verdict(
-                "failed",
-                "smoke",
-                "TypeError in /home/someone/run/c001.py.",
-                "Traceback\n/home/someone/x.py\nTypeError",
-            )
+            return self.verdict
         found: Verdict = self.inner.judge(candidate, on_stage)
         return found
 
@@ -480,3 +492,68 @@ def test_a_failed_repair_call_leaves_the_rules_to_it(world: Any) -> None:
 )
 def test_folders_are_taken_out_of_what_is_told(text: str, shown: str) -> None:
     assert private(text) == shown
+
+
+STOPPED = Verdict(
+    "failed",
+    "smoke",
+    "Stopped early, after 4 pictures: its loss is 0.90 and surely above 0.5.",
+    "Losses of 4 pictures: 0.900, 0.900, 0.900, 0.900.\nPSNR to the baseline's pictures in dB: 6.1.",
+    loss=Interval(0.9, 0.9, 0.9),
+    engines=(BuiltEngine("decoder", "openvino", "bf16", "the CPU", "the CPU", psnr=51.24),),
+    stopped=True,
+)
+DRIFTED = Verdict(
+    "quarantined",
+    "gate",
+    "The pictures differ from the declared recipe's as another precision's do (PSNR 52 dB): declare it.",
+    latency=Interval(0.1, 0.1, 0.1),
+    speedup=Interval(2.0, 2.0, 2.0),
+    robustness={"seeds": "ok", "declared": "The pictures differ from the declared recipe's."},
+    samples=(Sample("a secret moon", 1, "images/c001/00.png", {"psnr": 31.26, "adherence": 0.5}),),
+    census=Census("trace", (Counted("denoiser", "16x16", "torch bf16", 4, 8),), "torch fp32", 2e9, {}, {}),
+)
+
+
+@pytest.mark.parametrize("wrong", [STOPPED, DRIFTED], ids=["stopped", "not its recipe's"])
+@pytest.mark.parametrize(("preset", "code"), [(HYBRID, "Decode in one batch."), (PAPER, "")])
+def test_a_script_whose_numbers_are_wrong_is_repaired_from_them(
+    world: Any, wrong: Verdict, preset: Any, code: str
+) -> None:
+    said: list[str] = []
+    answers = Answers(
+        [[plan(("student", {}), code=code)]],
+        ["# wrong"],
+        ["# right"],
+        watch=lambda body: said.append(body["messages"][0]["content"]),
+    )
+    with MessagesService(answers) as service:
+        judge = Failing(world, lambda one: "wrong" in one.script, wrong)
+        outcome = evolved(world, opened(service), judge, preset, settings_of(preset, 1, 1))
+    assert [one.verdict.state for one in outcome.history[1:]] == [wrong.state, "passed"]
+    assert answers.asked == ["plan", "code", "repair"]
+    assert wrong.reason in said[2]
+
+
+def test_a_recipe_that_loses_much_and_a_cheat_are_not_repaired(world: Any) -> None:
+    recipe = world.space.canonical((world.step("student"),))
+    plain = "def load(model, device, workload):\n    return build(plan(model, device, workload, RECIPE))\n"
+    plain += "def generate(pipeline, prompts, seeds):\n    return pipeline.generate(prompts, seeds).images\n"
+    declared = Candidate("c001", 1, Proposal(recipe, "", "new"), plain)
+    own = Candidate("c002", 1, Proposal(recipe, "", "new", (), "More."), "# own")
+    slow = replace(STOPPED, latency=Interval(9, 9, 9), speedup=Interval(0.1, 0.1, 0.1))
+    kept = replace(DRIFTED, robustness={"repeat": "An identical request takes less time."})
+    assert is_broken(own, STOPPED)
+    assert not is_broken(declared, STOPPED)
+    assert not is_broken(own, slow)
+    assert not is_broken(own, kept)
+
+
+def test_evidence_is_the_numbers_where_a_script_says_nothing(world: Any) -> None:
+    told = evidence(DRIFTED, world.context)
+    assert "psnr by picture in dB: 31.3." in told
+    assert "denoiser 16x16, torch bf16: 4 calls, 8 rows" in told
+    assert "Declared: torch fp32." in told
+    assert "Check declared: The pictures differ" in told
+    assert "secret" not in told
+    assert "decoder on openvino bf16 51.2 dB" in evidence(STOPPED, world.context)

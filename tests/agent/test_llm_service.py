@@ -13,10 +13,10 @@ from agent.llm.errors import LlmBroken, LlmBusy, LlmCancelled, LlmError, LlmKeyE
 from agent.llm.key import Secret
 from agent.llm.service import Answer, Question, Service, Tool
 from agent.llm.spending import Usage
-from tests.messages_service import InStream, MessagesService, Recorded, Status, Streamed, model
+from tests.messages_service import InStream, MessagesService, Status, Streamed, Written, model
 
 KEY = "sk-test-0123456789-canary"
-RECORDED = Path(__file__).parents[1] / "data" / "llm"
+WRITTEN = Path(__file__).parents[1] / "data" / "llm"
 TOOL = Tool("propose_plans", "Hand in plans.", {"type": "object", "properties": {"plans": {"type": "array"}}})
 ASKED = Question(("rules", "the model"), "Plan.", (TOOL,), 4000)
 
@@ -266,11 +266,11 @@ def test_a_key_that_the_service_sends_back_is_hidden_everywhere() -> None:
         ("refusal.sse", "refusal", "", (2210, 0, 1830, 12)),
     ],
 )
-def test_recorded_exchanges_are_read_as_they_were(
+def test_streams_written_by_hand_after_the_protocol_are_read_as_they_stand(
     name: str, stop: str, tool: str, usage: tuple[int, ...]
 ) -> None:
     """Written by hand after the protocol's published event streams: no service was there to record."""
-    with MessagesService([Recorded(RECORDED / name)]) as service:
+    with MessagesService([Written(WRITTEN / name)]) as service:
         answer = ask(service)
     assert answer.stop == stop
     counted = answer.usage

@@ -9,22 +9,30 @@ from pathlib import Path
 
 import pytest
 
+from agent.coder import ScriptWriter
+from agent.planner.builtin import BuiltinPlanner
+from agent.planner.paper import PaperPlanner
 from studio.cli import parser
 from studio.errors import RunError
+from studio.record.events import Metric, ModelCard, RunStarted
+from studio.record.settings import Settings, load
 from studio.work.bench import read_levels
 from studio.work.control import Control
+from studio.work.llm import built_in, choose, read_preset
 
 
 def test_the_options_reach_the_parser() -> None:
     given = parser().parse_args(
         ["optimize", "tiny-scenes", "--agent", "llm", "--llm-budget", "2.50", "--wish", "a", "--wish", "b"]
     )
-    assert (given.agent, given.llm_preset, given.llm_budget, given.wish) == (
+    assert (given.agent, given.preset, given.llm_budget, given.wish) == (
         "llm",
         "hybrid",
         "2.50",
         ["a", "b"],
     )
+    assert parser().parse_args(["optimize", "tiny-scenes", "--preset", "paper"]).preset == "paper"
+    assert parser().parse_args(["bench", "--agent", "llm", "--llm-preset", "paper"]).preset == "paper"
     bench = parser().parse_args(["bench", "--levels", "L1-L3", "--without", "genetic"])
     assert (bench.model, bench.models, bench.agent, bench.sample, bench.without) == (
         None,
@@ -44,6 +52,7 @@ def test_the_options_reach_the_parser() -> None:
         (["optimize", "tiny-scenes", "--approve"], "needs a terminal"),
         (["bench", "--levels", "L9"], "no level 'L9'"),
         (["bench", "--agent", "one-shot", "--without", "loop"], "without the loop is --agent one-shot"),
+        (["bench", "--without", "loop", "--preset", "paper"], "leave --preset out"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_no_traceback(
@@ -81,6 +90,31 @@ def test_what_is_no_level_is_said(text: str) -> None:
         return
     with pytest.raises(RunError, match="no level"):
         read_levels(text)
+
+
+def test_a_preset_is_either_agents_and_what_it_was_called_before_is_still_read(tmp_path: Path) -> None:
+    assert read_preset("quick") == read_preset("") == "hybrid"
+    with pytest.raises(RunError, match="no preset fast; choose"):
+        choose("built-in", preset="fast")
+    (tmp_path / "settings.json").write_text('{"preset": "quick", "llm_preset": "paper"}')
+    assert load(tmp_path) == (Settings(preset="paper"), [])
+    (tmp_path / "settings.json").write_text('{"preset": "quick"}')
+    assert load(tmp_path) == (Settings(), [])
+
+
+@pytest.mark.parametrize(("preset", "planner"), [("paper", PaperPlanner), ("quick", BuiltinPlanner)])
+def test_the_built_in_agent_is_the_one_that_the_preset_names(preset: str, planner: type) -> None:
+    card = ModelCard(
+        name="Tiny", source="tiny", family="stable-diffusion", task="text-to-image", size=64, steps=30,
+        guidance=4.0, licence="", components=(), hash="0", memory=0,
+    )  # fmt: skip
+    begun = RunStarted(
+        model=card, target="cpu", workload={}, metric=Metric(name="adherence", title="A", unit=""),
+        preset=preset, generations=4, population=7, budget=None, seed=0, folder="",
+    )  # fmt: skip
+    parts = built_in(begun, ScriptWriter())
+    assert isinstance(parts.planner, planner)
+    assert (parts.settings.repairs, parts.settings.population, parts.settings.generations) == (3, 7, 4)
 
 
 def test_the_users_words_and_decisions_are_taken_once() -> None:

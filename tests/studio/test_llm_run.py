@@ -139,7 +139,7 @@ def test_every_call_is_in_the_journal_with_its_cost_and_in_a_file_with_its_words
     kept = json.loads((folder / answer.file).read_text())
     assert kept["prompt"].startswith("c001 failed.")
     assert kept["answer"]["tools"][0]["input"]["script"] == MENDED
-    assert kept["prompts"] == ["system/1", "repair/1"]
+    assert kept["prompts"] == ["system/1", "repair/2"]
     for name in kept["system"]:
         assert (folder / name).is_file()
     deltas = [item for item in told if item.type == "llm.delta"]

@@ -1,16 +1,29 @@
-"""What the Conversation lists of the built-in agent: its plans with their reasons, failures and repairs.
+"""What the Conversation lists: plans with their reasons, code, evidence and repairs, in order as they came.
 
-Between them stand the user's sentences with what was answered.
+Beside the language model's own words, where there is one, stand the candidates that others thought of, what
+became of each, and the user's sentences with what was answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from studio.record.events import Verdict
-from studio.record.state import CandidateState, RunState, Said
+from studio.record import costs
+from studio.record.events import LlmAnswered, LlmAsked, Verdict
+from studio.record.state import CandidateState, RunState, Said, Turn
 from studio.ui import text
+
+PURPOSES: Final = {"plan": "Plan", "code": "Code", "repair": "Repair"}
+PLANS: Final = {"mathematics": "Numbers", "built-in": "Built-in plan"}
+"""How a plan is called that is not the language model's; the built-in agent's own is a plan as well."""
+WHOSE: Final = {
+    "language": "by the language model",
+    "mathematics": "numbers by the Gaussian process",
+    "built-in": "by the built-in planner",
+    "rules": "by a rule",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +40,24 @@ class Entry:
 
 
 def told(state: RunState) -> list[Entry]:
-    """The built-in agent's side of a run, in order: each plan with its reason, each failure's evidence."""
-    said = list(enumerate(state.said))
-    found: list[Entry] = []
-    for at, (name, candidate) in enumerate(state.candidates.items()):
-        found += [sentence(number, one) for number, one in said if one.candidates == at]
-        if candidate.proposal.origin != "baseline":
-            found += _of(name, candidate, state)
-    return found + [sentence(number, one) for number, one in said if one.candidates >= len(state.candidates)]
+    """A run's conversation: each question, plan, failure and sentence, once, where it first came."""
+    found = {one.key: one for turn in state.turns for one in _entries(turn, state)}
+    return list(found.values())
+
+
+def _entries(turn: Turn, state: RunState) -> Iterator[Entry]:
+    match turn.kind:
+        case "said":
+            yield sentence(int(turn.name), state.said[int(turn.name)])
+        case "asked":
+            number = int(turn.name)
+            asked = state.asked[number]
+            yield Entry(f"call/{number}", line(asked, state.answered.get(number)), asked.candidate, number)
+        case "proposed":
+            if state.candidates[turn.name].proposal.origin != "baseline":
+                yield _plan(turn.name, state.candidates[turn.name], state)
+        case "judged":
+            yield from _evidence(turn.name, state.candidates[turn.name], state)
 
 
 def sentence(number: int, one: Said) -> Entry:
@@ -43,33 +66,61 @@ def sentence(number: int, one: Said) -> Entry:
     return Entry(f"said/{number}", f"You: {one.text}", about="You to the agent", words=f"{one.text}{answer}")
 
 
-def _of(name: str, candidate: CandidateState, state: RunState) -> Iterator[Entry]:
-    """Its plan, or the repair that it is; then the evidence, where it did not pass."""
-    proposal, verdict = candidate.proposal, candidate.verdict
-    failed = [one for one in proposal.parents if _failed(state.candidates.get(one))]
-    kind = f"Repair {name} of {failed[0]}" if failed else f"Plan {name}"
+def line(asked: LlmAsked, answered: LlmAnswered | None) -> str:
+    """`3  Repair c002 · 6,100 tokens · $0.02`."""
+    what = " ".join(filter(None, (PURPOSES[asked.purpose], asked.candidate))) + (
+        f" (generation {asked.generation})" if asked.purpose == "plan" else ""
+    )
+    if answered is None:
+        return f"{asked.call}  {what} …"
+    return f"{asked.call}  {what} · {cost(answered)}" + (" · failed" if answered.error else "")
+
+
+def cost(answered: LlmAnswered) -> str:
+    """`6,100 tokens · $0.02`."""
+    about = "about " if answered.estimated else ""
+    money = f" · ${answered.usd:.3f}" if answered.usd is not None else ""
+    return f"{about}{costs.tokens(answered):,} tokens{money}"
+
+
+def _plan(name: str, candidate: CandidateState, state: RunState) -> Entry:
+    """Its plan, or the repair that it is."""
+    proposal = candidate.proposal
+    broken = [one for one in proposal.parents if _broken(state.candidates.get(one))]
+    if broken:
+        kind = f"Repair {name} of {broken[0]}" + (" by rule" if proposal.by == "rules" else "")
+    else:
+        kind = f"{PLANS.get(proposal.by, 'Plan')} {name}"
     parents = f", from {', '.join(proposal.parents)}" if proposal.parents else ""
-    steps = (text.step(step.technique, step.parameters.items()) for step in proposal.recipe)
-    outcome = _outcome(name, verdict, state)
-    yield Entry(
+    whose = f", {WHOSE[proposal.by]}" if proposal.by else ""
+    steps = (f"  {text.step(step.technique, step.parameters.items())}" for step in proposal.recipe)
+    beyond = f"Beyond its recipe: {proposal.code}" if proposal.code else ""
+    outcome = _outcome(name, candidate.verdict, state)
+    where = f"Generation {proposal.generation}, {proposal.origin}{parents}{whose}"
+    return Entry(
         f"{name}/plan",
         f"{kind} · {proposal.title} · {outcome}",
         name,
-        about=f"{proposal.title}\nGeneration {proposal.generation}, {proposal.origin}{parents}: {outcome}",
-        words="\n".join((proposal.why, "", *(f"  {step}" for step in steps))),
+        about=f"{proposal.title}\n{where}: {outcome}",
+        words="\n\n".join(filter(None, (proposal.why, "\n".join(steps), beyond))),
     )
+
+
+def _evidence(name: str, candidate: CandidateState, state: RunState) -> Iterator[Entry]:
+    """Why it did not pass."""
+    verdict = candidate.verdict
     if verdict is not None and verdict.state != "passed":
         yield Entry(
             f"{name}/evidence",
             f"Evidence {name} · {verdict.reason}",
             name,
-            about=f"{name} {outcome}\n{verdict.reason}",
+            about=f"{name} {_outcome(name, verdict, state)}\n{verdict.reason}",
             words=verdict.evidence or verdict.reason,
         )
 
 
-def _failed(candidate: CandidateState | None) -> bool:
-    return candidate is not None and candidate.verdict is not None and candidate.verdict.state == "failed"
+def _broken(candidate: CandidateState | None) -> bool:
+    return candidate is not None and candidate.verdict is not None and candidate.verdict.state != "passed"
 
 
 def _outcome(name: str, verdict: Verdict | None, state: RunState) -> str:
@@ -79,4 +130,4 @@ def _outcome(name: str, verdict: Verdict | None, state: RunState) -> str:
         return "waits for you" if name == state.waiting else "not judged yet"
     if verdict.state == "passed":
         return "passed" if verdict.speedup is None else f"passed, {text.ratio(verdict.speedup.value)}"
-    return f"{verdict.state} at {verdict.stage}"
+    return f"{'stopped early' if verdict.stopped else verdict.state} at {verdict.stage}"

@@ -25,8 +25,8 @@ from studio.ui.widgets.labels import label, rule
 
 TITLES = {"built-in": "Built-in agent", "llm": "Language model"}
 PRESETS = {
-    "hybrid": "Hybrid: structure by language, numbers by mathematics",
-    "paper": "Paper: as DiffAgent was published",
+    "hybrid": "Hybrid: the agent chooses structures, mathematics their numbers",
+    "paper": "Paper: DiffAgent's search as published, nothing tunes numbers",
 }
 
 
@@ -92,9 +92,9 @@ class AgentDialog(QDialog):
         self.preset = QComboBox()
         for kind, title in PRESETS.items():
             self.preset.addItem(title, kind)
-        self.preset.setCurrentIndex(list(PRESETS).index(now.llm_preset))
-        self.preset.currentIndexChanged.connect(lambda _: keep(llm_preset=self.preset.currentData()))
-        field(self.preset, "Preset", "How candidates are evolved")
+        self.preset.setCurrentIndex(list(PRESETS).index(now.preset))
+        self.preset.currentIndexChanged.connect(lambda _: keep(preset=self.preset.currentData()))
+        field(self.preset, "Preset", "How either agent evolves candidates")
         self.budget = QLineEdit(now.llm_budget)
         self.budget.setPlaceholderText("no limit; for example 2.50 (US dollars) or 300k tokens")
         self.budget.textEdited.connect(lambda words: keep(llm_budget=words[:60]))
@@ -133,7 +133,6 @@ class AgentDialog(QDialog):
             self._store,
             self.model,
             self._list,
-            self.preset,
             self.budget,
         ):
             one.setEnabled(asks)

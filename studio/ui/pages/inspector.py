@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt
@@ -18,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.record import costs
 from studio.record.events import Verdict
 from studio.ui import text
 from studio.ui.desk import Desk
@@ -207,13 +209,26 @@ class Inspector(QWidget):
             if widget is not None:
                 widget.hide()
                 widget.deleteLater()
-        if verdict is None:
-            return
         rows: list[tuple[str, str, str]] = []
 
         def add(name: str, value: str, remark: str = "") -> None:
             rows.append((name, value, remark))
 
+        if verdict is not None:
+            self._add_measured(verdict, add)
+        if (asked := costs.of_candidate(self._desk.run.state, self._desk.selected)) is not None:
+            add("Asked", "", f"{asked.words}; the plan of its generation is not counted")
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
+        for row, (name, value, remark) in enumerate(rows):
+            self._numbers.addWidget(label(name, "muted"), row, 0, Qt.AlignmentFlag.AlignTop)
+            if value:
+                self._numbers.addWidget(label(value), row, 1, right)
+                self._numbers.addWidget(label(remark, "small"), row, 2, right)
+            else:
+                self._numbers.addWidget(label(remark, "small", wrap=True), row, 1, 1, 2)
+
+    def _add_measured(self, verdict: Verdict, add: Callable[..., None]) -> None:
+        """What a verdict says in numbers: name, value, remark."""
         if verdict.latency is not None:
             one = verdict.latency
             add("Latency", text.seconds(one.value), text.span(text.seconds(one.low), text.seconds(one.high)))
@@ -268,14 +283,6 @@ class Inspector(QWidget):
         if verdict.throughput:
             parts = (f"{batch}: {text.number(rate)}" for batch, rate in sorted(verdict.throughput.items()))
             add("Images/s by batch", "", ", ".join(parts))
-        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
-        for row, (name, value, remark) in enumerate(rows):
-            self._numbers.addWidget(label(name, "muted"), row, 0, Qt.AlignmentFlag.AlignTop)
-            if value:
-                self._numbers.addWidget(label(value), row, 1, right)
-                self._numbers.addWidget(label(remark, "small"), row, 2, right)
-            else:
-                self._numbers.addWidget(label(remark, "small", wrap=True), row, 1, 1, 2)
 
     def _show_script(self) -> None:
         candidate = self._desk.run.state.candidates.get(self._desk.selected)

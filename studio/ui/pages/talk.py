@@ -1,6 +1,6 @@
 """The agent's conversation as it happens: plan, code, evidence, repair; prompt, answer and cost of each.
 
-Of the built-in agent: each plan's reason, the evidence of failures and the repairs, and what it was told.
+Whoever plans: each plan's reason, the evidence of failures and the repairs, and what the agent was told.
 """
 
 from __future__ import annotations
@@ -23,16 +23,14 @@ from PySide6.QtWidgets import (
 )
 
 from studio.record.events import LlmAnswered, LlmAsked, LlmDelta
-from studio.record.state import RunState
 from studio.ui.desk import Desk
 from studio.ui.models.run import Changes
-from studio.ui.models.talk import Entry, sentence, told
+from studio.ui.models.talk import Entry, cost, told
 from studio.ui.theme import Theme
 from studio.ui.widgets.labels import label
 
 KEY: Final = Qt.ItemDataRole.UserRole
 NOTHING: Final = "What the agent plans, why, and what comes of it is listed here once a run has begun."
-PURPOSES: Final = {"plan": "Plan", "code": "Code", "repair": "Repair"}
 LONGEST: Final = 400_000
 """Characters of a file that are shown."""
 
@@ -113,10 +111,7 @@ class TalkView(QWidget):
             self._live.clear()
             self._costs.clear()
             self._follows = True
-        if self._desk.run.state.asked:
-            if changes.talk or changes.everything:
-                self._fill()
-        elif self.isVisible():
+        if self.isVisible() or changes.talk or changes.everything:
             self._fill()
         else:
             # Every stage of every candidate changes something: nothing is listed that nobody sees.
@@ -140,10 +135,7 @@ class TalkView(QWidget):
 
     def _fill(self) -> None:
         self._stale = False
-        state = self._desk.run.state
-        agent = None if state.started is None else state.started.agent
-        found = told(state) if agent is None else _calls(state)
-        self._entries = {one.key: one for one in found if self._wanted(one)}
+        self._entries = {one.key: one for one in told(self._desk.run.state) if self._wanted(one)}
         shown = list(self._entries)
         before = self._key()
         self.calls.blockSignals(True)
@@ -244,17 +236,6 @@ class TalkView(QWidget):
             return f"{path.name} cannot be read: {error.strerror}"
 
 
-def _calls(state: RunState) -> list[Entry]:
-    """Every question to the language model, and what the user said in between."""
-    said = list(enumerate(state.said))
-    found: list[Entry] = []
-    for at, (number, asked) in enumerate(state.asked.items()):
-        found += [sentence(count, one) for count, one in said if one.calls == at]
-        text = line(asked, state.answered.get(number))
-        found.append(Entry(f"call/{number}", text, asked.candidate, number))
-    return found + [sentence(count, one) for count, one in said if one.calls >= len(state.asked)]
-
-
 def _put(page: QPlainTextEdit, words: str) -> None:
     if page.toPlainText() != words:
         page.setPlainText(words)
@@ -273,22 +254,6 @@ def calls_of(name: str, asked: dict[int, LlmAsked], candidates: Any) -> set[int]
         if one.purpose == "plan" and one.generation == generation and number < first
     ]
     return own | ({max(plans)} if plans else set())
-
-
-def line(asked: LlmAsked, answered: LlmAnswered | None) -> str:
-    """`3  Repair c002 · 6,100 tokens · $0.02`."""
-    what = " ".join(filter(None, (PURPOSES[asked.purpose], asked.candidate))) + (
-        f" (generation {asked.generation})" if asked.purpose == "plan" else ""
-    )
-    if answered is None:
-        return f"{asked.call}  {what} …"
-    return f"{asked.call}  {what} · {cost(answered)}" + (" · failed" if answered.error else "")
-
-
-def cost(answered: LlmAnswered) -> str:
-    tokens = answered.input + answered.output + answered.write + answered.read
-    about = "about " if answered.estimated else ""
-    return f"{about}{tokens:,} tokens" + (f" · ${answered.usd:.3f}" if answered.usd is not None else "")
 
 
 def about(asked: LlmAsked, answered: LlmAnswered | None, so_far: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtWidgets import QApplication, QDialog, QPlainTextEdit
+from PySide6.QtWidgets import QApplication, QDialog, QLabel, QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
 from studio.record import events as ev
@@ -20,6 +20,7 @@ from studio.ui.pages.evolve import EvolvePage
 from studio.ui.pages.going_on import GoOnDialog
 from studio.ui.pages.lineage import layout
 from studio.ui.window import Window
+from studio.work.report import render
 from tests.studio.ui.window_recording import CARD
 
 ABOUT = {
@@ -54,7 +55,7 @@ def talk_events(folder: Path) -> list[ev.Data]:
         ev.CandidateJudged(id="c002", verdict=verdict("passed")),
         ev.RunSteered(text="try without int8"),
         *called(4, "plan", "", "1 plans", 2),
-        proposed("c003", 2, "refined", "c002"),
+        proposed("c003", 2, "refined", "c002").model_copy(update={"by": "mathematics"}),
     ]  # fmt: skip
     return found
 
@@ -148,11 +149,18 @@ def test_every_call_is_listed_with_its_cost_and_shows_its_words(evolve: EvolvePa
     assert lines(evolve) == [
         "1  Plan (generation 1) · 1,500 tokens · $0.014",
         "2  Code c001 · 1,500 tokens · $0.014 · failed",
+        "Plan c001 · title of c001 · failed at smoke",
+        "Evidence c001 · It broke.",
         "3  Repair c002 · 1,500 tokens · $0.014",
+        "Repair c002 of c001 · title of c002 · passed, 0.500×",
         "You: try without int8",
         "4  Plan (generation 2) · 1,500 tokens · $0.014",
+        "Numbers c003 · title of c003 · not judged yet",
     ]
-    talk.calls.setCurrentRow(2)
+    talk.calls.setCurrentRow(8)
+    assert "refined, from c002, numbers by the Gaussian process: not judged yet" in talk.about.text()
+    assert not talk.tabs.isTabVisible(1)
+    talk.calls.setCurrentRow(4)
     assert talk.question.toPlainText() == "question 3"
     assert "The axis." in talk.answer.toPlainText()
     assert "# script 3" in talk.answer.toPlainText()
@@ -168,9 +176,20 @@ def test_the_selected_candidate_shows_its_plan_its_script_and_its_repair(
 ) -> None:
     window.desk.select("c002")
     evolve.talk.only.setChecked(True)
-    assert [words[0] for words in lines(evolve)] == ["1", "3"]
+    assert [words.split()[0] for words in lines(evolve)] == ["1", "3", "Repair"]
     window.desk.select("c003")
-    assert [words[0] for words in lines(evolve)] == ["4"]
+    assert [words.split()[0] for words in lines(evolve)] == ["4", "Numbers"]
+
+
+def test_what_a_candidate_cost_is_in_the_inspector_and_in_the_report(
+    window: Window, evolve: EvolvePage, talked: Path
+) -> None:
+    window.desk.select("c002")
+    shown = [one.text() for one in evolve.inspector.findChildren(QLabel)]
+    assert "1 call, 1,500 tokens, $0.014; the plan of its generation is not counted" in shown
+    page = render(talked, RunState.replay(Journal.read(talked)))
+    assert page.count("asked: 1 call, 1,500 tokens, $0.014") == 2
+    assert "4 calls, 6,000 tokens, $0.056 in all" in page
 
 
 def test_an_answer_is_seen_as_it_streams_in(window: Window, evolve: EvolvePage) -> None:
@@ -262,8 +281,12 @@ def test_nothing_is_asked_before_somebody_agreed_to_what_leaves(window: Window) 
 
 def test_the_built_in_agent_starts_without_a_question(window: Window) -> None:
     window.go("evolve")
+    dialog = AgentDialog(window.desk, window)
+    assert dialog.preset.isEnabled()
+    dialog.preset.setCurrentIndex(1)
     window.desk.start_run()
     ((_, arguments),) = [one for one in requests(window) if one[0] == "start"]
+    assert arguments["preset"] == "paper"
     assert "agent" not in arguments
     assert "llm_model" not in arguments
     assert arguments["approve"] is False
@@ -274,9 +297,13 @@ def built_in_run(folder: Path) -> list[ev.Data]:
     """c001 fails and is repaired, a sentence, c003 waits; nobody asked a language model."""
     begun, *rest = talk_events(folder)
     assert isinstance(begun, ev.RunStarted)
+    kept = [data for data in rest if isinstance(data, ev.CandidateProposed | ev.CandidateJudged)]
     return [
         begun.model_copy(update={"agent": None, "approve": True}),
-        *(data for data in rest if isinstance(data, ev.CandidateProposed | ev.CandidateJudged)),
+        *(
+            data.model_copy(update={"by": ""}) if isinstance(data, ev.CandidateProposed) else data
+            for data in kept
+        ),
         ev.RunSteered(text="try without int8", answer="int8 will not be tried any more."),
         ev.CandidateWaiting(id="c003"),
     ]
@@ -307,7 +334,7 @@ def test_without_a_language_model_the_conversation_tells_plans_failures_repairs_
     assert "int8 will not be tried any more." in talk.answer.toPlainText()
     assert not talk.tabs.isTabVisible(1)
     talk.calls.setCurrentRow(0)
-    assert talk.answer.toPlainText() == "Because.\n"
+    assert talk.answer.toPlainText() == "Because.\n\nBeyond its recipe: A kernel."
     assert "Generation 1, seed" in talk.about.text()
     window.desk.select("c001")
     talk.only.setChecked(True)
@@ -495,7 +522,7 @@ def test_what_a_run_would_cost_stands_beside_the_agent_and_follows_the_settings(
     answer(window, "llm_estimate", {"tokens": [80_000, 200_000], "usd": [0.41, 1.2], "text": "Estimate: x."})
     assert bar.cost.text() == "a run: $0.41 to $1.20"
     assert bar.cost.toolTip() == "Estimate: x."
-    window.sitting.change(generations=9, llm_preset="paper")
+    window.sitting.change(generations=9, preset="paper")
     qtbot.waitUntil(lambda: len(estimates()) == 2)
     assert (estimates()[1]["generations"], estimates()[1]["preset"]) == (9, "paper")
     window.sitting.change(agent="built-in")
