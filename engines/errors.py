@@ -14,6 +14,9 @@
         ├── SignatureRefused  nobody who is trusted signed it
         └── NoVariant       none of its engines runs on this machine
 
+    UserWarning
+    └── FallbackWarning     a package runs on another of its engines than the first
+
 The text of each is one sentence for the user: what was wrong with which
 input, and what to do.
 """
@@ -78,3 +81,7 @@ class SignatureRefused(PackageError):
 
 class NoVariant(PackageError):
     """A package whose engines do not run on this machine."""
+
+
+class FallbackWarning(UserWarning):
+    """A package runs on another of its engines than the first; the text says which and why."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from engines.package.variants import facts_of
+
 if TYPE_CHECKING:
     from engines.package.runner import Package
 
@@ -20,7 +22,8 @@ def benchmark(package: Package, pictures: int = PICTURES) -> dict[str, Any]:
     Returns:
         `seconds`: {`median`, `p90`, `least`}, `stages`: {name: median}, `pictures`, `load_seconds` (engines,
         the first picture, which does not count), `memory` (the process's peak in MiB; `None` where the system
-        does not say), `variants`, `maker`: what its maker measured, and on what.
+        does not say), `checked`: {`bytes`, `seconds`} of taking digests, `variants`, `maker`: what its maker
+        measured, and on what.
     """
     golden = package.facts["golden"]
     start = time.perf_counter()
@@ -45,7 +48,8 @@ def benchmark(package: Package, pictures: int = PICTURES) -> dict[str, Any]:
         "pictures": pictures,
         "load_seconds": loaded,
         "memory": _peak(),
-        "variants": {name: choice.facts() for name, choice in package.choices.items()},
+        "checked": {"bytes": package.seal.bytes, "seconds": package.seal.seconds},
+        "variants": facts_of(package.choices.values()),
         "maker": _maker(package.facts),
     }
 
@@ -74,6 +78,7 @@ def sentence(found: dict[str, Any]) -> str:
         f"{seconds['p90']:.3f} s), the first after {found['load_seconds']:.2f} s"
     )
     text += f", {memory:.0f} MiB at most" if memory is not None else ""
+    text += f", {found['checked']['bytes'] / 1e6:.0f} MB checked in {found['checked']['seconds']:.2f} s"
     if maker := found["maker"]:
         text += f"; its maker measured {maker['seconds']:.3f} s on {maker['measured_on']}"
     return f"{text}."

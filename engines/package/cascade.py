@@ -13,7 +13,7 @@ import re
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, Literal
@@ -25,7 +25,7 @@ from engines.errors import PackageError
 from engines.package import likeness
 from engines.package.runner import Package, Pixels, read_picture
 from engines.package.serving.engine import Pictures
-from engines.package.variants import Choice, fallbacks
+from engines.package.variants import Choice, facts_of, fallbacks
 
 LIGHT: Final = "light."
 DISCRIMINATOR: Final = "discriminator"
@@ -45,7 +45,7 @@ class Member(Package):
     def __init__(self, package: Package, role: str) -> None:
         if role not in roles(package):
             raise PackageError(f"This package has no {role} model; it serves {' and '.join(roles(package))}.")
-        self.folder, self.id = package.folder, package.id
+        self.folder, self.id, self.seal, self._everything = package.folder, package.id, package.seal, True
         self.device, self.threads = package.device, package.threads
         self.trust, self.allow_native, self.signature = package.trust, package.allow_native, package.signature
         self.choices: dict[str, Choice] = {}
@@ -145,8 +145,9 @@ class Cascade:
 
     @property
     def choices(self) -> list[Choice]:
-        """Of both models, and of the discriminator."""
-        return [one for part in (self.light, self.heavy, self.package) for one in part.choices.values()]
+        """Of both models, and of the discriminator, by the names that the package has for them."""
+        light = [replace(one, component=LIGHT + one.component) for one in self.light.choices.values()]
+        return [*light, *self.heavy.choices.values(), *self.package.choices.values()]
 
     @cached_property
     def judge(self) -> Judge:
@@ -187,6 +188,7 @@ class Cascade:
         light, heavy = self.light.self_test(), self.heavy.self_test()
         facts = self.package.facts["cascade"]["discriminator"]
         golden = self.light.facts["golden"]
+        self.package.seal.check([golden["image"]])
         shown = read_picture(self.package.folder / golden["image"])
         score = float(self.judge.scores(shown[None], [golden["prompt"]])[0])
         fits = abs(score - facts["golden_score"]) <= facts["score_tolerance"]
@@ -199,6 +201,7 @@ class Cascade:
             "score": score,
             "score_expected": facts["golden_score"],
             "fallbacks": fallbacks(self.choices),
+            "variants": facts_of(self.choices),
         }
 
 
@@ -206,13 +209,14 @@ class PackageEngine:
     """One model of a package as an engine process serves it: whole batches to PNGs, scores for light ones."""
 
     def __init__(self, package: Package, role: str, batch: int) -> None:
-        self._member = Member(package, role)
+        self._package, self._member = package, Member(package, role)
         self._loop = self._member.loop(batch=batch)
         self._judge = Judge(package) if role == "light" else None
 
     @property
-    def fallbacks(self) -> list[str]:
-        return self._member.fallbacks
+    def choices(self) -> list[Choice]:
+        """What it draws with, and scores with."""
+        return [*self._member.choices.values(), *self._package.choices.values()]
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pictures:
         start = time.perf_counter()

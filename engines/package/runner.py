@@ -9,7 +9,8 @@ or, from a program, with `sys.dont_write_bytecode` set and the package's folder 
     from engines.package.runner import Package
     pictures = Package(folder).generate(["a red house"], [7])    # uint8 (N, H, W, 3)
 
-Every byte of the package is checked before anything is loaded.
+Every byte of the package is checked before anything is loaded; `--info`, which loads nothing, checks the
+manifest.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import EngineError, PackageError
+from engines.errors import EngineError, FallbackWarning, PackageError
 from engines.package import components, likeness, signature, sound, sums, variants
 from engines.package.benchmark import PICTURES, benchmark, sentence
 from engines.package.runtimes import requirements_of
+from engines.package.seal import Seal
 from engines.package.serving.options import (
     add_arguments,
     add_engine_arguments,
+    read_seal,
     run_engine,
     run_server,
     whole,
@@ -51,29 +55,43 @@ Pixels = NDArray[np.uint8]
 class Package:
     """An opened package.  Its files are checked when it is opened, its engines loaded when first needed.
 
+    A file that changes after that is checked again before it is used (`engines.package.seal`).
+
     Raises:
         PackageError: anything but the package that was made; its kinds are `PackageChanged`,
             `SignatureRefused` and `NoVariant` (`engines.errors`).
     """
 
     def __init__(
-        self, folder: Path, device: str = "", *, trust: Trust | None = None, allow_native: bool = False
+        self,
+        folder: Path,
+        device: str = "",
+        *,
+        trust: Trust | None = None,
+        allow_native: bool = False,
+        everything: bool = True,
+        handed: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Args:
             device: whose variants are tried first, or the name of one; without it, the manifest's order.
             trust: who must have signed it.
             allow_native: load machine code though nobody who is trusted signed it.
+            everything: check every byte now; else the manifest, and the rest before an engine is loaded.
+            handed: what the process that started this one has checked (`Seal.hand_on`).
         """
         self.folder = Path(folder)
         self.device = device
         self.trust, self.allow_native = trust, allow_native
         self.threads: int | None = None
         """That an engine may use on a CPU; `None`: as many as it likes."""
-        digests = sums.checked(self.folder)
-        self.id = f"sha256:{digests[sums.SUMS]}"
-        self.signature = signature.of_folder(self.folder, digests, trust)
-        self.manifest: dict[str, Any] = json.loads((self.folder / sums.MANIFEST).read_bytes())
+        self.seal = Seal(self.folder, handed)
+        self.id = self.seal.id
+        self._everything = everything
+        if everything:
+            self.seal.check()
+        self.signature = signature.of_folder(self.folder, self.seal.digests, trust)
+        self.manifest: dict[str, Any] = json.loads(self.seal.read(sums.MANIFEST))
         self.facts: dict[str, Any] = self.manifest["additional_metadata"]
         self.choices: dict[str, Choice] = {}
         """By component, as they are loaded."""
@@ -81,7 +99,7 @@ class Package:
     @property
     def fallbacks(self) -> list[str]:
         """Variants that could not be loaded here, with the reason."""
-        return variants.fallbacks(list(self.choices.values()))
+        return variants.fallbacks(self.choices.values())
 
     @cached_property
     def loaded(self) -> dict[str, components.Component]:
@@ -92,13 +110,18 @@ class Package:
         """One component, by the first of its variants that this machine can load.
 
         What makes pictures goes on with the next variant where one makes none (`engines.package.sound`).
+        Each variant that is passed over is a `FallbackWarning`.
         """
+        if not self._everything:
+            self.seal.check()
+            self._everything = True
         trusted = self.signature is not None and self.signature.trusted
         broken: dict[str, str] = {}
+        warned: set[str] = set()
 
         def choose() -> components.Component:
             component, self.choices[name] = variants.choose(
-                self.folder,
+                self.seal,
                 name,
                 body,
                 device=self.device,
@@ -106,6 +129,10 @@ class Package:
                 threads=self.threads,
                 broken=broken,
             )
+            for text in variants.fallbacks([self.choices[name]]):
+                if text not in warned:
+                    warned.add(text)
+                    warnings.warn(text, FallbackWarning, stacklevel=2)
             return component
 
         def other(reason: str) -> components.Component:
@@ -117,7 +144,7 @@ class Package:
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
         """By the names that the host loop gives them."""
-        return tokenizers(self.folder, self.facts)
+        return tokenizers(self.seal, self.facts)
 
     def loop(
         self, *, steps: int | None = None, guidance: float | None = None, batch: int | None = None
@@ -152,6 +179,7 @@ class Package:
         start = time.perf_counter()
         picture = likeness.sheet(self.loop().generate([golden["prompt"]], [golden["seed"]]).images[0])
         seconds = time.perf_counter() - start
+        self.seal.check([golden["image"]])
         expected = read_picture(self.folder / golden["image"])
         alike = likeness.psnr(picture, expected)
         bits = likeness.differing_bits(likeness.dhash(picture), golden["dhash"])
@@ -163,7 +191,7 @@ class Package:
             "differing_bits": bits,
             "seconds": seconds,
             "fallbacks": self.fallbacks,
-            "variants": {name: choice.facts() for name, choice in self.choices.items()},
+            "variants": variants.facts_of(self.choices.values()),
         }
 
     def _tolerance(self) -> tuple[float, int]:
@@ -179,14 +207,15 @@ class Package:
         return min(least for least, _ in found), max(most for _, most in found)
 
 
-def tokenizers(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def tokenizers(seal: Seal, facts: dict[str, Any]) -> dict[str, Any]:
     """A model's tokenizers by the names that the host loop gives them."""
     from tokenizers import Tokenizer
 
     paths = dict(facts.get("tokenizers", {}))
     if facts.get("tokenizer"):
         paths["tokenizer"] = facts["tokenizer"]
-    return {name: Tokenizer.from_file(str(folder / path)) for name, path in paths.items()}
+    seal.check(paths.values())
+    return {name: Tokenizer.from_file(str(seal.folder / path)) for name, path in paths.items()}
 
 
 def read_picture(path: Path) -> Pixels:
@@ -217,33 +246,6 @@ def write_picture(picture: Pixels, path: Path) -> None:
         ) from None
 
 
-def answer_lines(package: Package, requests: IO[str], answers: IO[bytes]) -> None:
-    """Answer one JSON line after another until the input ends.
-
-    `{"prompts": [...], "seeds": [...]}` -> `{"ok": true, "shape": [N, H, W, 3], "bytes": n, "stages": {...}}`
-    and n raw bytes; or `{"ok": false, "error": "one sentence"}`.
-    """
-    loop = package.loop()
-    for line in requests:
-        try:
-            request = json.loads(line)
-            result = loop.generate(
-                [str(text) for text in request["prompts"]], [int(n) for n in request["seeds"]]
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            answer, body = (
-                {"ok": False, "error": f"The request makes no sense ({error}); send prompts and seeds."},
-                b"",
-            )
-        except PackageError as error:
-            answer, body = {"ok": False, "error": " ".join(str(error).split())}, b""
-        else:
-            body = result.images.tobytes()
-            answer = {"ok": True, "shape": result.images.shape, "bytes": len(body), "stages": result.seconds}
-        answers.write(json.dumps(answer).encode() + b"\n" + body)
-        answers.flush()
-
-
 def main(
     folder: Path, arguments: Sequence[str] | None = None, make_planner: MakePlanner | None = None
 ) -> int:
@@ -252,6 +254,12 @@ def main(
     `make_planner` re-plans a served cascade; packages of cascades bring one.
     """
     options = _parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FallbackWarning)  # each way to run it says them in sentences
+        return _run(folder, options, make_planner)
+
+
+def _run(folder: Path, options: argparse.Namespace, make_planner: MakePlanner | None) -> int:
     # Python's C runtimes print on stdout too; answers and bytes go to a private copy of it.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb") if options.lines or options.engine else None
     if answers is not None:
@@ -262,11 +270,15 @@ def main(
             options.device,
             trust=signature.trust(options.key, options.certificate),
             allow_native=options.allow_native,
+            everything=not options.info,
+            handed=read_seal(sys.stdin) if options.sealed else None,
         )
         if answers is not None and options.engine:
             run_engine(package, options, answers)
         elif answers is not None:
-            answer_lines(package, sys.stdin, answers)
+            from engines.package.lines import answer_lines
+
+            answer_lines(package, options.route, sys.stdin, answers)
         elif options.serve:
             run_server(package, options, make_planner)
         elif options.info:
@@ -350,7 +362,7 @@ def _generate(package: Package, options: argparse.Namespace) -> None:
         write_picture(picture, path)
     if options.json:
         said = {"images": [str(path) for path in paths], "seconds": result.seconds, "calls": result.calls}
-        print(json.dumps(said | {"variants": {name: one.facts() for name, one in package.choices.items()}}))
+        print(json.dumps(said | {"variants": variants.facts_of(package.choices.values())}))
     else:
         print(f"{', '.join(str(path) for path in paths)}: {sum(result.seconds.values()):.2f} s")
     _say_variants(list(package.choices.values()))
@@ -390,7 +402,8 @@ def _answer(package: Package, options: argparse.Namespace, seeds: list[int]) -> 
             for name, value in found.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + value
         answers = [{"decision": one.decision, "reason": one.reason, "score": one.score} for one in told]
-        print(json.dumps({"images": [str(path) for path in paths], "seconds": seconds, "answers": answers}))
+        said = {"images": [str(path) for path in paths], "seconds": seconds, "answers": answers}
+        print(json.dumps(said | {"variants": variants.facts_of(cascade.choices)}))
     _say_variants(cascade.choices)
 
 
@@ -405,6 +418,7 @@ def _info(package: Package, *, as_json: bool) -> None:
     print(f"engine    {facts['built_for']['engine']} {facts['built_for']['engine_version']}")
     for name, used in _variants_of(package).items():
         print(f"variant   {name}: {', '.join(used)}{_wheels_of(package, name, used[0])}")
+    print("checked   names and manifest; every byte is before anything is loaded")
     print(f"signed    {package.signature or 'no: its id says which package it is, not who made it'}")
     for check in facts.get("verified_on", []):
         print(f"verified  {check['time']} on {check['target']['processor'] or check['target']['machine']}")
@@ -449,15 +463,16 @@ def _self_test(package: Package, *, as_json: bool) -> int:
     if package.facts.get("cascade"):
         from engines.package.cascade import Cascade
 
-        found = Cascade(package).self_test()
+        cascade = Cascade(package)
+        found, choices = cascade.self_test(), cascade.choices
     else:
-        found = package.self_test()
+        found, choices = package.self_test(), list(package.choices.values())
     if as_json:
         print(json.dumps(found))
     else:
         word = "passed" if found["passed"] else "FAILED"
         print(f"{word}: {found['psnr']:.1f} dB against the golden picture, {found['seconds']:.2f} s")
-        _say_variants(list(package.choices.values()))
+        _say_variants(choices)
     return 0 if found["passed"] else 1
 
 

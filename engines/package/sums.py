@@ -191,35 +191,6 @@ def read_sums(folder: Path) -> str:
         raise PackageError(f"{folder} holds no readable {SUMS}; give the folder of a package.") from None
 
 
-def check_folder(folder: Path) -> str:
-    """Check every byte of a package folder and return its id.
-
-    Raises:
-        PackageError: no package; `PackageChanged`: one that is not as it was made.
-    """
-    return f"sha256:{checked(folder)[SUMS]}"
-
-
-def checked(folder: Path) -> dict[str, str]:
-    """Check every byte of a package folder and return path -> digest, `SHA256SUMS` included.
-
-    Raises:
-        PackageError: no package; `PackageChanged`: one that is not as it was made.
-    """
-    text = read_sums(folder)
-    listed = parse(text)
-    try:
-        compare(listed, walk(folder))
-        for path, expected in listed.items():
-            if digest_file(folder / path) != expected:
-                raise changed(path)
-    except OSError as error:
-        raise PackageError(
-            f"{folder} cannot be read ({error.strerror or error}); check its permissions."
-        ) from None
-    return listed | {SUMS: identity(text).removeprefix("sha256:")}
-
-
 def write(folder: Path) -> str:
     """Write `SHA256SUMS` for what lies in the folder and return the package's id."""
     names = [path for path in walk(folder) if path not in (SUMS, SIGNATURE)]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from engines.errors import NoVariant, PackageError
+from engines.errors import NoVariant, PackageChanged, PackageError
 from engines.package import fits
 from engines.package.components import THREADS, Component, load
 from engines.package.native import native_files
+from engines.package.seal import Seal
 from engines.package.torch_files import COMPILES
 
 
@@ -31,6 +32,16 @@ class Choice:
         reasons = [{"variant": name, "reason": reason} for name, reason in self.passed_over]
         return {"variant": self.variant, "of": self.of, "passed_over": reasons}
 
+    @classmethod
+    def read(cls, component: str, facts: Mapping[str, Any]) -> Choice:
+        """What `facts` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it wrote something else.
+        """
+        passed = tuple((str(one["variant"]), str(one["reason"])) for one in facts["passed_over"])
+        return cls(component, str(facts["variant"]), passed, int(facts["of"]))
+
 
 def order(body: dict[str, Any], asked: str) -> list[str]:
     """A component's variants: those of the name, device or engine that was asked for, then the others."""
@@ -45,7 +56,7 @@ def device_of(body: dict[str, Any], variant: str) -> str:
 
 
 def choose(
-    folder: Path,
+    seal: Seal,
     name: str,
     body: dict[str, Any],
     *,
@@ -57,6 +68,7 @@ def choose(
     """The first variant of a component that this machine can load.
 
     Args:
+        seal: of the package's folder; a variant's files are checked before they are loaded and after.
         device: whose variants are tried first; or a variant's name.
         native: whether machine code may be loaded.
         threads: that an engine may use on a CPU; `None`: as many as it likes.
@@ -64,12 +76,14 @@ def choose(
 
     Raises:
         NoVariant: none of them; each reason is said.
+        PackageChanged: a file is not as it was made.
     """
     passed: list[tuple[str, str]] = []
     for variant in order(body, device):
         facts = body["variants"][variant]
         engine = dict(facts["executor_info"]["pareto-studio"])
-        place = folder / facts["variant_directory"]
+        directory = str(facts["variant_directory"])
+        place = seal.folder / directory
         if threads is not None and engine["engine"] in THREADS:
             engine["options"] = engine.get("options", {}) | {THREADS[engine["engine"]]: str(threads)}
         try:
@@ -77,11 +91,16 @@ def choose(
                 raise PackageError(broken[variant])
             if engine["engine"] == "aoti":
                 fits.check(str(facts.get("compatibility_string") or ""))
+            seal.check_within(directory)
             if not native:
                 _refuse_native(
                     place, engine, [file["path"] for file in facts["additional_metadata"]["files"]]
                 )
-            return load(place, engine), Choice(name, variant, tuple(passed), len(body["variants"]))
+            component = load(place, engine)
+            seal.check_within(directory)
+            return component, Choice(name, variant, tuple(passed), len(body["variants"]))
+        except PackageChanged:
+            raise
         except PackageError as error:
             passed.append((variant, str(error)))
     raise NoVariant(_none(name, passed))
@@ -126,6 +145,11 @@ def sentences(choices: Sequence[Choice]) -> list[str]:
     )
 
 
-def fallbacks(choices: Sequence[Choice]) -> list[str]:
+def facts_of(choices: Iterable[Choice]) -> dict[str, dict[str, Any]]:
+    """By component, for JSON."""
+    return {one.component: one.facts() for one in choices}
+
+
+def fallbacks(choices: Iterable[Choice]) -> list[str]:
     """Variants that could not be loaded here, each with the reason."""
     return [f"{one.component}: {name}: {reason}" for one in choices for name, reason in one.passed_over]

@@ -374,6 +374,7 @@ def _export_cascade(given: argparse.Namespace, home: Path, terminal: Terminal) -
             heavy,
             given.threshold,
             str(given.out.expanduser()),
+            also=given.also,
             without_walls=given.without_walls,
         )
     terminal.document(result)

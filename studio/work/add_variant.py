@@ -76,7 +76,9 @@ def add_variant(
     job.progress(0, STEPS, "Checking the package")
     before = verify(place)
     if before.manifest.additional_metadata.cascade is not None:
-        raise ExportError("Variants of a cascade are built when it is exported; export it again.")
+        raise ExportError(
+            "A cascade gets its variants when it is exported; export it again with --also DEVICE."
+        )
     if other:
         parts = _of_another(before, Path(other).expanduser())
     else:

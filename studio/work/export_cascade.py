@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from dataclasses import replace as with_parts
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from engines.package import sums
 from engines.package.likeness import EQUAL
 from engines.package.manifest import Facts
 from engines.package.place import check_place, move, sentences
+from engines.package.runtimes import ON_TORCH
 from engines.package.verify import Verified
 from engines.package.write import amend, pack, write
 from studio.errors import CascadeError, ExportError
@@ -42,6 +44,7 @@ from studio.work.export import (
 )
 from studio.work.exportable import ENGINES, Check, examine, without_torch
 from studio.work.job import Job
+from studio.work.more_devices import variants
 from studio.work.package_contents import make_contents, package_name
 from studio.work.proof import unchanged, unproved
 from studio.work.trust import told, verified_sentence
@@ -62,6 +65,7 @@ def export_cascade(
     threshold: float | None = None,
     out: str = "",
     replace: bool = True,
+    also: Sequence[str] = (),
     without_walls: bool = False,
 ) -> dict[str, Any]:
     """Command `export_cascade`.
@@ -74,6 +78,8 @@ def export_cascade(
             one that defers nearest to `USUAL_SHARE`.
         out: as for `export`.
         replace: put it in the place of an older package of the same cascade.
+        also: devices that the package shall hold engines of both models for beside the run's own; built, not
+            verified.  The discriminator gets a variant for ONNX Runtime on a CPU, which all its wheels can.
         without_walls: the user's word, where candidates would run though nothing limits them (`consent`).
 
     Returns:
@@ -97,6 +103,7 @@ def export_cascade(
         threshold,
         Path(out).expanduser() if out else None,
         replace=replace,
+        also=also,
         home=job.home,
         on_progress=job.progress,
     )
@@ -110,6 +117,7 @@ def export_pair(
     out: Path | None = None,
     *,
     replace: bool = True,
+    also: Sequence[str] = (),
     home: Path | None = None,
     on_progress: OnProgress = lambda _done, _total, _doing: None,
 ) -> dict[str, Any]:
@@ -121,6 +129,8 @@ def export_pair(
     tell(0, "Checking")
     if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
         raise ExportError(f"The threshold {threshold} makes no sense; give a number from 0 to 1.")
+    if torch := [name for name in also if name in ON_TORCH]:
+        raise ExportError(f"A cascade's package holds no engines of torch; leave --also {torch[0]} out.")
     pair = pair_of(folder, light, heavy, home)
     checks = _examined(pair)
     name = _name(pair)
@@ -130,24 +140,28 @@ def export_pair(
         place.parent.mkdir(parents=True, exist_ok=True)
     cascade = _trained(pair, home, lambda doing: tell(1, doing))
     at = _threshold(cascade, threshold)
-    sides = (_half(pair.light, 1, tell), _half(pair.heavy, 4, tell))
+    sides = (_half(pair.light, 1, also, tell), _half(pair.heavy, 4, also, tell))
     with workshop() as bench:
         tell(7, "Building the discriminator")
-        judging = build(
-            folder / cascade.folder / NETWORK,
-            sides[1].backend if sides[1].backend in ENGINES else ENGINES[0],
-            Path(bench),
-            sides[0].own.picture[None],
-            [sides[0].own.prompt],
+        own = sides[1].backend if sides[1].backend in ENGINES else ENGINES[0]
+        judges = tuple(
+            build(
+                folder / cascade.folder / NETWORK,
+                backend,
+                Path(bench) / backend,
+                sides[0].own.picture[None],
+                [sides[0].own.prompt],
+            )
+            for backend in dict.fromkeys((own, *(("onnxruntime",) if also else ())))
         )
-        contents = together(name, cascade, at, sides[0], sides[1], judging)
+        contents = together(name, cascade, at, sides[0], sides[1], judges)
         with unproved(place) as partial:
             tell(8, "Writing the package")
             written = write(contents, partial)
             asked = {role: (side.own.prompt, side.own.seed) for role, side in zip(_ROLES, sides, strict=True)}
             proofs = prove(partial, asked, lambda doing: tell(10, doing))
             unchanged(partial, written.id)
-            alike = _compared(proofs, sides[0].own, sides[1].own, float(judging.scores[0]), at)
+            alike = _compared(proofs, sides[0].own, sides[1].own, float(judges[0].scores[0]), at)
             tell(12, "Recording the proof")
             verified = amend(partial, lambda facts: _recorded(facts, proofs, alike))
             with sentences(place.parent, verified.bytes):
@@ -189,7 +203,7 @@ def _examined(pair: Pair) -> list[Check]:
         light = without_torch(examination, target, "packages of cascades")
         if light.state == "failed":
             raise ExportError(light.text)
-        found += [replace(check, name=f"{role}: {check.name}") for check in examination.checks]
+        found += [with_parts(check, name=f"{role}: {check.name}") for check in examination.checks]
     return found
 
 
@@ -215,12 +229,15 @@ def _threshold(cascade: Cascade, wanted: float | None) -> float:
     return min(cascade.curve, key=lambda one: abs(one.share - USUAL_SHARE)).threshold
 
 
-def _half(side: Side, step: int, tell: Callable[[int, str], None]) -> Half:
+def _half(side: Side, step: int, also: Sequence[str], tell: Callable[[int, str], None]) -> Half:
     state, candidate = side.state, side.candidate
     plan, artifacts = build_engines(state, candidate, lambda _, doing: tell(step, f"{side.name}: {doing}"))
     tell(step + 2, f"{side.name}: Making the Studio's own picture")
     own = own_picture(side.run, state, candidate)
     contents = make_contents(state, candidate, plan, artifacts, own.prompt, own.seed, own.picture)
+    if also:
+        tell(step + 2, f"{side.name}: Building for {' and '.join(also)}")
+        contents = with_parts(contents, engines=(*contents.engines, *variants(plan, also)))
     return Half(side, contents, own, plan.backend)
 
 

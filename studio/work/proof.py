@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from engines.errors import PackageError
-from engines.package import sums
 from engines.package.likeness import Pixels
 from engines.package.runner import read_picture
 from engines.package.runtimes import REQUIREMENTS
+from engines.package.seal import check_folder
 from engines.package.wheels import installed
 from studio.errors import ExportError
 
@@ -242,7 +242,7 @@ def unproved(folder: Path) -> Iterator[Path]:
 def unchanged(package: Path, before: str) -> None:
     """Raises `ExportError` where running the package altered it."""
     try:
-        after = sums.check_folder(package)
+        after = check_folder(package)
     except PackageError as error:
         raise ExportError(f"The package does not stay as it is when it runs ({error}).") from error
     if after != before:

@@ -16,11 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engines.package.serving.engine import WARM_PROMPT, Pictures, serve_engine, sizes_to_warm
+from engines.package.variants import Choice
 
 
 class Stub:
     def __init__(self, base: float, each: float, score: bool, log: Path | None) -> None:
         self.base, self.each, self.score, self.log = base, each, score, log
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        return (Choice("denoiser", "stub-cpu-fp32", (), 1),)
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pictures:
         real = [prompt for prompt in prompts if prompt != WARM_PROMPT]

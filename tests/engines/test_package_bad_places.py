@@ -114,7 +114,9 @@ def test_a_changed_byte_of_each_kind_of_file_stops_the_runner_before_it_is_opene
         path.write_bytes(whole)
     changed = next(name for name in kinds.values() if name.endswith(".plan"))
     (tmp_path / "every" / changed).write_bytes(b"another")
-    assert "model.plan was changed" in refused(run(tmp_path / "every", "--info"))
+    for way in ("--self-test", "--lines", "--serve"):
+        assert "model.plan was changed" in refused(run(tmp_path / "every", way))
+    assert "checked   names and manifest" in run(tmp_path / "every", "--info").stdout  # it opens nothing else
 
 
 def test_a_package_for_another_device_says_which_wheels_it_wants(parts: Contents, tmp_path: Path) -> None:

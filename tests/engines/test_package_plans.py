@@ -46,6 +46,7 @@ def with_plan(tmp_path_factory: pytest.TempPathFactory) -> Contents:
     return replace(plain, engines=(extra, *plain.engines))
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 def test_a_plan_is_named_passed_over_and_the_next_variant_draws(with_plan: Contents, tmp_path: Path) -> None:
     found = write(with_plan, tmp_path / "tiny")
     assert [Path(name).name for name in found.native] == ["model.engine"]

@@ -169,6 +169,7 @@ def test_it_runs_alone_with_neither_diffusers_nor_a_pickle(make: Make, tmp_path:
     assert verify(folder).native == ()
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 def test_what_was_compiled_ahead_is_named_as_code_and_not_loaded_unsigned(make: Make) -> None:
     folder = make("aoti", "eager")
     checked = verify(folder)
@@ -183,6 +184,7 @@ def test_what_was_compiled_ahead_is_named_as_code_and_not_loaded_unsigned(make: 
     assert "machine code (model.pt2)" in reason
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -200,6 +202,7 @@ def test_code_for_another_machine_is_never_loaded(make: Make, change: tuple[str,
     assert re.search(why, reason), reason
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 def test_without_a_compiler_one_sentence_says_so_and_the_next_variant_runs(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

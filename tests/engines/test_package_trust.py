@@ -167,6 +167,7 @@ def native(tmp_path: Path) -> Path:
     return tmp_path / "native"
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 def test_machine_code_is_named_and_passed_over_with_the_reason(native: Path) -> None:
     found = verify(native)
     variant = found.manifest.components["decoder"].variants["onnxruntime-cpu-fp16"]
@@ -180,6 +181,7 @@ def test_machine_code_is_named_and_passed_over_with_the_reason(native: Path) -> 
     assert "machine code (compiled.onnx)" in over[1]
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 def test_machine_code_is_loaded_when_signed_or_allowed_and_not_before(native: Path, tmp_path: Path) -> None:
     key, public = new_key(tmp_path / "key.pem")
     sign(native, key)
@@ -194,6 +196,7 @@ def test_machine_code_is_loaded_when_signed_or_allowed_and_not_before(native: Pa
     assert "cannot load compiled.onnx" in reason(Package(native, allow_native=True))
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 def test_a_manifest_that_hides_machine_code_is_refused(native: Path) -> None:
     path = native / sums.MANIFEST
     data = json.loads(path.read_text())

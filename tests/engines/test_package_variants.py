@@ -53,6 +53,7 @@ def for_device(part: EngineFiles, name: str) -> EngineFiles:
     return replace(part, engine=engine, built_for=built_for)
 
 
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
 def test_the_first_variant_that_runs_is_taken_and_the_others_get_a_reason(
     package: Path, pair: tuple[Path, Path]
 ) -> None:

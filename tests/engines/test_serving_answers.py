@@ -103,8 +103,8 @@ def test_two_hundred_requests_survive_two_killed_processes_and_each_is_answered_
             assert metrics.value("restarts_total", engine="light") == 1
             assert metrics.value("restarts_total", engine="heavy") == 1
             assert metrics.value("requests_total", path="/v1/images/generations", status="200") == 200
-            for _ in range(100):
-                if server.router.light is not None and server.router.light.up == 2:
+            for _ in range(600):
+                if all(pool.up == 2 for pool in server.pools):
                     break
                 await asyncio.sleep(0.05)
             assert [pool.up for pool in server.pools] == [2, 2]  # started again

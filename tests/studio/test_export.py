@@ -17,6 +17,7 @@ from engines.errors import PackageError
 from engines.package import sums
 from engines.package.likeness import psnr
 from engines.package.runner import read_picture
+from engines.package.seal import check_folder
 from engines.package.verify import verify as verify_package
 from engines.package.write import write
 from studio.errors import ExportError, RunError
@@ -201,12 +202,12 @@ def test_without_wheels_the_proof_runs_isolated_and_says_so(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     if not uv:
         monkeypatch.setenv("PATH", str(tmp_path))
-    before = sums.check_folder(package)
+    before = check_folder(package)
     proof = prove(package, PROMPT, SEED)
     assert not proof.environment.fresh
     assert "Not verified in a fresh environment" in proof.environment.note
     np.testing.assert_array_equal(proof.picture, read_picture(package / "golden.png"))
-    assert sums.check_folder(package) == before
+    assert check_folder(package) == before
     hidden = subprocess.run(
         [*proof.environment.command[:-2], "import torch"], capture_output=True, text=True, check=False
     )

@@ -16,8 +16,8 @@ from engines.hostloop.noise import latent_noise
 from engines.layouts import LAYOUTS
 from engines.layouts.triton import component_config, pipeline_config
 from engines.layouts.triton_server import installed
-from engines.package import sums
 from engines.package.runner import read_picture
+from engines.package.seal import check_folder
 from studio import layouts
 from studio.cli import parser
 from studio.errors import ExportError
@@ -173,7 +173,7 @@ def test_every_configuration_is_one_of_tritons_own_schema(triton: Schema) -> Non
 def exported(run: Path, name: str, layout: str, out: Path) -> tuple[dict[str, Any], Path]:
     result = export_as(Job(home=run.parents[1]), "r", layout, name, str(out))
     folder = Path(result["package"])
-    assert sums.check_folder(folder) == result["id"]
+    assert check_folder(folder) == result["id"]
     record = json.loads((folder / "pareto-studio.json").read_text())
     assert record["left_out"] == result["left_out"]
     text = (folder / "README.md").read_text()
@@ -270,7 +270,7 @@ def test_a_hub_repository_holds_a_package_that_verifies_and_a_card_with_its_numb
 
     result, folder = exported(run, "c001", "hub", tmp_path / "h")
     assert result["proof"]["psnr"] >= 40
-    assert sums.check_folder(folder / "package")
+    assert check_folder(folder / "package")
     card = ModelCard.load(folder / "README.md")
     assert card.data.license == "apache-2.0"
     assert card.data.pipeline_tag == "text-to-image"

@@ -2,7 +2,7 @@
 
 POST /v1/images/generations   as OpenAI's, with seed, deadline_ms and route besides; the answer says
                               light or heavy, the score and the times
-GET  /v1/models
+GET  /v1/models               with the variants that its engines run, as /v1/plan and /health
 GET  /v1/threshold            PUT {"threshold": 0.4} holds it there, {"threshold": null} lets the plan decide
 GET  /v1/plan                 settings and measured load; PUT changes settings
 GET  /health                  200 when it can draw, 503 with the reason when not
@@ -79,6 +79,7 @@ class Api:
     Args:
         room: whether this many pictures may be asked for now, else the seconds to wait.
         trouble: why nothing can be drawn; empty when it can.
+        engines: by model, which variants run and why none before them (`Running.to_json`).
         deadline: seconds that a request has where it says nothing.
     """
 
@@ -90,6 +91,7 @@ class Api:
         *,
         room: Callable[[int], Refusal | None] = lambda _count: None,
         trouble: Callable[[], str] = lambda: "",
+        engines: Callable[[], Mapping[str, Any]] = dict,
         deadline: float = 60.0,
     ) -> None:
         self.service, self.model, self.metrics, self.deadline = service, model, metrics, deadline
@@ -98,7 +100,7 @@ class Api:
         """The threshold was set by hand: a plan changes everything else."""
         self.note = ""
         """What the controller said last."""
-        self._room, self._trouble = room, trouble
+        self._room, self._trouble, self._engines = room, trouble, engines
         self._busy = 0
         metrics.counter("requests_total", "HTTP requests, by path and status")
         metrics.gauge("requests_in_flight", "HTTP requests being answered", lambda: float(self._busy))
@@ -241,6 +243,7 @@ class Api:
             "package": self.model.id,
             "cascade": self.model.cascade,
             "size": f"{self.model.width}x{self.model.height}",
+            "engines": self._engines(),
         }
         return _json({"object": "list", "data": [one]})
 
@@ -266,6 +269,7 @@ class Api:
             "held": self.held,
             "load": self.service.load().to_json(),
             "note": self.note,
+            "engines": self._engines(),
         }
         return _json(found)
 
@@ -291,8 +295,9 @@ class Api:
         if self.stopping:
             return _json({"status": "stopping"}, 503)
         if reason := self._trouble():
-            return _json({"status": "not ready", "reason": reason}, 503)
-        return _json({"status": "ok", "model": self.model.name, "package": self.model.id})
+            return _json({"status": "not ready", "reason": reason, "engines": self._engines()}, 503)
+        said = {"status": "ok", "model": self.model.name, "package": self.model.id}
+        return _json(said | {"engines": self._engines()})
 
     async def _metrics(self, _request: Request) -> Response:
         return Response(200, self.metrics.text().encode(), exposition.TYPE)

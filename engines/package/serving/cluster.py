@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import importlib
 import os
+import platform
 import signal
 import sys
 import threading
@@ -32,7 +33,9 @@ from engines.package.serving.http import BODY_LIMIT, Request
 from engines.package.serving.metrics import SIZES, Metrics
 from engines.package.serving.pool import ATTEMPTS
 from engines.package.serving.router import Router
+from engines.package.serving.running import Running
 from engines.package.serving.values import Drawing, Refusal, Settings, Tuning, broken, busy, late
+from engines.package.variants import Choice
 
 NAME: Final = "pareto"
 _ONGOING: Final = 10_000
@@ -85,14 +88,15 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
 
         def __init__(self, role: str, batch: int) -> None:
             begun = time.monotonic()
+            self._name = f"{platform.node()}:{os.getpid()}"
             self._engine: Engine = _named(plan.engines)(str(folder), role, batch)
             self._sizes = sizes_to_warm(batch)
             self._seconds = warm_up(self._engine, self._sizes)
             self._start = time.monotonic() - begun
 
-        def about(self) -> tuple[dict[int, float], float]:
-            """Seconds by batch size and until it could draw."""
-            return self._seconds, self._start
+        def about(self) -> tuple[dict[int, float], float, str, tuple[Choice, ...]]:
+            """Seconds by batch size and until it could draw; its name, and the variants that it runs."""
+            return self._seconds, self._start, self._name, tuple(self._engine.choices)
 
         async def draw(self, prompt: str, seed: int, batch: int, wait: float) -> Drawing:
             # The plan's batch travels with each request: no deployment is changed for it.
@@ -110,8 +114,9 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
             seeds = [one[1] for one in asked] + [asked[0][1]] * spare
             made = await asyncio.to_thread(self._engine.draw, prompts, seeds)
             scores = made.scores if made.scores is not None else [None] * len(prompts)
+            ran = tuple(self._engine.choices)
             return [
-                Drawing(png, score, begun - arrived, made.draw, made.score, count, 1)
+                Drawing(png, score, begun - arrived, made.draw, made.score, count, 1, self._name, ran)
                 for png, score, (_, _, arrived) in zip(made.pngs, scores, asked, strict=False)
             ]
 
@@ -127,7 +132,14 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
             self._router = Router(
                 None if light is None else self._drawers[0], self._drawers[-1], settings, metrics
             )
-            self._api = Api(self._router, model, metrics, room=self._room, deadline=plan.deadline)
+            self._api = Api(
+                self._router,
+                model,
+                metrics,
+                room=self._room,
+                engines=self._engines,
+                deadline=plan.deadline,
+            )
             self._controlling: asyncio.Task[None] | None = None
             if plan.planner and plan.objective is not None and facts is not None:
                 planner = _named(plan.planner)(facts, plan.objective)
@@ -137,6 +149,15 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
         def _room(self, count: int) -> Refusal | None:
             first = self._drawers[0]
             return None if first.waiting + count <= plan.queue else busy(first.waiting, first.estimate())
+
+        def _engines(self) -> dict[str, Any]:
+            return {drawer.name: drawer.running.to_json() for drawer in self._drawers}
+
+        async def sentences(self) -> list[str]:
+            """What a person is told: which variants run, and why none before them."""
+            for drawer in self._drawers:
+                await drawer.learn()
+            return [text for drawer in self._drawers for text in drawer.said]
 
         async def __call__(self, request: Any) -> Any:
             for drawer in self._drawers:
@@ -164,6 +185,7 @@ def application(folder: Path, model: Model, plan: Plan, facts: Mapping[str, Any]
                 "settings": self._router.settings.to_json(),
                 "load": self._router.load().to_json(),
                 "note": self._api.note,
+                "engines": self._engines(),
             }
 
     def deployed(role: str, tuning: Tuning) -> Any:
@@ -200,6 +222,8 @@ class Replicas:
         self.seconds: dict[int, float] = {}
         self.start_seconds = 0.0
         self._handle, self._flying = handle, 0
+        self.said: list[str] = []
+        self.running = Running(name, metrics, self._say)
         metrics.gauge(
             "queue_length", "Pictures that wait or are drawn", lambda: float(self._flying), engine=name
         )
@@ -223,7 +247,8 @@ class Replicas:
     async def learn(self) -> None:
         """What a replica measured while it warmed up, once."""
         if not self.seconds:
-            seconds, self.start_seconds = await self._handle.about.remote()
+            seconds, self.start_seconds, replica, choices = await self._handle.about.remote()
+            self.running.note(replica, choices)
             self.seconds = {int(size): float(value) for size, value in seconds.items()}
 
     def estimate(self) -> float:
@@ -265,12 +290,18 @@ class Replicas:
                     raise broken(self.name, " ".join(str(error).split())[-200:]) from error
                 reason = type(error).__name__
                 self.metrics.add("retries_total", engine=self.name)
+                self.running.clear()  # Ray does not say which replica it was; each tells again when it draws
                 continue
             self._note(found)
             return replace(found, attempts=attempt)
         raise broken(self.name, f"{ATTEMPTS} replicas died with it, the last by {reason}")
 
+    def _say(self, text: str) -> None:
+        self.said.append(text)
+        print(text, file=sys.stderr, flush=True)  # into Ray's log of the front
+
     def _note(self, found: Drawing) -> None:
+        self.running.note(found.made_by, found.choices)
         seconds = found.seconds + found.scoring
         known = self.seconds.get(found.batch, seconds)
         self.seconds[found.batch] = (1 - _WEIGHT) * known + _WEIGHT * seconds
@@ -358,10 +389,12 @@ def main(folder: Path, planner: str = "", arguments: Sequence[str] | None = None
     options = _parser().parse_args(arguments)
     try:
         made = packaged(folder, planner, options)
-        run(made, host=options.host, port=options.port, address=options.address)
+        handle = run(made, host=options.host, port=options.port, address=options.address)
     except PackageError as error:
         print(error, file=sys.stderr)
         return 1
+    for text in handle.sentences.remote().result():
+        print(text, file=sys.stderr, flush=True)
     print(
         f"Serving {folder.name} on http://{options.host}:{options.port} by Ray; Ctrl-C ends it.", flush=True
     )

@@ -4,10 +4,11 @@
 
 One JSON line, then raw bytes, in each direction:
 
-    first    {"ready": true, "seconds": {"1": 0.1, ...}}       measured while warming up, by batch size
+    first    {"ready": true, "seconds": {"1": 0.1, ...}, "variants": {component: {...}, ...}}
+             seconds by batch size, measured while warming up; variants as `variants.facts_of` has them
     request  {"id": 7, "prompts": [...], "seeds": [...]}
     answer   {"id": 7, "ok": true, "bytes": [n, ...], "scores": [s, ...] or null, "draw": s, "score": s}
-             and the PNGs, one after the other
+             and the PNGs, one after the other; with "variants" where they changed: a decoder may give way
     answer   {"id": 7, "ok": false, "error": "one sentence"}
 
 It ends when its input does: a server that is gone leaves nothing behind.
@@ -21,6 +22,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol
+
+from engines.package.variants import Choice, facts_of
 
 WARM_PROMPT: Final = "a picture"
 _LONG: Final = 15.0
@@ -40,6 +43,11 @@ class Pictures:
 
 class Engine(Protocol):
     """What serves one model."""
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """The variants that it runs, and why none before them."""
+        ...
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pictures:
         """One PNG for each prompt and its seed."""
@@ -71,7 +79,9 @@ def serve_engine(engine: Engine, requests: IO[Any], answers: IO[bytes], sizes: S
     """Warm up, say so, then answer one batch after another until the input ends."""
     # Ctrl-C in a terminal reaches every process of the group; it is the server that decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _send(answers, {"ready": True, "seconds": warm_up(engine, sizes)})
+    ready = {"ready": True, "seconds": warm_up(engine, sizes), "variants": facts_of(engine.choices)}
+    _send(answers, ready)
+    told = ready["variants"]
     for line in requests:
         request = json.loads(line)
         prompts, seeds = request["prompts"], request["seeds"]
@@ -93,6 +103,8 @@ def serve_engine(engine: Engine, requests: IO[Any], answers: IO[bytes], sizes: S
             "draw": found.draw,
             "score": found.score,
         }
+        if (variants := facts_of(engine.choices)) != told:
+            told = head["variants"] = variants
         _send(answers, head, b"".join(pngs))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from engines.errors import PackageError
 from engines.package.processors import cores
@@ -61,6 +62,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """How the server starts its engine processes; not for people."""
     parser.add_argument("--engine", choices=("light", "heavy"), help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=whole(1, 1024), default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--sealed", action="store_true", help=argparse.SUPPRESS)
+
+
+def read_seal(requests: IO[str]) -> dict[str, Any]:
+    """The first line that an engine process is given: what the server checked (`Seal.hand_on`)."""
+    found: dict[str, Any] = json.loads(requests.readline())
+    return found
 
 
 def run_engine(package: Package, options: argparse.Namespace, answers: Any) -> None:
@@ -100,8 +108,9 @@ def run_server(package: Package, options: argparse.Namespace, make_planner: Make
     server = Server(
         model_of(package),
         Commands(
-            heavy=engine_command(package.folder, "heavy", *more),
-            light=engine_command(package.folder, "light", *more) if cascade else None,
+            heavy=engine_command(package.folder, "heavy", "--sealed", *more),
+            light=engine_command(package.folder, "light", "--sealed", *more) if cascade else None,
+            greeting=json.dumps(package.seal.hand_on()).encode() + b"\n",
         ),
         Options(
             settings,

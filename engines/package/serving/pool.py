@@ -18,6 +18,7 @@ from typing import Final
 
 from engines.package.serving.metrics import SIZES, Metrics
 from engines.package.serving.process import Batch, EngineDied, EngineProcess, EngineRefused
+from engines.package.serving.running import Running
 from engines.package.serving.values import Drawing, Tuning, broken, busy, late, stopping
 
 ATTEMPTS: Final = 3
@@ -63,6 +64,7 @@ class Pool:
         command: starts an engine process (`engines.package.serving.engine`) that is warm up to a batch size.
         tuning: its batch is the largest that there will ever be.
         queue: requests that may wait.
+        greeting: what each process is given on its standard input before any request.
         patience: seconds for one batch, and ten times as many for starting, after which a process
             counts as dead.
     """
@@ -77,6 +79,7 @@ class Pool:
         metrics: Metrics,
         patience: float = 120.0,
         say: Callable[[str], None] = lambda _text: None,
+        greeting: bytes = b"",
     ) -> None:
         self.name, self.tuning, self.limit, self.patience = name, tuning, queue, patience
         self.largest = tuning.batch
@@ -85,7 +88,8 @@ class Pool:
         self.start_seconds = 0.0
         self.trouble = ""
         """Why a process died last; empty once one draws again."""
-        self._command, self._metrics, self._say = command, metrics, say
+        self.running = Running(name, metrics, say)
+        self._command, self._metrics, self._say, self._greeting = command, metrics, say, greeting
         self._queue: deque[_Item] = deque()
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -220,11 +224,14 @@ class Pool:
         while not slot.retire.is_set():
             engine = None
             try:
-                engine = await EngineProcess.start(self.name, self._command(self.largest), 10 * self.patience)
+                engine = await EngineProcess.start(
+                    self.name, self._command(self.largest), 10 * self.patience, self._greeting
+                )
                 self.start_seconds = engine.start_seconds
                 for size, value in engine.measured.items():
                     self.seconds.setdefault(size, value)
                 slot.engine, slot.free_at = engine, 0.0
+                self.running.note(slot.number, engine.choices)
                 self._settled.set()
                 await self._feed(slot, engine)
             except EngineDied as error:
@@ -236,6 +243,7 @@ class Pool:
                 slot.pause = min(_LONGEST_PAUSE, 2 * slot.pause)
             finally:
                 slot.engine = None
+                self.running.gone(slot.number)
                 if engine is not None:
                     await asyncio.shield(engine.close())
 
@@ -271,6 +279,7 @@ class Pool:
                 raise
             else:
                 self.trouble, slot.pause = "", _SHORTEST_PAUSE
+                self.running.note(slot.number, engine.choices)
                 self._note(len(items), loop.time() - begun)
                 self._hand_out(items, batch, begun)
             finally:

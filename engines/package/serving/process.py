@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engines.package.variants import Choice
+
 _CLOSING: Final = 5.0
 """Seconds for a process whose input was closed."""
 _LARGEST: Final = 1 << 28
@@ -38,6 +40,10 @@ class Batch:
     score: float
 
 
+def _choices(variants: Any) -> tuple[Choice, ...]:
+    return tuple(Choice.read(str(name), facts) for name, facts in variants.items())
+
+
 class EngineProcess:
     """A child that draws; `exited` is done once it has ended."""
 
@@ -46,6 +52,8 @@ class EngineProcess:
         self.measured: dict[int, float] = {}
         """Seconds by batch size, from its warming up."""
         self.start_seconds = 0.0
+        self.choices: tuple[Choice, ...] = ()
+        """The variants that it runs."""
         self._process = process
         self._said: deque[str] = deque(maxlen=20)
         self._number = 0
@@ -53,8 +61,10 @@ class EngineProcess:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, name: str, command: Sequence[str], limit: float) -> EngineProcess:
-        """Start it and wait until it is warm.
+    async def start(
+        cls, name: str, command: Sequence[str], limit: float, greeting: bytes = b""
+    ) -> EngineProcess:
+        """Start it, tell it `greeting`, and wait until it is warm.
 
         Raises:
             EngineDied: it does not start, or not within `limit` seconds; with its last words.
@@ -72,11 +82,13 @@ class EngineProcess:
         engine = cls(name, process)
         try:
             async with asyncio.timeout(limit):
+                await engine._tell(greeting)
                 head = await engine._head()
             if head.get("ready") is not True:
                 raise EngineDied("it did not say that it is ready")
             engine.measured = {int(size): float(value) for size, value in dict(head["seconds"]).items()}
-        except (TimeoutError, KeyError, TypeError, ValueError):
+            engine.choices = _choices(head["variants"])
+        except (TimeoutError, KeyError, TypeError, ValueError, AttributeError):
             await engine.close(patience=0)
             raise EngineDied(f"it was not ready within {limit:.0f} s") from None
         except BaseException:
@@ -97,19 +109,16 @@ class EngineProcess:
         """
         self._number += 1
         line = json.dumps({"id": self._number, "prompts": prompts, "seeds": seeds}).encode() + b"\n"
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(line)
-            await self._process.stdin.drain()
-        except (ConnectionError, RuntimeError):
-            raise await self._death() from None
+        await self._tell(line)
         head = await self._head()
         try:
             if head["id"] != self._number:
                 raise EngineDied("it answered another batch")
             if not head["ok"]:
                 raise EngineRefused(str(head["error"]))
+            if "variants" in head:
+                self.choices = _choices(head["variants"])
             lengths, scores = [int(one) for one in head["bytes"]], head["scores"]
             fits = len(lengths) == len(prompts) and all(0 < one <= _LARGEST for one in lengths)
             if not fits or (scores is not None and len(scores) != len(prompts)):
@@ -118,7 +127,7 @@ class EngineProcess:
             return Batch(pngs, scores, float(head["draw"]), float(head["score"]))
         except asyncio.IncompleteReadError:
             raise await self._death() from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EngineDied(f"it answered nonsense ({error!r})") from None
 
     async def close(self, patience: float = _CLOSING) -> None:
@@ -135,6 +144,14 @@ class EngineProcess:
         await self.exited
         self._listening.cancel()
         await asyncio.gather(self._listening, return_exceptions=True)
+
+    async def _tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+            await self._process.stdin.drain()
+        except (ConnectionError, RuntimeError):
+            raise await self._death() from None
 
     async def _head(self) -> dict[str, Any]:
         assert self._process.stdout is not None

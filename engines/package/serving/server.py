@@ -49,6 +49,8 @@ class Commands:
 
     heavy: Callable[[int], Sequence[str]]
     light: Callable[[int], Sequence[str]] | None = None
+    greeting: bytes = b""
+    """Given to each on its standard input before any request."""
 
 
 @dataclass(eq=False)
@@ -80,6 +82,7 @@ class Server:
             "metrics": self.metrics,
             "patience": options.patience,
             "say": self.say,
+            "greeting": self.commands.greeting,
         }
         heavy = Pool("heavy", self.commands.heavy, settings.heavy, **common)
         light = (
@@ -95,6 +98,7 @@ class Server:
             self.metrics,
             room=self._room,
             trouble=self._trouble,
+            engines=self.engines,
             deadline=options.deadline,
         )
         self.door = Door(self.api, refuse)
@@ -139,6 +143,10 @@ class Server:
         await asyncio.gather(*(pool.stop() for pool in self.pools))
         await self._server.wait_closed()
 
+    def engines(self) -> dict[str, list[dict[str, Any]]]:
+        """By model, which variants its processes run and why none before them (`Running.to_json`)."""
+        return {pool.name: pool.running.to_json() for pool in self.pools}
+
     def _room(self, count: int) -> Refusal | None:
         first = self.pools[0]
         return None if first.room(count) else busy(first.waiting, first.estimate())
@@ -181,7 +189,8 @@ def serve(server: Server, *, as_json: bool) -> None:
     def announce(running: Server) -> None:
         url = f"http://{running.options.host}:{running.port}"
         if as_json:
-            print(json.dumps({"url": url, "model": running.model.name, "id": running.model.id}), flush=True)
+            said = {"url": url, "model": running.model.name, "id": running.model.id}
+            print(json.dumps(said | {"engines": running.engines()}), flush=True)
         else:
             counts = ", ".join(f"{pool.up} {pool.name}" for pool in running.pools)
             print(f"Serving {running.model.name} on {url} (processes: {counts}); Ctrl-C ends it.", flush=True)

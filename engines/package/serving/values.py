@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
+from engines.package.variants import Choice
+
 Route = Literal["auto", "light", "heavy"]
 ROUTES: Final = ("auto", "light", "heavy")
 
@@ -121,6 +123,10 @@ class Drawing:
     batch: int
     attempts: int
     """1, and one more for each engine process that died with it."""
+    made_by: str = ""
+    """Which replica of a cluster."""
+    choices: tuple[Choice, ...] = ()
+    """The variants that it ran."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,12 @@ class Judging:
 def build(network: Path, backend: str, folder: Path, pictures: Pixels, prompts: Sequence[str]) -> Judging:
     """Write the engine's files into `folder` and compare it with eager on real light pictures (N, H, W, 3).
 
+    The folder is made where it is not there.
+
     Raises:
         ExportError: it cannot be built, or gives other scores.
     """
+    folder.mkdir(exist_ok=True)
     try:
         model = Scorer(network)
         expected = load(network)(pictures.copy(), prompts)  # torch takes no arrays that are read only

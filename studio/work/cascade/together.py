@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -42,13 +43,17 @@ class Half:
 
 
 def together(
-    name: str, cascade: Cascade, threshold: float, light: Half, heavy: Half, judging: Judging
+    name: str, cascade: Cascade, threshold: float, light: Half, heavy: Half, judges: Sequence[Judging]
 ) -> Contents:
-    """Both sides' contents as one; components of the light one get their prefix."""
+    """Both sides' contents as one; components of the light one get their prefix.
+
+    Args:
+        judges: the discriminator's variants, first the one that is tried first.
+    """
     engines = (
         *(replace(part, component=LIGHT + part.component) for part in light.contents.engines),
         *heavy.contents.engines,
-        judging.engine,
+        *(judge.engine for judge in judges),
     )
 
     def facts(tokenizer: str) -> Facts:
@@ -58,7 +63,7 @@ def together(
         both = (*second.wheels, *(wheel for wheel in first.wheels if wheel.name not in known))
         both_facts = CascadeFacts(
             light=first.model_copy(update={"golden": golden}),
-            discriminator=_discriminator(cascade, float(judging.scores[0])),
+            discriminator=_discriminator(cascade, float(judges[0].scores[0])),
             threshold=threshold,
             share=float(deferred_share(cascade.pairs.scores, [threshold])[0]),
             curve=tuple(
