@@ -226,7 +226,9 @@ def _worse_when_timed(name: str, gate: Values | None, timed: list[Values], margi
     found, gate = found[np.isfinite(found)], gate[np.isfinite(gate)]
     if len(found) < 2 or len(gate) < 2:
         return ""
-    error = math.sqrt(found.var(ddof=1) / len(found) + gate.var(ddof=1) / len(gate))
+    # Three pictures can lie close together by chance: an honest script's spread as much as the gate's.
+    spread = float(gate.var(ddof=1))
+    error = math.sqrt(max(float(found.var(ddof=1)), spread) / len(found) + spread / len(gate))
     drop = float(gate.mean() - found.mean())
     if drop > 3 * error + margin:
         title = "PSNR" if name == "psnr" else "HaarPSI"

@@ -201,8 +201,6 @@ def test_the_package_draws_on_another_machine_in_an_environment_of_what_it_says_
         if one.endswith(".pareto")
     )
     there = other.put(desk.path(archive), "/srv")
-    other.said("apt-get", "install", "--yes", "--no-install-recommends", "python3-venv", network=True)
-    other.add_user("ivo")
     home = other.home("ivo")
     other.said("python3", "-m", "zipfile", "-e", there, "/srv/package")
     package = package_in(other, "/srv/package")
@@ -217,6 +215,9 @@ def test_the_package_draws_on_another_machine_in_an_environment_of_what_it_says_
 
 def environment_of(other: Machine, package: str, name: str) -> str:
     """The Python of a new environment of ivo's with what a package says that it needs, from the stick."""
+    if other.run("id", "ivo").returncode:
+        other.said("apt-get", "install", "--yes", "--no-install-recommends", "python3-venv", network=True)
+        other.add_user("ivo")
     folder = f"{other.home('ivo')}/{name}"
     other.said("python3", "-m", "venv", folder, user="ivo")
     wheels = ["--no-index", "--find-links", STICK, "-r", f"{package}/requirements.txt"]
