@@ -46,7 +46,7 @@ KINDS: Final = (
         "models",
         "Unpacked checkpoints",
         "Single files, merged LoRAs and models in two halves are put together again when they are opened.",
-        ("checkpoints", "merged", "joined"),
+        ("checkpoints", "completed", "merged", "joined"),
     ),
     Kind(
         "metrics",

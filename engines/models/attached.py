@@ -18,7 +18,7 @@ from engines.measure.quality import READER
 from engines.models import safetensors_file
 from engines.models.layout import STUDENT, STUDENT_FACTS, TINY, read_part
 from engines.models.licence import link_texts
-from engines.models.lora import MADE_FOR, fitting, link_files
+from engines.models.lora import MADE_FOR, content, fitting, link_files
 from engines.paths import cache_folder, digest, link, locked, new_folder
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ def with_student(model: Model, given: str) -> Path:
             f"The LoRA {path} is for {found.steps} steps, and a student takes"
             f" {students.MOST_STEPS} at most; use one for fewer steps."
         )
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
 
     def write(folder: Path) -> None:
         from safetensors.torch import save_file
@@ -60,7 +58,7 @@ def with_student(model: Model, given: str) -> Path:
         save_file(weights, str(folder / "student.safetensors"))
         (folder / STUDENT_FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
-    return _attached(model, STUDENT, [content, found.kind, found.steps, found.told], write)
+    return _attached(model, STUDENT, [content(path), found.kind, found.steps, found.told], write)
 
 
 def with_tiny_decoder(model: Model, given: str) -> Path:
@@ -133,7 +131,7 @@ def _file_and_kind(given: str) -> tuple[Path, str]:
     return path, kind
 
 
-def _attached(model: Model, name: str, content: list[Any], write: Callable[[Path], None]) -> Path:
+def _attached(model: Model, name: str, stamps: list[Any], write: Callable[[Path], None]) -> Path:
     """The model with another `name` folder, once for each pair of contents."""
     # How the model is run may hang on what its own folder is called, and the new one has another name.
     facts = {
@@ -142,7 +140,7 @@ def _attached(model: Model, name: str, content: list[Any], write: Callable[[Path
         "steps": model.steps,
         "guidance": model.guidance,
     }
-    folder = cache_folder("merged") / digest(2, model.hash, name, content, facts)
+    folder = cache_folder("merged") / digest(2, model.hash, name, stamps, facts)
     with locked(folder):
         if not folder.is_dir():
             with new_folder(folder) as fresh:

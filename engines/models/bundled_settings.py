@@ -1,7 +1,7 @@
 """Settings of the models whose checkpoints come as one file: nothing has to be fetched to open them.
 
-From the models' own cards and configuration files: Stable Diffusion 1.5 and
-SDXL 1.0.  What is not said here is the default of diffusers' class.
+From the models' own cards and configuration files: Stable Diffusion 1.5, 2.0
+and 2.1, and SDXL 1.0.  What is not said here is the default of diffusers' class.
 """
 
 from __future__ import annotations
@@ -81,6 +81,30 @@ SD15: Final[Settings] = {
         "clip_sample": False,
     },
 }
+
+SD2: Final[Settings] = {
+    **SD15,
+    "unet": {
+        **SD15["unet"],
+        "sample_size": 96,
+        "cross_attention_dim": 1024,
+        "attention_head_dim": [5, 10, 20, 20],
+        "use_linear_projection": True,
+    },
+    "vae": {**_VAE, "sample_size": 768},
+    "text_encoder": {
+        **_TEXT,
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 23,
+        "num_attention_heads": 16,
+        "hidden_act": "gelu",
+        "projection_dim": 512,
+    },
+    "tokenizer": {"pad_token": "!"},
+}
+"""Of 2.0 and 2.1, for 768 pixels; their base models, for 512, differ in that and in what is predicted.
+The text encoder's last layer of 24 is never used."""
 
 SDXL: Final[Settings] = {
     "index": {

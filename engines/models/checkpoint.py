@@ -1,4 +1,4 @@
-"""Checkpoints in one file: Stable Diffusion 1 and SDXL under their first authors' names, opened offline."""
+"""Checkpoints in one file: Stable Diffusion 1, 2 and XL under their first authors' names, opened offline."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import gzip
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.errors import ModelError
 from engines.models import safetensors_file
-from engines.models.bundled_settings import SD15, SDXL, Settings
+from engines.models.bundled_settings import SD2, SD15, SDXL, Settings
 from engines.models.layout import INDEX
 from engines.paths import asset, cache_folder, locked, new_folder
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 DENOISER: Final = "model.diffusion_model."
 DECODER: Final = "first_stage_model."
 CLIP: Final = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
-OPEN_CLIP: Final = "conditioner.embedders.1.model."
+OPEN_CLIP: Final = ("conditioner.embedders.1.model.", "cond_stage_model.model.")
+PREDICTIONS: Final = {"epsilon": "epsilon", "v": "v_prediction"}
+"""What a denoiser may predict, as files and users say it, and diffusers."""
+SAYS: Final = "modelspec.prediction_type"
+"""Where a file's metadata say it (the Stability AI model metadata standard)."""
+MARKS: Final = {"v_pred": ("prediction_type", "v_prediction"), "ztsnr": ("rescale_betas_zero_snr", True)}
+"""Tensors that say by being there what the scheduler is told."""
 MERGES: Final = 49_152 - 256 - 2
 """Of the vocabulary's lines, the first of which is a heading, those that CLIP uses."""
 
@@ -33,21 +39,26 @@ def kind_of(names: Sequence[str] | Mapping[str, Any]) -> Settings | str:
         return "holds no whole Stable Diffusion checkpoint (no model.diffusion_model weights)"
     if not any(name.startswith(DECODER) for name in names):
         return "holds no decoder (no first_stage_model weights)"
-    if any(name.startswith(OPEN_CLIP) for name in names):
+    if any(name.startswith(OPEN_CLIP[0]) for name in names):
         return SDXL
     if any(name.startswith("conditioner.embedders.0.model.") for name in names):
         return "is SDXL's refiner, which improves pictures and does not draw them"
-    if any(name.startswith("cond_stage_model.model.") for name in names):
-        return "is of Stable Diffusion 2, whose file does not say what its denoiser predicts"
+    if any(name.startswith(OPEN_CLIP[1]) for name in names):
+        return SD2
     if any(name.startswith(CLIP[0]) for name in names):
         return SD15
     return "holds no text encoder that is known (no cond_stage_model weights)"
 
 
-def folder_of(path: Path, settings: Settings | None = None) -> Path:
+def is_whole(names: Collection[str]) -> bool:
+    """Whether a file is one of these checkpoints, or should be."""
+    return any(name.startswith(f"{DENOISER}input_blocks.") for name in names)
+
+
+def folder_of(path: Path, settings: Settings | None = None, prediction: str = "") -> Path:
     """The folder in the cache that a checkpoint was written out to, once for each content.
 
-    `settings` are those of its kind if not given.
+    `settings` are those of its kind if not given, and `prediction` (`v` or `epsilon`) is what its file says.
 
     Raises:
         ModelError: no checkpoint, or one that cannot be opened.
@@ -56,14 +67,50 @@ def folder_of(path: Path, settings: Settings | None = None) -> Path:
     found = settings or kind_of(tensors)
     if isinstance(found, str):
         raise ModelError(f"{path} {found}; give a whole checkpoint or a diffusers folder.")
+    found = _predicting(path, tensors, found, prediction)
+    taken = found["unet"]["in_channels"]
+    edge = tensors.get(f"{DENOISER}input_blocks.0.0.weight")
+    if edge is not None and edge.shape[1] != taken:
+        raise ModelError(
+            f"{path} is a model that changes pictures (its denoiser takes {edge.shape[1]} channels and not"
+            f" {taken}), which this version does not open from one file; give a text-to-image checkpoint."
+        )
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-    folder = cache_folder("checkpoints") / content
+    said = found["scheduler"].get("prediction_type", "")
+    folder = cache_folder("checkpoints") / (f"{content}-{said}" if prediction else content)
     with locked(folder):
         if not folder.is_dir():
             with new_folder(folder) as fresh:
                 _write(path, found, fresh)
     return folder
+
+
+def _predicting(
+    path: Path, tensors: Mapping[str, safetensors_file.Tensor], settings: Settings, prediction: str
+) -> Settings:
+    """The settings with what the denoiser predicts: as the user says, or the file.
+
+    Raises:
+        ModelError: neither does, of a kind that comes in both; or it is no prediction that is known.
+    """
+    says = prediction or safetensors_file.metadata(path).get(SAYS, "")
+    told: dict[str, Any] = {key: value for mark, (key, value) in MARKS.items() if mark in tensors}
+    if says:
+        if says not in PREDICTIONS:
+            raise ModelError(f"{path} cannot predict {says!r}; add + prediction=v or + prediction=epsilon.")
+        told["prediction_type"] = PREDICTIONS[says]
+    second = any(name.startswith(OPEN_CLIP[1]) for name in tensors)
+    if second and "prediction_type" not in told:
+        raise ModelError(
+            f"{path} is of Stable Diffusion 2 and does not say what its denoiser predicts; add + prediction=v"
+            " (2.0 and 2.1, for 768 pixels) or + prediction=epsilon (their base models, for 512)."
+        )
+    changed = {**settings, "scheduler": {**settings["scheduler"], **told}}
+    if second and told["prediction_type"] == "epsilon":
+        for name in ("unet", "vae"):
+            changed[name] = {**settings[name], "sample_size": settings[name]["sample_size"] * 2 // 3}
+    return changed
 
 
 def _write(path: Path, settings: Settings, folder: Path) -> None:
@@ -144,10 +191,16 @@ def _converted(path: Path, name: str, config: Mapping[str, Any]) -> dict[str, to
         taken = _part(path, (DECODER,), strip=False)
         vae: dict[str, torch.Tensor] = names.convert_ldm_vae_checkpoint(taken, dict(config))
         return vae
-    if name == "text_encoder":
-        state = _part(path, CLIP, strip=True)
+    state = _part(path, CLIP, strip=True) if name == "text_encoder" else {}
+    if state:
         return {key: value for key, value in state.items() if not key.endswith("position_ids")}
-    return _open_clip(_part(path, (OPEN_CLIP,), strip=True))
+    last = int(config["num_hidden_layers"])
+    projected = "CLIPTextModelWithProjection" in config["architectures"]
+    return {
+        key: value
+        for key, value in _open_clip(_part(path, OPEN_CLIP, strip=True)).items()
+        if f".layers.{last}." not in key and (projected or not key.startswith("text_projection"))
+    }
 
 
 def _part(path: Path, prefixes: tuple[str, ...], *, strip: bool) -> dict[str, torch.Tensor]:

@@ -20,10 +20,12 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
     """Open a model; weights are checked here and read when first used.
 
     `source` is `tiny-scenes`, a diffusers folder, a `.safetensors` file (a
-    checkpoint of Stable Diffusion 1 or SDXL, or a network that enlarges
-    pictures) or a hub id such as `owner/name`, which is downloaded; and
+    checkpoint of Stable Diffusion 1, 2, 3 or XL, or a network that
+    enlarges pictures) or a hub id such as `owner/name`, which is downloaded; and
     `MODEL + LORA.safetensors` for a model with a LoRA merged into it, or
     `MODEL + PRIOR`, two folders or hub ids, where a model is shipped in two halves.
+    `FILE + FOLDER` is a denoiser's file (FLUX, SD 3, LTX, Wan, Sana) with all else from a folder or hub id,
+    and `FILE + prediction=v` (or `epsilon`) a checkpoint that does not say what its denoiser predicts.
     `MODEL + student=LORA.safetensors` (or `LORA.safetensors:KIND`, `engines.students`) and
     `MODEL + tiny-decoder=FOLDER` give it what techniques may exchange for.
 
@@ -49,6 +51,15 @@ def open_model(source: str | Path, on_progress: OnProgress | None = None) -> Mod
         if option in ATTACH:
             whole = open_model(base, on_progress)
             return Model(name, examine(ATTACH[option](whole, value)), whole.revision)
+        if option == "prediction":
+            return _predicting(name, Path(base).expanduser(), value)
+        if _is_model(lora) and Path(base).suffix == ".safetensors":
+            from engines.models.completed import completed_folder
+
+            file, rest = Path(base).expanduser(), _folder(lora, on_progress)
+            if not file.is_file():
+                raise ModelError(f"There is no file {file}; give a .safetensors file before + {lora}.")
+            return Model(name, examine(completed_folder(file.resolve(), rest)), commit_of(rest))
         if _is_model(lora):
             from engines.models.joined import joined_folder
 
@@ -86,14 +97,26 @@ def _folder(name: str, on_progress: OnProgress | None) -> Path:
     return path.resolve() if path.is_dir() else download(name, on_progress)
 
 
-def _of_file(name: str, path: Path) -> Model:
+def _predicting(name: str, path: Path, prediction: str) -> Model:
     from engines.models import checkpoint
+
+    if not path.is_file():
+        raise ModelError(f"prediction={prediction} goes with a .safetensors file, which {path} is not.")
+    return Model(name, examine(checkpoint.folder_of(path.resolve(), prediction=prediction)))
+
+
+def _of_file(name: str, path: Path) -> Model:
+    from engines.models import checkpoint, completed, sd3_file
 
     if path.suffix != ".safetensors":
         raise ModelError(f"{path} is not a model; give a model folder or a .safetensors file.")
     tensors = safetensors_file.header(path)
-    if any(one.startswith(checkpoint.DENOISER) for one in tensors):
+    if checkpoint.is_whole(tensors):
         return Model(name, examine(checkpoint.folder_of(path)))
+    if sd3_file.is_whole(tensors):
+        return Model(name, examine(completed.described_folder(path, sd3_file.settings(tensors))))
+    if lacking := completed.alone(path, tensors):
+        raise ModelError(lacking)
     from engines.models.upscaler import descriptor
 
     try:

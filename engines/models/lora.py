@@ -1,6 +1,6 @@
 """Merge a LoRA into a module's weights: W += scale * B A (Hu et al., arXiv 2106.09685, section 4.1).
 
-By hand, so that `peft` is not needed.
+By hand, so that `peft` is not needed; `lora_names` reads whoever's file.
 """
 
 from __future__ import annotations
@@ -8,14 +8,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.errors import ModelError, UnsafeWeights
 from engines.measure.quality import READER
-from engines.models import safetensors_file
+from engines.models import safetensors_file, weights
 from engines.models.layout import Part
 from engines.models.licence import link_texts
+from engines.models.lora_names import (
+    ALPHA,
+    BIAS,
+    DIFF,
+    DIFF_BIAS,
+    DORA,
+    DOWN,
+    MAGNITUDE,
+    UP,
+    Pieces,
+    grouped,
+    idle,
+    read,
+    said_of,
+)
 from engines.paths import cache_folder, digest, link, locked, new_folder
 
 if TYPE_CHECKING:
@@ -24,18 +38,6 @@ if TYPE_CHECKING:
     from engines.models.model import Model
 
 MADE_FOR: Final = "use one made for this model"
-PEFT: Final = "base_model.model."
-"""What `peft` puts before a layer's name where it saves an adapter by itself."""
-ENDINGS: Final = ((".lora_A.weight", ".lora_B.weight"), (".lora.down.weight", ".lora.up.weight"))
-"""Diffusers' names, present and former: down, up."""
-FLAT: Final = {
-    "unet": ("lora_unet_",), "transformer": ("lora_transformer_", "lora_unet_"),
-    "text_encoder": ("lora_te1_", "lora_te_"), "text_encoder_2": ("lora_te2_",),
-}  # fmt: skip
-"""What trainers (kohya) put before a layer's name, whose dots they turn into underscores."""
-FLAT_ENDINGS: Final = {
-    "lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight", "alpha": "alpha",
-}  # fmt: skip
 
 
 def merge(module: torch.nn.Module, path: Path, *, prefix: str = "unet.") -> int:
@@ -55,30 +57,64 @@ def merge(module: torch.nn.Module, path: Path, *, prefix: str = "unet.") -> int:
 
 
 def merge_weights(
-    module: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path, *, prefix: str
+    module: torch.nn.Module, found: Mapping[str, torch.Tensor], path: Path, *, prefix: str
 ) -> int:
     """As `merge`, of weights that are read already; 0 where none begins with `prefix`."""
     import torch
 
-    merged = 0
-    for down_ending, up_ending in ENDINGS:
-        for name, down in weights.items():
-            if not (name.startswith(prefix) and name.endswith(down_ending)):
-                continue
-            layer_name = name[len(prefix) : -len(down_ending)]
-            up = weights.get(prefix + layer_name + up_ending)
-            try:
-                weight: Any = _layer(module, layer_name).weight
-                delta = _product(up, down).reshape(weight.shape)
-            except (AttributeError, RuntimeError, TypeError) as error:
-                raise ModelError(
-                    f"The LoRA {path} does not fit this model at {layer_name}; use the LoRA made for it."
-                ) from error
-            alpha = weights.get(f"{prefix}{layer_name}.alpha")
-            scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
+    own = {name[len(prefix) :]: value for name, value in found.items() if name.startswith(prefix)}
+    layers = grouped(own, path)
+    for name, pieces in layers.items():
+        try:
             with torch.no_grad():
-                weight.add_(delta.to(weight.dtype), alpha=scale)
-            merged += 1
+                _merge_layer(_layer(module, name), pieces)
+        except (AttributeError, RuntimeError, TypeError) as error:
+            raise ModelError(
+                f"The LoRA {path} does not fit this model at {name}; use the LoRA made for it."
+            ) from error
+    return len(layers)
+
+
+def _merge_layer(layer: Any, pieces: Pieces) -> None:
+    """One layer's weight and bias, in place.
+
+    A DoRA's direction is that of the merged weight and its lengths, by rows or by columns, are the file's:
+    W' = m (W + s B A) / |W + s B A| (Liu et al., arXiv 2402.09353, equation 5).
+
+    Raises:
+        TypeError: half of a pair, or a DoRA with a bias of its own.
+    """
+    weight: torch.Tensor = layer.weight
+    scale = 1.0
+    if DOWN in pieces or UP in pieces:
+        delta = _product(pieces.get(UP), pieces.get(DOWN)).reshape(weight.shape)
+        if ALPHA in pieces:
+            scale = float(pieces[ALPHA]) / pieces[DOWN].shape[0]
+        weight.add_(delta.to(weight.dtype), alpha=scale)
+    elif not {DIFF, DIFF_BIAS} & set(pieces):
+        raise TypeError("no pair of halves")
+    if DIFF in pieces:
+        weight.add_(pieces[DIFF].reshape(weight.shape).to(weight.dtype))
+    for ending, factor in ((BIAS, scale), (DIFF_BIAS, 1.0)):
+        if ending in pieces:
+            layer.bias.add_(pieces[ending].reshape(layer.bias.shape).to(layer.bias.dtype), alpha=factor)
+    if MAGNITUDE in pieces or DORA in pieces:
+        if BIAS in pieces:
+            raise TypeError("a DoRA has no bias")
+        weight.copy_(_lengthened(weight.float(), pieces))
+
+
+def _lengthened(weight: torch.Tensor, pieces: Pieces) -> torch.Tensor:
+    """`peft` keeps lengths of rows, (out,) or (1, out, 1, 1); others of rows (out, 1) or columns (1, in)."""
+    rows = MAGNITUDE in pieces or pieces[DORA].shape[0] == weight.shape[0]
+    axis = 0 if rows else 1
+    shape = [1] * weight.dim()
+    shape[axis] = -1
+    lengths = pieces[MAGNITUDE if MAGNITUDE in pieces else DORA].float().reshape(shape)
+    found = weight.transpose(0, axis).flatten(1).norm(dim=1).reshape(shape)
+    if lengths.shape != found.shape:
+        raise TypeError("lengths of another weight")
+    merged: torch.Tensor = weight * (lengths / found)
     return merged
 
 
@@ -103,9 +139,7 @@ def merged_folder(model: Model, path: Path) -> Path:
     if path.suffix != ".safetensors":
         raise UnsafeWeights(f"The LoRA {path} is no .safetensors file; use one, others can run code.")
     safetensors_file.header(path)
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache_folder("merged") / digest(1, model.hash, content)
+    folder = cache_folder("merged") / digest(3, model.hash, content(path))
     with locked(folder):
         if not folder.is_dir():
             with new_folder(folder) as fresh:
@@ -116,26 +150,40 @@ def merged_folder(model: Model, path: Path) -> Path:
     return folder
 
 
+def content(path: Path) -> str:
+    """What a LoRA's file holds and what is said beside it, as one word.
+
+    Raises:
+        ModelError: what is said cannot be read.
+    """
+    with path.open("rb") as file:
+        return digest(hashlib.file_digest(file, "sha256").hexdigest(), said_of(path))
+
+
 def _write_merged(model: Model, path: Path, folder: Path) -> None:
     from safetensors.torch import save_file
 
-    weights = _read(model, path)
     parts = [model.layout.denoiser, *model.text_parts]
+    found = read(model, path, parts, lambda name: weights.outline(model.layout.parts[name]))
+    unused = [layer for layer, pieces in found.left.items() if not idle(pieces)]
+    if unused:
+        raise ModelError(
+            f"The LoRA {path} holds weights for {unused[0]} ({len(unused)} layers in all), which is in no"
+            f" part of this model ({', '.join(parts)}); {MADE_FOR}."
+        )
     changed: dict[str, Part] = {}
-    for name in parts:
-        if not _has(weights, name):
-            continue
+    for name, own in found.parts.items():
         module = model.part(name)
-        if merge_weights(module, _for_part(weights, name, module, path), path, prefix=f"{name}."):
-            changed[name] = model.layout.parts[name]
-            place = folder / changed[name].folder.name
-            place.mkdir()
-            stem = "model" if "encoder" in name else "diffusion_pytorch_model"
-            state = {key: value.contiguous() for key, value in module.state_dict().items()}
-            save_file(state, str(place / f"{stem}.safetensors"))
+        merge_weights(module, own, path, prefix=f"{name}.")
+        changed[name] = model.layout.parts[name]
+        place = folder / changed[name].folder.name
+        place.mkdir()
+        stem = "model" if "encoder" in name else "diffusion_pytorch_model"
+        state = {key: value.contiguous() for key, value in module.state_dict().items()}
+        save_file(state, str(place / f"{stem}.safetensors"))
     if not changed:
         raise ModelError(f"The LoRA {path} holds no weights for {' or '.join(parts)}; use one made for it.")
-    link_files(model, folder, {weight for part in changed.values() for weight in part.weights})
+    link_files(model, folder, {file for part in changed.values() for file in part.weights})
 
 
 def link_files(model: Model, folder: Path, without: Collection[Path]) -> None:
@@ -155,74 +203,18 @@ def fitting(model: Model, path: Path) -> tuple[dict[str, torch.Tensor], int]:
     Raises:
         ModelError: the first layer that does not fit, or no weights for the denoiser.
     """
-    from engines.models import weights
-
     name = model.layout.denoiser
-    read = {
-        (f"{name}.{key.removeprefix(PEFT)}" if key.startswith(PEFT) else key): value
-        for key, value in _read(model, path).items()
-    }
     module = weights.outline(model.denoiser)
-    found = _for_part(read, name, module, path)
-    endings = tuple(one for pair in ENDINGS for one in pair)
-    for key in found:
-        if not key.endswith((*endings, ".alpha")):
-            raise ModelError(
-                f"The LoRA {path} does not fit this model at {key}, of a form that is not known;"
-                " use the LoRA made for it."
-            )
-    shapes = {key: value if key.endswith(".alpha") else value.to("meta") for key, value in found.items()}
+    found = read(model, path, [name], lambda _: module)
+    own = dict(found.parts.get(name, {}))
+    shapes = {key: value if key.endswith(f".{ALPHA}") else value.to("meta") for key, value in own.items()}
     if merge_weights(module, shapes, path, prefix=f"{name}.") == 0:
         raise ModelError(f"The LoRA {path} holds no weights for the {name}; {MADE_FOR}.")
-    own = sum(key.startswith((f"{name}.", *FLAT.get(name, ()))) for key in read)
-    return {key: value.contiguous() for key, value in found.items()}, len(read) - own
+    return own, sum(len(pieces) for pieces in found.left.values())
 
 
-def _read(model: Model, path: Path) -> dict[str, torch.Tensor]:
-    """The LoRA's weights; names of the first authors' blocks become those of diffusers."""
-    from safetensors.torch import load_file
-
-    found: dict[str, torch.Tensor] = load_file(str(path))
-    if not any(name.startswith("lora_unet_") and "_blocks_" in name for name in found):
-        return found
-    if any(name.startswith(("lora_unet_input_blocks_", "lora_unet_output_blocks_")) for name in found):
-        from diffusers.loaders import lora_conversion_utils as conversion
-
-        config = SimpleNamespace(**model.denoiser.config)
-        try:
-            renamed: dict[str, torch.Tensor] = conversion._maybe_map_sgm_blocks_to_diffusers(found, config)  # noqa: SLF001 - diffusers has no public name for it
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ModelError(f"The LoRA {path} is of a form that is not known ({error}).") from error
-        return renamed
-    return found
-
-
-def _for_part(
-    weights: Mapping[str, torch.Tensor], name: str, module: torch.nn.Module, path: Path
-) -> dict[str, torch.Tensor]:
-    """What a LoRA holds for one part, under diffusers' names, whoever trained it."""
-    found = {key: value for key, value in weights.items() if key.startswith(f"{name}.")}
-    places = {place.replace(".", "_"): place for place, _ in module.named_modules()}
-    for key, value in weights.items():
-        prefix = next((one for one in FLAT.get(name, ()) if key.startswith(one)), None)
-        if prefix is None:
-            continue
-        flat, _, ending = key.removeprefix(prefix).partition(".")
-        place = places.get(flat) or places.get(flat.removeprefix("text_model_"))
-        if place is None or ending not in FLAT_ENDINGS:
-            raise ModelError(
-                f"The LoRA {path} does not fit this model at {flat}.{ending}; use the LoRA made for it."
-            )
-        found[f"{name}.{place}.{FLAT_ENDINGS[ending]}"] = value
-    return found
-
-
-def _has(weights: Mapping[str, torch.Tensor], name: str) -> bool:
-    return any(key.startswith((f"{name}.", *FLAT.get(name, ()))) for key in weights)
-
-
-def _product(up: torch.Tensor | None, down: torch.Tensor) -> torch.Tensor:
+def _product(up: torch.Tensor | None, down: torch.Tensor | None) -> torch.Tensor:
     """B A; a convolution's A (r, in, k, k) and B (out, r, 1, 1) become (out, in, k, k)."""
-    if up is None:
+    if up is None or down is None:
         raise TypeError("no matching half")
     return up.float().flatten(1) @ down.float().flatten(1)

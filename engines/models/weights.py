@@ -43,7 +43,14 @@ def outline(part: Part) -> torch.nn.Module:
     import torch
 
     with torch.device("meta"):
-        made: torch.nn.Module = diffusers_class(part.kind).from_config(dict(part.config))
+        made: torch.nn.Module
+        if "encoder" in part.name:
+            import transformers
+
+            kind: Any = getattr(transformers, part.kind)
+            made = kind(kind.config_class.from_dict(dict(part.config)))
+        else:
+            made = diffusers_class(part.kind).from_config(dict(part.config))
     return made
 
 

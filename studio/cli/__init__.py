@@ -17,8 +17,8 @@ from studio.cli.walls_argument import add_walls
 from studio.layouts import LAYOUTS
 
 MODEL = (
-    "a model folder, a .safetensors file, a hub id, or tiny-scenes; also 'MODEL + LORA.safetensors' and "
-    "'MODEL + PRIOR'"
+    "a model folder, a .safetensors file, a hub id, or tiny-scenes; also 'MODEL + LORA.safetensors', "
+    "'MODEL + PRIOR' and, for a denoiser's file, 'FILE.safetensors + FOLDER' (docs/models.md)"
 )
 STUDENT = (
     "a distilled LoRA as published (LCM, Lightning, Hyper-SD, DMD2, Turbo) for the technique `student`; "

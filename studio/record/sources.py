@@ -18,7 +18,7 @@ class Source:
     """A model's name in its parts; empty where there is none."""
 
     model: str
-    """All but the two below, LoRA files and a prior included."""
+    """All but the two below, LoRA files, a prior, and what completes a file included."""
     student: str = ""
     tiny_decoder: str = ""
 

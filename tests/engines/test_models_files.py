@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from engines.errors import ModelError
 from engines.models import checkpoint
-from engines.models.bundled_settings import SD15, SDXL, Settings
+from engines.models.bundled_settings import SD2, SD15, SDXL, Settings
 from engines.models.card import describe
 from engines.models.hub import wanted
 from engines.models.layout import examine
@@ -46,13 +46,13 @@ def drawn(model: Model) -> np.ndarray:
     return build(plan(model, "cpu", Workload(steps=2, guidance=3.0))).generate(PROMPTS, SEEDS).images
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("family", ["sd15", "sd21", "sdxl"])
 def test_one_file_draws_what_its_folder_draws_without_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder, path = write(family, tmp_path / family), tmp_path / "one.safetensors"
-    settings = write_one_file(folder, path)
+    settings = write_one_file(folder, path, {checkpoint.SAYS: "v"} if family == "sd21" else None)
     monkeypatch.setattr(checkpoint, "kind_of", lambda _names: settings)
     model = open_model(path)
     assert model.family == open_model(folder).family
@@ -64,6 +64,7 @@ def test_one_file_draws_what_its_folder_draws_without_a_network(
     ("settings", "counts"),
     [
         (SD15, {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}),
+        (SD2, {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840}),
         (
             SDXL,
             {
@@ -72,7 +73,7 @@ def test_one_file_draws_what_its_folder_draws_without_a_network(
             },
         ),
     ],
-    ids=["sd15", "sdxl"],
+    ids=["sd15", "sd2", "sdxl"],
 )  # fmt: skip
 def test_the_bundled_settings_make_networks_of_the_published_size(
     settings: Settings, counts: dict[str, int]
@@ -81,6 +82,45 @@ def test_the_bundled_settings_make_networks_of_the_published_size(
         with torch.device("meta"):
             module = _module(part, settings[part])
         assert sum(one.numel() for one in module.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("said", "added", "predicts", "size"),
+    [
+        ("v", "", "v_prediction", 12),
+        ("epsilon", "", "epsilon", 8),
+        ("", " + prediction=v", "v_prediction", 12),
+        ("v", " + prediction=epsilon", "epsilon", 8),
+    ],
+)
+def test_stable_diffusion_2_predicts_what_its_file_or_its_user_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, added: str, predicts: str, size: int
+) -> None:
+    path = tmp_path / "two.safetensors"
+    metadata = {"modelspec.title": "another"} | ({checkpoint.SAYS: said} if said else {})
+    settings = write_one_file(write("sd21", tmp_path / "sd21"), path, metadata)
+    assert checkpoint.kind_of(load_file(path)) is SD2
+    settings |= {name: settings[name] | {"sample_size": 12} for name in ("unet", "vae")}
+    settings["scheduler"].pop("prediction_type")
+    monkeypatch.setattr(checkpoint, "kind_of", lambda _names: settings)
+    model = open_model(f"{path}{added}")
+    assert model.layout.scheduler["prediction_type"] == predicts
+    assert model.denoiser.config["sample_size"] == size
+    if not said:
+        with pytest.raises(ModelError, match=r"does not say what its denoiser predicts; add \+ prediction=v"):
+            open_model(path)
+        with pytest.raises(ModelError, match="cannot predict 'x0'"):
+            open_model(f"{path} + prediction=x0")
+
+
+def test_a_checkpoint_that_changes_pictures_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "inpainting.safetensors"
+    write_one_file(write("sd15", tmp_path / "sd15"), path)
+    state = load_file(path)
+    edge = "model.diffusion_model.input_blocks.0.0.weight"
+    save_file(state | {edge: torch.zeros(8, 9, 3, 3)}, path)
+    with pytest.raises(ModelError, match="its denoiser takes 9 channels and not 4"):
+        open_model(path)
 
 
 def test_the_bundled_vocabulary_is_clips(tmp_path: Path) -> None:
@@ -98,10 +138,6 @@ def test_the_bundled_vocabulary_is_clips(tmp_path: Path) -> None:
     [
         (["lora_unet_a.weight"], "no whole Stable Diffusion checkpoint"),
         (["model.diffusion_model.a"], "no decoder"),
-        (
-            ["model.diffusion_model.a", "first_stage_model.a", "cond_stage_model.model.b"],
-            "Stable Diffusion 2",
-        ),
         (["model.diffusion_model.a", "first_stage_model.a", "conditioner.embedders.0.model.b"], "refiner"),
         (["model.diffusion_model.a", "first_stage_model.a"], "no text encoder"),
     ],

@@ -120,8 +120,9 @@ def _open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-def write_one_file(folder: Path, path: Path) -> dict[str, Any]:
+def write_one_file(folder: Path, path: Path, said: dict[str, str] | None = None) -> dict[str, Any]:
     """Write a diffusers folder as one checkpoint; returns the settings that it needs to be opened."""
+    first = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     found: dict[str, torch.Tensor] = {}
     settings: dict[str, Any] = {"index": json.loads((folder / "model_index.json").read_text())}
     for place in sorted(folder.iterdir()):
@@ -147,6 +148,10 @@ def write_one_file(folder: Path, path: Path) -> dict[str, Any]:
                     shaped = value[:, :, None, None]
                 found["first_stage_model." + vae_name(name, len(wide["block_out_channels"]))] = shaped
         elif place.name == "text_encoder":
+            if first.get("prediction_type") == "v_prediction":  # Stable Diffusion 2: OpenCLIP's text encoder
+                for name, value in _open_clip(state).items():
+                    found["cond_stage_model.model." + name] = value
+                continue
             two = (folder / "text_encoder_2").is_dir()
             prefix = "conditioner.embedders.0.transformer." if two else "cond_stage_model.transformer."
             for name, value in state.items():
@@ -154,5 +159,5 @@ def write_one_file(folder: Path, path: Path) -> dict[str, Any]:
         else:
             for name, value in _open_clip(state).items():
                 found["conditioner.embedders.1.model." + name] = value
-    save_file({name: value.contiguous() for name, value in found.items()}, path)
+    save_file({name: value.contiguous() for name, value in found.items()}, path, said)
     return settings
