@@ -68,6 +68,7 @@ _COUNTED: Final = frozenset(
         "student",
         "guidance-cutoff",
         "guidance-interval",
+        "adaptive-guidance",
         "feature-cache",
         "feature-forecast",
         "token-merging",
@@ -85,6 +86,8 @@ _GENTLE: Final = frozenset(
 """Techniques whose worth is known well from the profile."""
 _SHALLOW: Final = 0.45
 """Time of a shallow pass of the denoiser over a full one (feature caching)."""
+_HALF: Final = 0.5
+"""Share of the steps that adaptive guidance guides: the paper's quarter of all evaluations saved."""
 _CEILING: Final = 90.0
 """dB above which two pictures are called the same."""
 
@@ -124,6 +127,8 @@ def work(recipe: Recipe, model_steps: int, guided: bool) -> Work:
     if "guidance-interval" in found and guidance:
         middle = found["guidance-interval"]
         guidance = _number(middle, "until", 1.0) - _number(middle, "start", 0.0)
+    if "adaptive-guidance" in found and guidance:
+        guidance = _HALF
     cache = found.get("feature-cache", found.get("feature-forecast"))
     interval = max(1.0, _number(cache, "interval", 1.0))
     full = math.ceil(steps / interval)
@@ -147,6 +152,8 @@ def _prior_loss(step: Step, found: Mapping[str, Step], model_steps: int) -> floa
         case "guidance-interval":
             late = 0.3 * _number(step, "start", 0.1)
             return late + 0.15 * (1 - _number(step, "until", 1.0)) ** 2
+        case "adaptive-guidance":
+            return 0.15 * (1 - _HALF) ** 2
         case "feature-cache" | "feature-forecast":
             return 0.012 * (_number(step, "interval", 2.0) - 1)
         case "token-merging":
@@ -166,6 +173,8 @@ def _prior_decibels(step: Step, found: Mapping[str, Step], model_steps: int) -> 
             return 20.0 + 18.0 * _number(step, "until", 1.0)
         case "guidance-interval":
             return 18.0 + 10.0 * (_number(step, "until", 1.0) - _number(step, "start", 0.1))
+        case "adaptive-guidance":
+            return 20.0 + 18.0 * _HALF
         case "feature-cache" | "feature-forecast":
             return 33.0 - 3.0 * (_number(step, "interval", 2.0) - 1)
         case "token-merging":

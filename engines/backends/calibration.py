@@ -261,7 +261,7 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
             guidance=model.guidance, guidance_until=1.0, batched_guidance=True, cache_interval=1,
             prompt_cache=False, negative_prompt="", batch=8, cache_threshold=0.0, gate_after=1.0,
             small_until=0.0, forecast_order=0, guidance_from=0.0,
-            decode_singly=False, reuse=None,
+            decode_singly=False, reuse=None, guidance_agreement=0.0,
         )  # fmt: skip
     student = model.student if denoiser.student else None
     if student is not None:

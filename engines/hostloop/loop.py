@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from . import noise, pictures, schedulers
 from .conditions import Prompts
 from .errors import LoopError
+from .guidance import Guidance, check
 from .passes import Passes, enlarge, guided_steps, parts, shrink, small_steps
 from .settings import LoopSettings
 from .tiles import decode_tiles
@@ -99,13 +100,9 @@ class Loop:
             raise LoopError(
                 f"The host loop needs the component {' and '.join(missing)}; build the pipeline again."
             )
-        if settings.cache_interval < 1 or settings.batch < 1 or not 0 <= settings.guidance_until <= 1:
-            raise LoopError(
-                "Settings make no sense: cache_interval and batch must be at least 1, "
-                "guidance_until between 0 and 1."
-            )
-        if not (settings.guidance_from == 0 or 0 < settings.guidance_from < settings.guidance_until):
-            raise LoopError("Settings make no sense: guidance_from must be below guidance_until.")
+        if settings.cache_interval < 1 or settings.batch < 1:
+            raise LoopError("Settings make no sense: cache_interval and batch must be at least 1.")
+        check(settings)
         if settings.decode_tiles < 1:
             raise LoopError("Settings make no sense: decode_tiles must be at least 1.")
         self.settings = settings
@@ -243,11 +240,11 @@ class Loop:
         whole = sample
         if small:
             sample = shrink(sample)
-        passes = Passes(settings, self.steps, self._call)
+        guidance = Guidance(settings, self.steps, conditions, Passes(settings, self.steps, self._call))
         for step in range(first, self.steps):
             shown = scheduler.scale(sample, step)
             timestep = float(scheduler.timesteps[step])
-            prediction = self._predict(passes, shown, timestep, conditions, step, step < small)
+            prediction = guidance.predict(shown, timestep, step, step < small)
             if step + 1 == small:
                 # a clean latent goes on at full size, with the noise that the picture began with
                 clean = enlarge(scheduler.clean(prediction, step, sample))
@@ -283,39 +280,6 @@ class Loop:
                 fresh = np.stack([noise.step_noise(seed, step, shape, 1) for seed in seeds])
             sample = scheduler.advance(prediction, step, sample, fresh)
         return sample
-
-    def _predict(
-        self, passes: Passes, sample: Floats, timestep: float, conditions: Arrays, step: int, small: bool
-    ) -> Floats:
-        """The denoiser's answer, guided where this step is."""
-
-        def answer(branch: str, sample: Floats, given: Arrays) -> Floats:
-            time = np.full(len(sample), timestep, dtype=np.float32)
-            inputs: Arrays = {"sample": sample, "timestep": time, **given}
-            return passes.evaluate(branch, inputs, step, small)
-
-        if step not in self.guided_steps:
-            passes.unguided(len(sample))
-            return answer("prompt", sample, {name: value[-1] for name, value in conditions.items()})
-        if step and step == self.guided_steps.start:
-            passes.guided()
-        if self.settings.batched_guidance:
-            twice = np.concatenate([sample, sample])
-            given = {name: value.reshape(-1, *value.shape[2:]) for name, value in conditions.items()}
-            without, with_prompt = np.split(answer("both", twice, given), 2)
-        else:
-            without = answer("negative", sample, {name: value[0] for name, value in conditions.items()})
-            with_prompt = answer("prompt", sample, {name: value[1] for name, value in conditions.items()})
-        return without + self._guidance * (with_prompt - without)
-
-    @property
-    def _guidance(self) -> float | Floats:
-        """One number, or (F, 1, 1) for a video whose guidance rises from frame to frame."""
-        first = self.settings.first_guidance
-        if first is None:
-            return self.settings.guidance
-        frames = self.settings.latent_shape[1]
-        return np.linspace(first, self.settings.guidance, frames, dtype=np.float32)[:, None, None]
 
     def _decode(self, latent: Floats) -> tuple[Pixels, NDArray[np.bool_]]:
         if not self.settings.decode_frames:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import LoopError
-from .reuse import Kept, reuse_of, stale
+from .reuse import Kept, Pictures, Rows, reuse_of, stale
 from .settings import LoopSettings
 
 Arrays = dict[str, NDArray[Any]]
@@ -117,8 +117,8 @@ class _Course:
             found = found + difference * np.float32(ahead**power / math.factorial(power))
         return found
 
-    def rows(self, first: int) -> _Course:
-        return _Course(self.step, tuple(one[first:] for one in self.differences))
+    def rows(self, which: Rows | slice) -> _Course:
+        return _Course(self.step, tuple(one[which] for one in self.differences))
 
 
 class Passes:
@@ -137,17 +137,29 @@ class Passes:
         self._kept.clear()
         self._courses.clear()
 
+    def ended(self, stay: Rows, count: int) -> None:
+        """Guidance has ended for some of `count` pictures: of them only the rows with the prompt go on.
+
+        `stay` (G,): which of those that were guided still are.
+        """
+        self._keep("negative", stay, "negative")
+        self._keep("both", np.concatenate([stay, np.ones(count, np.bool_)]), "both")
+
     def unguided(self, count: int) -> None:
-        """Guidance has ended: of `count` pictures the half with the prompt goes on."""
+        """Guidance has ended for the `count` pictures that had it: the rows with the prompt go on."""
         if self._settings.gate_after < 1:
             self._settle(count)
             return
-        if "both" in self._features:
-            self._features["prompt"] = self._features.pop("both")[count:]
-        if "both" in self._courses:
-            self._courses["prompt"] = self._courses.pop("both").rows(count)
-        if "both" in self._kept:
-            self._kept["prompt"] = self._kept.pop("both").rows(count)
+        self._keep("both", slice(count, None), "prompt")
+
+    def _keep(self, branch: str, which: Rows | slice, name: str) -> None:
+        """Of what a branch keeps some rows, from now on under a name."""
+        if branch in self._features:
+            self._features[name] = self._features.pop(branch)[which]
+        if branch in self._courses:
+            self._courses[name] = self._courses.pop(branch).rows(which)
+        if branch in self._kept:
+            self._kept[name] = self._kept.pop(branch).rows(which)
 
     def _settle(self, count: int) -> None:
         """What is frozen is the mean of what cross-attention answered without and with the prompt."""
@@ -158,13 +170,18 @@ class Passes:
             without = self._features.pop("negative")
             self._features["prompt"] = (without + self._features["prompt"]) * np.float32(0.5)
 
-    def evaluate(self, branch: str, inputs: Arrays, step: int, small: bool = False) -> Floats:
-        """The prediction for `inputs`; `branch` is `both`, `negative` or `prompt`."""
+    def evaluate(
+        self, branch: str, inputs: Arrays, step: int, pictures: Pictures, small: bool = False
+    ) -> Floats:
+        """The prediction for `inputs`; `branch` is `both`, `negative` or `prompt`.
+
+        `pictures` (B,): which picture each row is a pass of.
+        """
         settings = self._settings
         if small:
             return self._call(SMALL, inputs)["prediction"]
         if self._reuse is not None:
-            return self._staged(branch, inputs, step)
+            return self._staged(branch, inputs, step, pictures)
         if settings.forecast_order:
             return self._forecast(branch, inputs, step)
         if settings.cache_interval == 1 and settings.gate_after == 1:
@@ -192,7 +209,7 @@ class Passes:
             self._courses[branch] = course
         return self._call("denoiser_last", given | {"feature": course.forecast(step)})["prediction"]
 
-    def _staged(self, branch: str, inputs: Arrays, step: int) -> Floats:
+    def _staged(self, branch: str, inputs: Arrays, step: int, pictures: Pictures) -> Floats:
         assert self._reuse is not None
         state = self._call("denoiser_first", inputs)
         probe: Floats = state.pop("probe")
@@ -201,7 +218,7 @@ class Passes:
         if kept is None:
             self._kept[branch] = kept = Kept.of(self._call("denoiser_rest", given)["feature"], probe)
         else:
-            due = stale(self._reuse, kept, probe, step, self._steps, 2 if branch == "both" else 1)
+            due = stale(self._reuse, kept, probe, step, self._steps, pictures)
             if due.any():
                 some = given if due.all() else {name: value[due] for name, value in given.items()}
                 kept.renew(due, self._call("denoiser_rest", some)["feature"])

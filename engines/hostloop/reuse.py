@@ -25,6 +25,7 @@ from .settings import LoopSettings, Reuse
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.bool_]
+Pictures = NDArray[np.int64]
 LONGEST: Final = 3
 """Steps in a row that may re-use one whole pass, where `cache_threshold` alone says when."""
 
@@ -87,10 +88,10 @@ class Kept:
         count = len(probe)
         return cls(feature, probe, np.zeros(count, np.int64), np.zeros(count), np.ones(count))
 
-    def rows(self, first: int) -> Kept:
-        """From a row on."""
+    def rows(self, which: Rows | slice) -> Kept:
+        """Some of them."""
         return Kept(
-            self.feature[first:], self.probe[first:], self.age[first:], self.total[first:], self.ratio[first:]
+            self.feature[which], self.probe[which], self.age[which], self.total[which], self.ratio[which]
         )
 
     def renew(self, rows: Rows, feature: Floats) -> None:
@@ -101,13 +102,13 @@ class Kept:
         self.age[rows], self.total[rows], self.ratio[rows] = 0, 0.0, 1.0
 
 
-def stale(reuse: Reuse, kept: Kept, probe: Floats, step: int, steps: int, passes: int) -> Rows:
+def stale(reuse: Reuse, kept: Kept, probe: Floats, step: int, steps: int, pictures: Pictures) -> Rows:
     """Rows (B,) for which a whole pass is due; `kept` goes on by a step.
 
-    `probe` (B, ...) is what the front of the denoiser shows at this step; `passes` of each picture lie one
-    after the other.
+    `probe` (B, ...) is what the front of the denoiser shows at this step; `pictures` (B,) which picture each
+    row is a pass of.
     """
-    due = _due(reuse, kept, probe, step, passes)
+    due = _due(reuse, kept, probe, step, pictures)
     if reuse.longest:
         due = due | (kept.age >= reuse.longest)
     if step < warm_steps(reuse, steps) or (_ends_whole(reuse) and step == steps - 1):
@@ -119,14 +120,14 @@ def stale(reuse: Reuse, kept: Kept, probe: Floats, step: int, steps: int, passes
     return due
 
 
-def _due(reuse: Reuse, kept: Kept, probe: Floats, step: int, passes: int) -> Rows:
+def _due(reuse: Reuse, kept: Kept, probe: Floats, step: int, pictures: Pictures) -> Rows:
     match reuse.rule:
         case "residual":
-            return _change(kept.probe, probe, passes) > reuse.threshold
+            return _change(kept.probe, probe, pictures) > reuse.threshold
         case "modulated":
             if not reuse.curve:
                 raise _not_measured("curve")
-            kept.total += curved(reuse, _change(kept.probe, probe, passes))
+            kept.total += curved(reuse, _change(kept.probe, probe, pictures))
         case "magnitude":
             if len(reuse.ratios) <= step:
                 raise _not_measured("ratios")
@@ -147,16 +148,17 @@ def curved(reuse: Reuse, change: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def relative_change(before: NDArray[Any], now: NDArray[Any]) -> NDArray[np.float64]:
     """Sum of absolute changes over the sum of absolute values before, by row (B,)."""
-    return _change(before, now, 1)
+    return _change(before, now, np.arange(len(now)))
 
 
-def _change(before: NDArray[Any], now: NDArray[Any], passes: int) -> NDArray[np.float64]:
+def _change(before: NDArray[Any], now: NDArray[Any], pictures: Pictures) -> NDArray[np.float64]:
     axes = tuple(range(1, now.ndim))
     change, size = np.abs(now - before).sum(axes), np.abs(before).sum(axes)
-    change, size = change.reshape(passes, -1).sum(0), size.reshape(passes, -1).sum(0)
+    # both passes of a picture, as long as there are two, go together
+    change, size = (np.bincount(pictures, one)[pictures] for one in (change, size))
     found = np.where(change > 0, np.inf, 0.0)
     np.divide(change, size, out=found, where=size > 0)
-    return np.tile(found, passes)
+    return found
 
 
 def _wide(rows: Rows, like: Floats) -> Rows:

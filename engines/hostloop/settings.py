@@ -160,6 +160,8 @@ class LoopSettings:
     """The decoder is given one picture at a time."""
     reuse: Reuse | None = None
     """Another rule than `cache_threshold` for leaving out the blocks of a transformer."""
+    guidance_agreement: float = 0.0
+    """Cosine similarity of both passes from which on a picture is guided no more (0: it is not looked at)."""
 
     def with_steps(self, steps: int) -> LoopSettings:
         """As many steps of the denoiser, and a diffusion decoder's in the proportion that they had."""

@@ -82,6 +82,7 @@ noise of `generate.py`."""
                 gate_after=1.0,
                 small_until=0.0,
                 guidance_from=0.0,
+                guidance_agreement=0.0,
                 decode_tiles=1,
                 decode_singly=False,
                 batched_guidance=True,
@@ -151,6 +152,8 @@ def _left_out(plan: Plan, model: Model) -> tuple[list[str], list[str]]:
         silent.append("The guidance cut-off is in generate.py, not in the folder's own settings.")
     if loop.guidance > 1 and loop.guidance_from:
         other.append("The later begin of guidance is left out: diffusers guides from the first step.")
+    if loop.guidance > 1 and loop.guidance_agreement:
+        other.append("Adaptive guidance is left out: a diffusers folder cannot say when both passes agree.")
     if graph.fused_qkv:
         silent.append("Fused projections are left out; pipe.fuse_qkv_projections() makes them again.")
     if loop.prompt_cache:

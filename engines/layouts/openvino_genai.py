@@ -151,6 +151,11 @@ def _refusals(plan: Plan, model: Model) -> list[str]:
             "A later begin of guidance cannot be said in OpenVINO GenAI, which guides every step;"
             " choose a candidate without guidance-interval, or export the package as it is."
         )
+    if loop.guidance > 1 and loop.guidance_agreement:
+        found.append(
+            "Adaptive guidance cannot be said in OpenVINO GenAI, which guides every step;"
+            " choose a candidate without adaptive-guidance, or export the package as it is."
+        )
     if loop.decode_tiles > 1:
         found.append(
             "VAE tiling cannot be said in OpenVINO GenAI, which decodes a picture in one call;"

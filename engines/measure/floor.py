@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from engines.hostloop.conditions import encoders_of
+from engines.hostloop.guidance import surely_guided
 from engines.hostloop.passes import SMALL, SPLIT, STAGES, gate, guided_steps, small_steps, whole_steps
 from engines.hostloop.reuse import reuse_of, whole_at_least
 from engines.hostloop.settings import LoopSettings
@@ -27,7 +28,10 @@ FORMAT: Final = 1
 
 def rows(loop: LoopSettings) -> dict[str, int]:
     """Rows that each component computes at least for one picture, the prompt not cached."""
-    guided = guided_steps(loop, loop.steps)
+    return _rows(loop, surely_guided(loop, loop.steps))
+
+
+def _rows(loop: LoopSettings, guided: range) -> dict[str, int]:
     by_step = [2 if step in guided else 1 for step in range(loop.steps)]
     if not loop.steps:
         return {"upscaler": 1}
@@ -62,7 +66,7 @@ def _denoiser_rows(loop: LoopSettings, by_step: list[int]) -> dict[str, int]:
 
 def most(loop: LoopSettings) -> dict[str, int]:
     """`rows`, where nothing of what the data decide is left out."""
-    found = rows(loop)
+    found = _rows(loop, guided_steps(loop, loop.steps))
     if reuse_of(loop) is not None:
         found["denoiser_rest"] = found["denoiser_first"]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engines.techniques.adaptive_guidance import AdaptiveGuidance
 from engines.techniques.attention_backend import AttentionBackend
 from engines.techniques.attention_gate import AttentionGate
 from engines.techniques.base import (
@@ -51,6 +52,7 @@ from engines.techniques.vae_tiling import VaeTiling
 from engines.techniques.weight_bits import WeightBits
 
 __all__ = [
+    "AdaptiveGuidance",
     "AttentionBackend",
     "AttentionGate",
     "BFloat16",

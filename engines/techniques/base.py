@@ -11,15 +11,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from engines.errors import TechniqueError
 from engines.plan import Plan, Precision
 from engines.techniques.facts import knowledge
 
-Export = Literal["weights", "graph", "host-loop", "kernel"]
+Export = Literal["weights", "graph", "host-loop", "kernel", "data-dependent"]
 """Where a technique ends up in a package: weights and graph are baked into the engine files, the host loop is
-named in the manifest, the kernel kind is applied again by the runtime."""
+named in the manifest, the kernel kind is applied again by the runtime.  What depends on the data is named in
+the manifest as well and decided by the host loop, picture by picture, between engines for each branch."""
+EXPORTS: Final[Mapping[Export, str]] = {
+    "weights": "baked into the weights of the engine files",
+    "graph": "baked into the graph of the engine files",
+    "host-loop": "in the host loop, named in the manifest",
+    "kernel": "applied again by the engine where the package runs",
+    "data-dependent": "decided by the host loop from the data, between the engines of a package",
+}
+"""Each class in words."""
 Value = int | float | str | bool
 
 

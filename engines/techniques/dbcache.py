@@ -30,7 +30,7 @@ class DBCache(Technique):
     title = "DBCache"
     summary = "Keep the middle of a transformer while its front blocks change little; run its back blocks."
     order = 58
-    export = "host-loop"
+    export = "data-dependent"
     parameters = (
         Parameter(
             "threshold", "float", 0.12,

@@ -18,7 +18,7 @@ from typing import Final, Literal, get_args
 from engines.backends.serves import SERVES
 from engines.errors import TechniqueError
 from engines.plan import Plan
-from engines.techniques.base import Card, Technique, technique
+from engines.techniques.base import Card, Export, Technique, technique
 from engines.techniques.compatibility import canonical, plan_for
 from engines.techniques.facts import knowledge
 from engines.techniques.rules import Basis, Subject, Verdict, rules
@@ -58,6 +58,8 @@ class Effect:
     quality: str
     sources: tuple[str, ...]
     here: str
+    export: Export | Literal[""] = ""
+    """Where it ends up in a package (`engines.techniques.base.Export`); empty for no technique."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,4 +276,5 @@ def _effect(one: Subject) -> Effect:
     if one.kind != "technique":
         return Effect(one.name, one.title, one.effect, None, "", one.sources, one.here)
     facts = knowledge().techniques[one.technique]
-    return Effect(one.name, one.title, facts.speed, facts.factor, facts.quality, facts.sources, "")
+    export = technique(one.technique).export
+    return Effect(one.name, one.title, facts.speed, facts.factor, facts.quality, facts.sources, "", export)

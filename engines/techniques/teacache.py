@@ -20,7 +20,7 @@ class TeaCache(Technique):
     title = "TeaCache"
     summary = "Run a transformer's blocks only once the changes of their modulated input have added up."
     order = 54
-    export = "host-loop"
+    export = "data-dependent"
     parameters = (
         Parameter(
             "threshold", "float", 0.15,

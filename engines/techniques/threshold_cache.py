@@ -22,7 +22,7 @@ class ThresholdCache(Technique):
         "Run the first block at every step and the rest only where the first block's answer has changed."
     )
     order = 52
-    export = "host-loop"
+    export = "data-dependent"
     parameters = (
         Parameter(
             "threshold", "float", 0.15,

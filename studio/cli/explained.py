@@ -74,7 +74,10 @@ def _sentence(one: Finding) -> str:
 
 
 def _effect(one: Effect) -> str:
+    from engines.techniques.base import EXPORTS
+
     factor = "" if one.factor is None else f" {one.factor[0]:g}x to {one.factor[1]:g}x."
     quality = f" Quality: {one.quality}" if one.quality else ""
     here = f" Here: {one.here}" if one.here else ""
-    return f"{one.name}:{factor} {one.speed}{quality}{here} [{'; '.join(one.sources)}]"
+    kept = f" In a package: {EXPORTS[one.export]}." if one.export else ""
+    return f"{one.name}:{factor} {one.speed}{quality}{here}{kept} [{'; '.join(one.sources)}]"

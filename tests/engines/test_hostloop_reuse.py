@@ -44,7 +44,7 @@ def whole(reuse: Reuse, probes: list[float]) -> list[int]:
     passes = Passes(stand.settings(reuse=reuse), len(probes), call)
     for step in range(len(probes)):
         sample = np.zeros((1, 1), np.float32)
-        passes.evaluate("prompt", {"sample": sample, "timestep": np.zeros(1, np.float32)}, step)
+        passes.evaluate("prompt", {"sample": sample, "timestep": np.zeros(1, np.float32)}, step, np.arange(1))
     return ran
 
 
@@ -143,7 +143,7 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], words:
 def test_rows_that_had_a_whole_pass_begin_anew() -> None:
     reuse = Reuse("residual", 0.1)
     kept = Kept.of(np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32))
-    due = stale(reuse, kept, np.array([[2.0], [1.0]], np.float32), 1, 5, 1)
+    due = stale(reuse, kept, np.array([[2.0], [1.0]], np.float32), 1, 5, np.arange(2))
     assert due.tolist() == [True, False]
     kept.renew(due, np.array([[7.0]], np.float32))
     assert (kept.feature.tolist(), kept.age.tolist()) == ([[7.0], [0.0]], [0, 1])

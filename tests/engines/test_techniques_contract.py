@@ -20,6 +20,7 @@ from engines.hostloop import LoopSettings, make
 from engines.models.card import Card, Component
 from engines.plan import Plan
 from engines.techniques import (
+    AdaptiveGuidance,
     AttentionBackend,
     AttentionGate,
     BFloat16,
@@ -64,7 +65,7 @@ from engines.techniques import (
     technique,
     to_step,
 )
-from engines.techniques.base import Parameter, Step, Value
+from engines.techniques.base import EXPORTS, Parameter, Step, Value
 from engines.techniques.compatibility import canonical, check, check_plan, search_space
 from engines.techniques.facts import knowledge, knowledge_file, parse
 
@@ -134,7 +135,7 @@ class TechniqueContract:
     def test_it_is_registered_under_its_name(self) -> None:
         assert technique(self.kind.name) is self.kind
         assert getattr(engines.techniques, self.kind.__name__) is self.kind
-        assert self.kind.export in ("weights", "graph", "host-loop", "kernel")
+        assert self.kind.export in EXPORTS
 
     def test_it_is_a_frozen_value(self) -> None:
         value = self.kind()
@@ -327,6 +328,10 @@ class TestGuidanceInterval(TechniqueContract):
         assert check([GuidanceInterval(start=0.2), AttentionGate(after=0.4)], card()) == []
         (reason,) = check([GuidanceInterval(start=0.4), AttentionGate(after=0.3)], card())
         assert "begin after 40% of the steps and another technique ends it after 30%" in reason
+
+
+class TestAdaptiveGuidance(TechniqueContract):
+    kind, changed = AdaptiveGuidance, frozenset({"loop.guidance_agreement"})
 
 
 class TestFeatureCache(TechniqueContract):
@@ -641,7 +646,8 @@ def test_the_space_has_every_technique_that_applies() -> None:
     bare = search_space(card(without=["student_lora", "tiny_vae"], guidance=1.0), "cuda")
     gone = {axis.name for axis in whole} - {axis.name for axis in bare}
     assert gone == {
-        "student", "tiny-decoder", "guidance-cutoff", "guidance-interval", "sequential-guidance",
+        "student", "tiny-decoder", "guidance-cutoff", "guidance-interval", "adaptive-guidance",
+        "sequential-guidance",
     }  # fmt: skip
 
 
@@ -661,6 +667,12 @@ def test_every_single_technique_of_the_space_fits() -> None:
                 step = Step(axis.name, {parameter.name: value} if parameter and value is not None else {})
                 backend = [] if axis.name != "int8" else [Engine("openvino")]
                 assert check([step, *backend], card()) == []
+
+
+def test_what_the_data_decide_has_a_class_of_its_own() -> None:
+    found = {kind.name for kind in all_techniques() if kind.export == "data-dependent"}
+    assert found == {"threshold-cache", "teacache", "dbcache", "adaptive-guidance"}
+    assert {kind.export for kind in all_techniques()} == set(EXPORTS)
 
 
 def test_a_technique_without_facts_cannot_register() -> None:

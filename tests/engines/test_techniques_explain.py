@@ -39,6 +39,18 @@ def test_all_twenty_four_rules_are_there_with_reason_and_source() -> None:
         ("sdxl-turbo + cfg-cutoff", "no", "no second pass"),
         ("turbo + lcm-lora", "no", "One distillation at a time"),
         ("deepcache + fbcache", "no", "One cache at a time"),
+        ("guidance-interval + turbo", "no", "no second pass"),
+        ("adaptive-guidance + turbo", "no", "no second pass"),
+        ("deepcache + turbo", "no", "1.12-1.33x"),
+        ("fbcache + schnell", "no", "1.12-1.33x"),
+        ("teacache + schnell", "no", "1.12-1.33x"),
+        ("gguf + openvino", "no", "no graph of another engine"),
+        ("nf4 + int8", "no", "rounded once"),
+        ("adaptive-guidance + flux", "no", "no second pass"),
+        ("adaptive-guidance + cfg-cutoff", "no", "Both say when guidance ends"),
+        ("adaptive-guidance + lcm", "no", "no two passes to compare"),
+        ("adaptive-guidance + openvino", "yes", "one row in place of two"),
+        ("adaptive-guidance + cuda graphs", "if", "a graph of its own"),
         ("teacache + openvino", "yes", "the host loop decides"),
         ("teacache + unet", "no", "equal blocks"),
         ("magcache + dbcache", "no", "One rule at a time"),
@@ -74,7 +86,7 @@ smoothquant, svdquant, nvfp4, int8wo, weight-only, palettes, torch.compile, cuda
 fused-qkv, sdpa, flashattention, xformers, sageattention, deepcache, fbcache, teacache, dbcache, taylorseer,
 magcache, t-gate, tome, cfg-cutoff, limited-interval-guidance, adaptive-guidance, cfg-sequential,
 prompt-embedding-cache, vae-tiling, vae-slicing, taesd, ralu, 2:4, structured-pruning, skip-softmax,
-batching, offload, group-offload, layerwise-casting
+batching, offload, group-offload, layerwise-casting, nf4, gguf, bnb
 """
 
 

@@ -16,6 +16,7 @@ from engines.paths import bundled_model
 from engines.pipeline import Pipeline, build, plan
 from engines.scenes.grammar import captions
 from engines.techniques import (
+    AdaptiveGuidance,
     AttentionBackend,
     AttentionGate,
     BFloat16,
@@ -199,7 +200,7 @@ def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
     transformers = {TeaCache, MagCache, DBCache}  # families/test_families_reuse.py
     cards = {SageAttention, TensorFloat32, Offloading}  # test_torch_ways.py
-    assert tried | {ThresholdCache} == set(all_techniques()) - transformers - cards - {
+    assert tried | {AdaptiveGuidance, ThresholdCache} == set(all_techniques()) - transformers - cards - {
         Int8, ComputeUnits, CudaGraphs, Float32, Float8, WeightBits, Sparse24, FusedNorm,
     }  # fmt: skip
 
@@ -214,6 +215,19 @@ def test_the_first_block_cache_lets_each_picture_decide_for_itself(baseline: Res
     alone = [made.generate(PROMPTS[at : at + 1], SEEDS[at : at + 1]) for at in range(2)]
     assert sum(one.rows["denoiser_rest"] for one in alone) == both.rows["denoiser_rest"]
     assert psnr(np.concatenate([one.images for one in alone]), both.images) > SAME
+
+
+@pytest.mark.parametrize("extra", [(), (FeatureCache(2),)], ids=["alone", "with a feature cache"])
+def test_adaptive_guidance_ends_for_each_picture_by_itself(
+    baseline: Result, extra: tuple[Technique, ...]
+) -> None:
+    made = pipeline(AdaptiveGuidance(0.93), *extra)
+    both = made.generate(PROMPTS, SEEDS)
+    computed = [one.rows for one in (both, *(made.generate([PROMPTS[at]], [SEEDS[at]]) for at in range(2)))]
+    denoised = [sum(one[name] for name in one if name.startswith("denoiser")) for one in computed]
+    assert denoised[0] == denoised[1] + denoised[2]
+    assert 2 * (STEPS + 2) <= denoised[0] < 4 * STEPS
+    assert 20 <= psnr(both.images, baseline.images) < 70
 
 
 def test_a_first_block_cache_that_trusts_nothing_draws_the_baseline(baseline: Result) -> None:

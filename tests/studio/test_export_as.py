@@ -43,6 +43,7 @@ RECIPES = {
     "c009": (STUDENT, Step("tiny-decoder"), OPENVINO),
     "c010": (TEN, Step("threshold-cache"), Step("vae-tiling"), OPENVINO),
     "c011": (TEN, Step("guidance-interval", {"start": 0.2, "until": 1.0}), OPENVINO),
+    "c013": (TEN, Step("adaptive-guidance"), OPENVINO),
     "c012": (TEN, Step("feature-forecast"), OPENVINO),
 }
 
@@ -92,6 +93,7 @@ def test_front_ends_name_the_layouts_that_there_are() -> None:
         ("c010", "A denoiser in parts cannot be said"),
         ("c010", "VAE tiling cannot be said"),
         ("c011", "A later begin of guidance cannot be said"),
+        ("c013", "Adaptive guidance cannot be said"),
         ("c012", "A feature forecast cannot be said"),
     ],
 )
@@ -117,6 +119,7 @@ def test_what_changes_only_the_speed_is_left_out_and_listed(run: Path) -> None:
     assert "every step runs the whole denoiser at full size" in said
     assert "pipe.vae.enable_tiling()" in said
     assert "later begin of guidance" in left_out(run, "c011", "diffusers")
+    assert "Adaptive guidance is left out" in left_out(run, "c013", "diffusers")
     assert "feature forecast is left out" in left_out(run, "c012", "diffusers")
     assert "dtype=torch.bfloat16" in left_out(run, "c008", "diffusers")
     assert "bf16 became fp32" in left_out(run, "c008", "triton")
