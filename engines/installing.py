@@ -32,10 +32,21 @@ def lacking(*modules: str, extra: str = "") -> str:
     return f"{setup} --make" if setup else line(*(module.replace("_", "-") for module in modules))
 
 
-def exchange(present: list[str], wanted: str) -> str:
-    """What removes these distributions and installs one."""
+def exchange(present: list[str], *wanted: str) -> str:
+    """What removes these distributions and installs others."""
     yes = ("-y",) if has_pip() else ()
-    return f"{_pip('uninstall', *yes, *present)} && {_pip('install', wanted)}"
+    removed = f"{_pip('uninstall', *yes, *present)} && " if present else ""
+    return removed + _pip("install", *wanted)
+
+
+def torch_for_card() -> str:
+    """What puts torch's build for this machine's card in place of the one for CPUs; empty without uv, which
+    finds the build by the driver."""
+    if has_pip():
+        return ""
+    version = metadata.version("torch").partition("+")[0]
+    anew = [f"--reinstall-package={name}" for name in ("torch", "torchvision")]
+    return _pip("install", "--torch-backend=auto", *anew, f"torch=={version}", "torchvision")
 
 
 def requirements(extra: str) -> tuple[str, ...]:

@@ -69,6 +69,20 @@ class Availability:
     state: State
     reason: str
     install: str = ""
+    """Of a ready engine: what `without` is about."""
+    without: str = ""
+    """What a ready engine does not do for want of a package, as the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supplement:
+    """A module that an engine does more with."""
+
+    module: str
+    gives: str
+    """What it does with it, for example `int8`."""
+    extra: str = ""
+    """The extra of pareto-studio that installs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +185,13 @@ class Backend(ABC):
         version = f"{self.title} {self.version()}"
         if absent := self.absent(wanted):
             if not self.builds_anywhere:
-                return Availability("missing", absent)
-            return Availability("build_only", f"{version} can build for it, not run on it: {absent}")
+                return Availability("missing", absent, self.remedy(wanted))
+            reason = f"{version} can build for it, not run on it: {absent}"
+            return Availability("build_only", reason, self.remedy(wanted))
+        for one in self.supplements(wanted):
+            if find_spec(one.module) is None:
+                install = installing.lacking(one.module, extra=one.extra)
+                return Availability("ready", version, install, f"{one.gives}: {one.module} is not installed")
         return Availability("ready", version)
 
     def build(self, capture: Capture, options: Options) -> Artifact:
@@ -247,6 +266,14 @@ class Backend(ABC):
     def absent(self, device: str) -> str:  # noqa: ARG002 - by device where an engine serves several
         """Why the device cannot be used from here, for example a missing driver; empty where it can."""
         return ""
+
+    def remedy(self, device: str) -> str:  # noqa: ARG002
+        """What installs that for whose want a device is `absent`; empty where no command does."""
+        return ""
+
+    def supplements(self, device: str) -> Sequence[Supplement]:  # noqa: ARG002
+        """Modules that the engine does more with on a device, and does without."""
+        return ()
 
     def stand_in(self, device: str) -> str:  # noqa: ARG002
         """What here computes the same files in an absent device's place; empty where nothing does."""

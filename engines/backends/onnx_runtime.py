@@ -6,13 +6,12 @@ provider then takes the device's place in checks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from engines import drivers
+from engines import drivers, installing
 from engines.backends import directml
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
@@ -34,8 +33,18 @@ QUANTISED: Final[Mapping[str, str]] = {
     "quantisation": "QDQ of Conv, MatMul and Gemm; weights int8 by channel, activations uint8, ranges by"
     " minimum and maximum",
 }
-WHEELS: Final = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml", "windowsml": "windowsml"}
-"""The distribution that brings a device's provider."""
+WHEELS: Final[Mapping[str, tuple[str, ...]]] = {
+    "cuda": ("onnxruntime-gpu",),
+    "directml": ("onnxruntime-directml",),
+    "windowsml": ("onnxruntime-windowsml", "windowsml"),
+}
+"""The distributions that bring a device's provider."""
+DRIVERS: Final[Mapping[str, Callable[[], str]]] = {
+    "cuda": lambda: drivers.nvidia(),
+    "directml": lambda: drivers.directx(),
+    "windowsml": lambda: drivers.windows_ml(),
+}
+"""Why a device is not on this machine, whatever is installed."""
 
 
 class OnnxRuntime(Backend):
@@ -62,13 +71,17 @@ class OnnxRuntime(Backend):
     def absent(self, device: str) -> str:
         if device == "cpu":
             return ""
-        reason = {"cuda": drivers.nvidia, "directml": drivers.directx}.get(device, drivers.windows_ml)()
-        if reason:
+        if reason := DRIVERS[device]():
             return reason
-        wheel = WHEELS[device]
-        if not (drivers.installed(wheel) or (device == "windowsml" and find_spec("windowsml"))):
-            return f"{wheel} is not installed"
-        return ""
+        lacking = [wheel for wheel in WHEELS[device] if not drivers.installed(wheel)]
+        return f"{lacking[0]} is not installed" if lacking else ""
+
+    def remedy(self, device: str) -> str:
+        """The device's own wheels, in the place of the one that owns the module now."""
+        if DRIVERS[device]():
+            return ""
+        present = drivers.installed(*drivers.RUNTIMES)
+        return installing.exchange([one for one in present if one not in WHEELS[device]], *WHEELS[device])
 
     def stand_in(self, device: str) -> str:
         return "ONNX Runtime's CPU provider" if device != "cpu" else ""

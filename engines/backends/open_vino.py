@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from engines import drivers
-from engines.backends.base import Artifact, Backend, Built, Options
+from engines.backends.base import Artifact, Backend, Built, Options, Supplement
 from engines.backends.guard import Arrays, Component, ordered
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -45,6 +45,9 @@ class OpenVino(Backend):
 
     def stand_in(self, device: str) -> str:
         return "OpenVINO on the CPU" if device != "cpu" else ""
+
+    def supplements(self, device: str) -> Sequence[Supplement]:  # noqa: ARG002
+        return (Supplement("nncf", "int8"),)
 
     def objection(self, precision: Precision, device: str) -> str:
         if device == "cpu" and precision == "fp16":

@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from engines import drivers
-from engines.backends.base import Artifact, Availability, Backend, Built, Options
+from engines import drivers, installing
+from engines.backends.base import Artifact, Availability, Backend, Built, Options, Supplement
 from engines.backends.guard import Arrays, Component, first_line
 from engines.backends.lowered import program_of
 from engines.backends.torch_graphs import GraphedComponent, quantising_objection
@@ -49,6 +49,12 @@ class TorchCompile(Backend):
 
     def absent(self, device: str) -> str:
         return drivers.torch_on(device)
+
+    def remedy(self, device: str) -> str:
+        return installing.torch_for_card() if device == "cuda" and not drivers.nvidia() else ""
+
+    def supplements(self, device: str) -> Sequence[Supplement]:
+        return (Supplement("torchao", "fp8 and int8", "cuda"),) if device == "cuda" else ()
 
     def objection(self, precision: Precision, device: str) -> str:
         if device == "cpu" and precision == "int8":

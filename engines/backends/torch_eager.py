@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from engines import drivers
-from engines.backends.base import Artifact, Backend, Built, Options
+from engines import drivers, installing
+from engines.backends.base import Artifact, Backend, Built, Options, Supplement
 from engines.backends.guard import Arrays, Component
 from engines.backends.serves import plain_precision
 from engines.backends.torch_graphs import GraphedComponent, quantise, quantising_objection
@@ -37,6 +37,12 @@ class TorchEager(Backend):
 
     def absent(self, device: str) -> str:
         return drivers.torch_on(device)
+
+    def remedy(self, device: str) -> str:
+        return installing.torch_for_card() if device == "cuda" and not drivers.nvidia() else ""
+
+    def supplements(self, device: str) -> Sequence[Supplement]:  # noqa: ARG002
+        return (Supplement("torchao", "weights in 8 bits", "cuda"),)
 
     def objection(self, precision: Precision, device: str) -> str:
         if precision == "fp16" and device == "cpu":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.terminal import Terminal
-from studio.record.events import Event
+from studio.record.events import Event, TargetState
 from studio.work.job import Job
 
 STATES = {"ready": "[green]ready[/]", "build_only": "[yellow]build only[/]", "missing": "[dim]missing[/]"}
@@ -108,6 +108,9 @@ def doctor(terminal: Terminal, result: dict[str, Any], home: Path) -> None:
         shown.add_row(
             escape(target["name"]), escape(target["engine"]), STATES[target["state"]], escape(words.strip())
         )
+        for engine in TargetState.model_validate(target).lacking():
+            words = engine.words + (f" Install: {engine.install}" if engine.install else "")
+            shown.add_row("", "", STATES[engine.state], f"[dim]{escape(words)}[/]")
     terminal.console.print(shown)
     terminal.say(f"Runs and settings: {escape(home)}")
 

@@ -255,6 +255,21 @@ class ModelCard(Data):
     """Native frames of a video; 0 for pictures."""
 
 
+class EngineState(Data):
+    """One of the engines that serve a target."""
+
+    title: str
+    state: Literal["ready", "build_only", "missing"]
+    reason: str
+    install: str = ""
+    """What would add it here, or what a ready one does without."""
+
+    @property
+    def words(self) -> str:
+        """Its title and the reason, said once where the reason begins with it."""
+        return self.reason if self.reason.startswith(self.title) else f"{self.title}: {self.reason}"
+
+
 class TargetState(Data):
     """One row of the Device step."""
 
@@ -269,6 +284,27 @@ class TargetState(Data):
     gbytes: float | None = None
     packable: bool = True
     """Whether a package can hold engines for it that its runner opens."""
+    engines: tuple[EngineState, ...] = ()
+    """Every engine that serves it; empty in what earlier versions kept."""
+
+    def lacking(self) -> tuple[EngineState, ...]:
+        """Engines that are not ready or do less than they could, but for what the row says of one itself.
+
+        Those for which the same is so stand together, their titles joined.
+        """
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for one in self.engines:
+            if one.state == "ready" and not one.install:
+                continue
+            if one.state == self.state and one.reason in self.reason and one.install in ("", self.install):
+                continue
+            found.setdefault((one.state, one.reason, one.install), []).append(one.title)
+        return tuple(
+            EngineState.model_validate(
+                {"title": ", ".join(titles), "state": state, "reason": reason, "install": install}
+            )
+            for (state, reason, install), titles in found.items()
+        )
 
 
 class Metric(Data):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from engines import devices, drivers
-from engines.backends import backend, tensor_rt_names
+from engines import devices, drivers, installing
+from engines.backends import backend, base, tensor_rt_names
 from engines.backends.serves import SERVES
 from engines.measure import rates
+from studio.record.events import TargetState
 
 RUNTIMES = ("torch", "openvino", "onnxruntime", "onnx", "mlx", "coremltools", "tensorrt_rtx", "transformers")
 
@@ -64,6 +65,86 @@ def test_without_a_driver_cuda_is_not_ready_and_says_so(monkeypatch: pytest.Monk
     found = {target.id: target for target in devices.targets()}["cuda"]
     assert found.state != "ready"
     assert reason in found.reason
+
+
+def engines_of(device: str) -> dict[str, devices.EngineInfo]:
+    found = {target.id: target for target in devices.targets()}[device]
+    return {one.title: one for one in found.engines}
+
+
+def test_every_engine_of_a_device_says_its_own_state() -> None:
+    for target in devices.targets():
+        assert [one.title for one in target.engines] == [backend(name).title for name in SERVES[target.id]]
+        assert all(one.reason for one in target.engines)
+        best = next((state for state in ("ready", "build_only") if state in states(target)), "missing")
+        assert target.state == best
+
+
+def states(target: devices.TargetInfo) -> set[str]:
+    return {one.state for one in target.engines}
+
+
+def test_a_ready_cpu_says_which_engine_is_missing_and_what_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(backend("openvino")), "packages", ("no_such_package",))
+    assert devices.targets()[0].state == "ready"
+    found = engines_of("cpu")["OpenVINO"]
+    assert (found.state, found.reason) == ("missing", "no_such_package is not installed")
+    assert found.install.endswith(" no-such-package")
+
+
+def test_a_card_says_what_would_add_an_engine_or_a_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "nvidia", str)
+    monkeypatch.setattr(drivers, "nvidia_cards", lambda: (drivers.Card("NVIDIA H200", (9, 0)),))
+    monkeypatch.setattr(drivers, "torch_built_for", lambda: "cuda 13.2")
+    monkeypatch.setattr(base, "find_spec", lambda name: None if name == "torchao" else find_spec(name))
+    found = engines_of("cuda")
+    eager, compiled = found["torch eager"], found["torch.compile"]
+    assert (eager.state, compiled.state) == ("ready", "ready")
+    assert eager.reason.endswith(", without weights in 8 bits: torchao is not installed")
+    assert compiled.reason.endswith(", without fp8 and int8: torchao is not installed")
+    assert eager.install == compiled.install
+    assert eager.install.endswith(" torchao")
+    runtime = found["ONNX Runtime"]
+    assert runtime.state == "build_only"
+    assert runtime.install.endswith(" onnxruntime-gpu")
+    assert " uninstall " in runtime.install
+    server = next(one for title, one in found.items() if title.startswith("TensorRT"))
+    assert server.state != "ready"
+    assert server.install.split()[-1].strip("'").startswith("tensorrt>=")
+
+
+def test_torch_for_cpus_beside_a_card_is_exchanged_by_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "nvidia", str)
+    monkeypatch.setattr(drivers, "torch_built_for", lambda: "cpu")
+    monkeypatch.setattr(installing, "has_pip", lambda: False)
+    found = engines_of("cuda")["torch eager"]
+    assert (found.state, "install its CUDA build" in found.reason) == ("missing", True)
+    assert " --torch-backend=auto --reinstall-package=torch " in found.install
+    monkeypatch.setattr(installing, "has_pip", lambda: True)
+    assert engines_of("cuda")["torch eager"].install == ""
+
+
+def test_no_wheel_is_advised_where_the_device_itself_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "nvidia", lambda: "there is no NVIDIA driver")
+    monkeypatch.setattr(drivers, "directx", lambda: "there is no display adapter")
+    for engine in (*engines_of("cuda").values(), *engines_of("directml").values()):
+        assert engine.state == "ready" or "there is no" in engine.reason
+        assert engine.install == ""
+
+
+def test_a_row_names_engines_that_lack_something_and_says_nothing_twice() -> None:
+    def engine(title: str, reason: str, install: str = "", state: str = "missing") -> dict[str, str]:
+        return {"title": title, "state": state, "reason": reason, "install": install}
+
+    row = {"id": "cuda", "name": "Card", "engine": "A", "state": "build_only", "reason": "A 1 only builds"}
+    given = [
+        engine("A", "A 1 only builds", state="build_only"),
+        engine("B", "no driver"), engine("C", "no driver"),
+        engine("D", "D 2", state="ready"), engine("E", "E 3, without int8", "pip install e", state="ready"),
+    ]  # fmt: skip
+    found = TargetState.model_validate({**row, "engines": given}).lacking()
+    assert [one.words for one in found] == ["B, C: no driver", "E 3, without int8"]
+    assert [one.install for one in found] == ["", "pip install e"]
 
 
 def test_two_wheels_of_one_module_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

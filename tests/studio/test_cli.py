@@ -28,6 +28,7 @@ from studio.cli.main_job import unused_folder
 from studio.cli.perform import has_display, model_source
 from studio.errors import RunError
 from studio.record import library
+from studio.record.events import TargetState
 from studio.record.journal import Journal
 from studio.record.sources import STUDENT, TINY_DECODER, WITH
 from studio.record.state import RunState
@@ -247,9 +248,19 @@ def test_doctor_and_inspect_say_the_same_to_people_and_machines(tmp_path: Path) 
     told = json.loads(run("doctor", "--json", home=tmp_path).stdout)
     assert {"cpu", "cuda"} <= {target["id"] for target in told["targets"]}
     assert told["machine"]["cores"] >= 1
+    engines = [one for target in told["targets"] for one in target["engines"]]
+    assert all({"title", "state", "reason", "install"} == one.keys() for one in engines)
+    assert {"torch eager", "OpenVINO"} <= {one["title"] for one in engines}
     shown = run("doctor", home=tmp_path)
     assert shown.returncode == 0
     assert "ready" in shown.stdout
+    lines = shown.stdout.splitlines()
+    at = next(line.index("Why, and") for line in lines if "Why, and" in line)
+    said = "".join("".join(line[at:].split()) for line in lines)
+    for target in told["targets"]:
+        for engine in TargetState.model_validate(target).lacking():
+            install = f" Install: {engine.install}" if engine.install else ""
+            assert "".join((engine.words + install).split()) in said
     card = json.loads(run("inspect", "tiny-scenes", "--json", home=tmp_path).stdout)["card"]
     assert card["family"] == "stable-diffusion"
     assert "UNet2DConditionModel" in run("inspect", "tiny-scenes", home=tmp_path).stdout

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
@@ -15,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.record.events import TargetState
+from studio.record.events import EngineState, TargetState
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk
@@ -24,7 +27,7 @@ from studio.ui.pages.metrics_panel import MetricsPanel
 from studio.ui.pages.page import Page
 from studio.ui.pages.workers_row import WorkersRow
 from studio.ui.theme import Theme
-from studio.ui.widgets.labels import label
+from studio.ui.widgets.labels import label, plain_line
 from studio.ui.widgets.message import Empty
 
 STATES = {
@@ -81,19 +84,41 @@ class TargetRow(QFrame):
         grid.setColumnMinimumWidth(2, 100)
         grid.setColumnStretch(1, 1)
         if target.install:
-            row = QHBoxLayout()
-            row.addWidget(label(target.install, "key", select=True))
-            copy = QPushButton("Copy")
-            copy.setProperty("role", "flat")
-            copy.setAccessibleName(f"Copy how to install {target.name}")
-            copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(target.install))
-            row.addWidget(copy)
-            row.addStretch(1)
-            grid.addLayout(row, 2, 1, 1, 3)
+            grid.addLayout(_install_line(target.install, target.name), 2, 1, 1, 3)
+        lacking = groupby(target.lacking(), lambda one: one.install)
+        for at, (install, engines) in enumerate(lacking, 3):
+            grid.addLayout(_engines(tuple(engines), install), at, 1, 1, 3)
 
     def keep_for_name(self, width: int) -> None:
         """Give the name's column `width` px, that the columns of all rows stand under each other."""
         self.name.setMinimumWidth(width)
+
+
+def _engines(engines: Sequence[EngineState], install: str) -> QVBoxLayout:
+    """What engines of a target lack, a line each, and under them what installs it, where something does."""
+    lines = QVBoxLayout()
+    lines.setContentsMargins(0, 2, 0, 0)
+    lines.setSpacing(0)
+    for engine in engines:
+        mark = STATES[engine.state][0].partition(" ")[0]
+        lines.addWidget(label(f"{mark} {engine.words}", "small", wrap=True))
+    if install:
+        lines.addLayout(_install_line(install, ", ".join(engine.title for engine in engines)))
+    return lines
+
+
+def _install_line(install: str, whose: str) -> QHBoxLayout:
+    """A line for a terminal, as long as it may be, and a button that copies it."""
+    row = QHBoxLayout()
+    line = plain_line(f"How to install {whose}")
+    line.setText(install)
+    row.addWidget(line, 1)
+    copy = QPushButton("Copy")
+    copy.setProperty("role", "flat")
+    copy.setAccessibleName(f"Copy how to install {whose}")
+    copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(install))
+    row.addWidget(copy)
+    return row
 
 
 class DevicePage(Page):

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton
+from PySide6.QtGui import QDropEvent, QGuiApplication
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
-from studio.record.events import Verdict
+from studio.record.events import EngineState, Verdict
 from studio.record.journal import Journal
 from studio.record.protocol import decode_request
 from studio.ui.actions import STEPS
@@ -269,6 +269,33 @@ def test_a_missing_device_cannot_be_chosen_and_says_why(shown: Window) -> None:
     assert rows["cpu"].use.isChecked()
     assert not rows["cuda"].use.isEnabled()
     assert next(iter(rows)) == "cpu"
+
+
+def test_a_row_says_what_its_engines_lack_and_copies_the_line_that_installs_it(
+    qtbot: QtBot, window: Window
+) -> None:
+    install = "/home/somebody/a long folder/.uv/bin/uv pip install --python /home/somebody/.venv/bin/python"
+    engines = (
+        EngineState(title="A", state="ready", reason="A 1"),
+        EngineState(title="B", state="ready", reason="B 2, without int8", install=f"{install} helper"),
+        EngineState(title="C", state="missing", reason="c is not installed", install=f"{install} c"),
+        EngineState(title="D", state="missing", reason="there is no driver"),
+    )
+    target = {"id": "cpu", "name": "CPU", "engine": "A", "state": "ready", "reason": "A 1, B 2"}
+    absent = {"id": "mlx", "name": "MLX", "engine": "MLX", "state": "missing", "reason": "no mlx"}
+    rows = [{**target, "engines": [one.model_dump() for one in engines]}, {**absent, "install": install}]
+    window.resize(960, 640)
+    window.desk._on_devices({"targets": rows, "machine": {}})
+    window.go("device")
+    qtbot.wait(30)
+    page = window.page("device")
+    row = page.rows[0]  # type: ignore[attr-defined]
+    said = [one.text() for one in row.findChildren(QLabel) if one.property("role") == "small"]
+    assert said == ["✓ B 2, without int8", "○ C: c is not installed", "○ D: there is no driver"]
+    copy = next(one for one in row.findChildren(QPushButton) if one.accessibleName().endswith(" C"))
+    copy.click()
+    assert QGuiApplication.clipboard().text() == f"{install} c"
+    assert page._area.horizontalScrollBar().maximum() == 0  # type: ignore[attr-defined]
 
 
 # -- evolve -------------------------------------------------------------------------------------
