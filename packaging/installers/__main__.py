@@ -30,9 +30,10 @@ def main() -> int:
         shutil.rmtree(out, ignore_errors=True)
         source = unpack(work)
         build = importlib.import_module(given.system).build
-        for sentence in build(source, work, out):
+        made = build(source, work, out)
+        for sentence in made.said:
             print(sentence)
-        write_sums(out, source)
+        write_sums(out, source, made.needs)
         for path in sorted(out.iterdir()):
             print(f"{path.stat().st_size:>12,}  {digest(path)[:16]}  {path.name}")
         print(f"{given.system} {source.version} in {time.perf_counter() - began:.0f} s, in {out}")
@@ -41,8 +42,7 @@ def main() -> int:
             shutil.rmtree(first, ignore_errors=True)
             shutil.move(out, first)
             source = unpack(work)
-            build(source, work, out)
-            write_sums(out, source)
+            write_sums(out, source, build(source, work, out).needs)
             different = archive.differences(first, out)
             print(
                 "The second build has the same bytes." if not different else f"Differ: {', '.join(different)}"

@@ -12,34 +12,40 @@ from pathlib import Path
 
 import archive
 import icon
+from libraries import Needs, asked_by, leave_out
 from signing import sign
-from source import Source, backend, build_environment, template, uv_of_this_system
+from source import Made, Source, backend, build_environment, template, uv_of_this_system
 from window import freeze, smoke
 
 SIZES = (48, 64, 128, 256)
-DEPENDS = (
-    "libc6 (>= 2.34), libegl1, libgl1, libxkbcommon-x11-0, libxcb-cursor0, libxcb-icccm4, libxcb-image0, "
-    "libxcb-keysyms1, libxcb-render-util0, libxcb-shape0, libdbus-1-3, libfontconfig1, "
-    "libglib2.0-0 | libglib2.0-0t64"
-)
+DATA = ("xkb-data",)
+"""Packages of which the window reads files: the keyboards that the carried libxkbcommon knows."""
 MIME = "application/vnd.pareto-studio.package+zip"
 
 
-def build(source: Source, work: Path, out: Path) -> list[str]:
-    """Both installers in `out`; sentences about signatures."""
+def build(source: Source, work: Path, out: Path) -> Made:
+    """Both installers in `out`.
+
+    Raises:
+        BuildError: they would ask more of a system than `libraries` allows, or their window does not open.
+    """
     frozen = freeze(source, work)
+    leave_out(frozen)
     program = work / "linux" / "program"
     shutil.rmtree(program.parent, ignore_errors=True)
     shutil.copytree(frozen, program / "window", symlinks=True)
     backend(source, program / "backend", uv=uv_of_this_system(), uv_name="uv")
     smoke(source, program / "window" / "pareto-studio")
     shutil.copyfile(source.folder / "LICENSE", program / "LICENSE")
+    needs = asked_by(program)
     out.mkdir(parents=True, exist_ok=True)
     made = [
-        deb(source, program, work / "linux" / "deb", out),
-        run(source, program, work / "linux" / "run", out),
+        deb(source, program, needs, work / "linux" / "deb", out),
+        run(source, program, needs, work / "linux" / "run", out),
     ]
-    return [sign(path, "linux") for path in made]
+    said = [f"A system needs glibc {needs.glibc} or later, and {', '.join(needs.libraries)}."]
+    asked = {"glibc": needs.glibc, "libraries": list(needs.libraries)}
+    return Made([*said, *(sign(path, "linux") for path in made)], asked)
 
 
 def desktop_files(source: Source, share: Path, program: str) -> None:
@@ -58,7 +64,7 @@ def desktop_files(source: Source, share: Path, program: str) -> None:
         (share / folder / name).write_text(text, encoding="utf-8")
 
 
-def deb(source: Source, program: Path, tree: Path, out: Path) -> Path:
+def deb(source: Source, program: Path, needs: Needs, tree: Path, out: Path) -> Path:
     """Made by `dpkg-deb`; goes to /opt/pareto-studio."""
     shutil.copytree(program, tree / "opt" / "pareto-studio", symlinks=True)
     desktop_files(source, tree / "usr" / "share", "/opt/pareto-studio/window/pareto-studio")
@@ -74,7 +80,7 @@ def deb(source: Source, program: Path, tree: Path, out: Path) -> Path:
     (control / "control").write_text(
         f"Package: pareto-studio\nVersion: {source.version}\nArchitecture: {architecture}\n"
         "Maintainer: Pareto Studio <packages@pareto-studio.invalid>\n"
-        f"Installed-Size: {size // 1024}\nDepends: {DEPENDS}\n"
+        f"Installed-Size: {size // 1024}\nDepends: {', '.join([*needs.depends, *DATA])}\n"
         "Recommends: python3 (>= 3.11), fonts-dejavu-core\n"
         "Section: graphics\nPriority: optional\n"
         "Description: makes a diffusion model fast on your machine\n"
@@ -105,7 +111,7 @@ def deb(source: Source, program: Path, tree: Path, out: Path) -> Path:
     return target
 
 
-def run(source: Source, program: Path, tree: Path, out: Path) -> Path:
+def run(source: Source, program: Path, needs: Needs, tree: Path, out: Path) -> Path:
     """A shell script with a gzipped tar behind it; goes to the user's own folders."""
     shutil.copytree(program, tree, symlinks=True)
     desktop_files(source, tree / "share", "@PROGRAM@")
@@ -121,6 +127,10 @@ def run(source: Source, program: Path, tree: Path, out: Path) -> Path:
         "@VERSION@": source.version,
         "@SHA256@": hashlib.sha256(payload).hexdigest(),
         "@KIB@": str(size // 1024 + 1),
+        "@GLIBC@": needs.glibc,
+        "@LIBRARIES@": " ".join(
+            f"{name}:{package.partition(' | ')[0]}" for name, package in needs.libraries.items()
+        ),
         "@DATE@": time.strftime("%Y-%m-%d", time.gmtime(source.epoch)),
     }
     head = template(source, "run-install.sh")

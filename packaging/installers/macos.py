@@ -14,16 +14,18 @@ from pathlib import Path
 
 import archive
 import icon
-from signing import notarise, sign
-from source import Source, backend, download, template, uv_from_wheel, uv_of_this_system, window_kib
+from signing import notarise, sign, verify
+from source import Made, Source, backend, download, template, uv_from_wheel, uv_of_this_system, window_kib
 from window import check_imports, freeze, smoke
 
 PLATFORM = "macosx_13_0_arm64"
 UV_PLATFORM = "macosx_11_0_arm64"
+OLDEST = "14.0"
+"""Of mlx; the window itself would open on 13."""
 
 
-def build(source: Source, work: Path, out: Path) -> list[str]:
-    """The `.zip` (and `.dmg`) in `out`; sentences about signatures."""
+def build(source: Source, work: Path, out: Path) -> Made:
+    """The `.zip` (and `.dmg`) in `out`."""
     place = work / "macos"
     shutil.rmtree(place, ignore_errors=True)
     app = place / "Pareto Studio.app"
@@ -37,34 +39,31 @@ def build(source: Source, work: Path, out: Path) -> list[str]:
         _assemble(source, work, app, drawing)
     _describe(source, app)
     archive.set_dates(app, source.epoch)
+    said = [sign(app, "macos")]
     if sys.platform == "darwin":
         smoke(source, app / "Contents" / "MacOS" / "pareto-studio")
-    said = [sign(app, "macos"), notarise(app)]
+        verify(app)  # a file that the start had written into it would break the seal
+    said.append(notarise(app))
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"pareto-studio-{source.version}-macos-arm64.zip"
     archive.zip_folder(app, target, source.epoch)
     if shutil.which("hdiutil"):
-        image = target.with_suffix(".dmg")
-        subprocess.run(
-            [
-                "hdiutil",
-                "create",
-                "-quiet",
-                "-volname",
-                "Pareto Studio",
-                "-srcfolder",
-                str(app),
-                "-format",
-                "UDZO",
-                str(image),
-            ],
-            check=True,
-        )
-        said.append(sign(image, "macos"))
-        said.append(
-            f"{image.name}: a disk image holds the time of its making and is not the same bytes twice."
-        )
-    return said
+        said += disk_image(app, place / "image", target.with_suffix(".dmg"))
+    return Made(said, {"macos": OLDEST})
+
+
+def disk_image(app: Path, folder: Path, image: Path) -> list[str]:
+    """A `.dmg` with the app beside a way to the programs' folder, signed and notarised; sentences."""
+    folder.mkdir()
+    shutil.copytree(app, folder / app.name, symlinks=True)
+    (folder / "Applications").symlink_to("/Applications")
+    create = ["hdiutil", "create", "-quiet", "-volname", "Pareto Studio", "-srcfolder", str(folder)]
+    subprocess.run([*create, "-format", "UDZO", str(image)], check=True)
+    return [
+        sign(image, "macos"),
+        notarise(image),
+        f"{image.name}: a disk image holds the time of its making and is not the same bytes twice.",
+    ]
 
 
 def _assemble(source: Source, work: Path, app: Path, drawing: Path) -> None:
@@ -99,7 +98,7 @@ def _describe(source: Source, app: Path) -> None:
         CFBundlePackageType="APPL",
         CFBundleShortVersionString=source.version,
         CFBundleVersion=source.version,
-        LSMinimumSystemVersion="14.0",  # of mlx; the window itself would open on 13
+        LSMinimumSystemVersion=OLDEST,
         NSHighResolutionCapable=True,
         CFBundleDocumentTypes=[
             {

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +42,16 @@ PYTHON_KIB = 120 << 10
 
 class BuildError(Exception):
     """One sentence: what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a build of one system says of its installers."""
+
+    said: list[str]
+    """Sentences, mostly about signatures."""
+    needs: dict[str, str | list[str]] = field(default_factory=dict)
+    """What a system must have, for `version.json`."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +266,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_sums(out: Path, source: Source) -> None:
+def write_sums(out: Path, source: Source, needs: dict[str, str | list[str]]) -> None:
     """`SHA256SUMS` and `version.json` beside the installers."""
     made = sorted(
         path for path in out.iterdir() if path.is_file() and path.name not in {"SHA256SUMS", "version.json"}
@@ -268,6 +278,7 @@ def write_sums(out: Path, source: Source) -> None:
         "version": source.version,
         "commit": source.commit,
         "epoch": source.epoch,
+        "needs": needs,
         "files": {path.name: path.stat().st_size for path in made},
     }
     (out / "version.json").write_text(json.dumps(version, indent=2) + "\n", encoding="utf-8")

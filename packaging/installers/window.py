@@ -49,6 +49,9 @@ HEAVY = (
 )
 """Left out of the folder, and refused by the import check."""
 
+START = 2.0
+"""Seconds from a start to the window; other work on the machine does not count into a processor's time."""
+
 _CHECK = """
 import importlib, pkgutil, sys
 class Refuse:
@@ -143,8 +146,9 @@ def smoke(source: Source, program: Path) -> None:
     """Start the built program beside its backend until its window is shown.
 
     Raises:
-        BuildError: it did not, or said anything else.
+        BuildError: it did not, said anything else, or took more than `START` of a processor's time.
     """
+    before = _used()
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
             [program, "--smoke", "--home", home],
@@ -157,3 +161,14 @@ def smoke(source: Source, program: Path) -> None:
     if done.returncode or done.stdout.strip() != "window shown" or done.stderr.strip():
         last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
         raise BuildError(f"The built window did not start (status {done.returncode}): {last}")
+    if (used := _used() - before) > START:
+        raise BuildError(
+            f"The built window takes {used:.1f} s of a processor to open, and {START:g} s are promised; "
+            "see what it imports."
+        )
+
+
+def _used() -> float:
+    """Seconds of a processor that programs started from here took; Windows counts none."""
+    times = os.times()
+    return times.children_user + times.children_system

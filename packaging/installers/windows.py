@@ -16,6 +16,7 @@ import icon
 import signing
 from source import (
     BuildError,
+    Made,
     Source,
     backend,
     build_environment,
@@ -31,8 +32,8 @@ PLATFORM = "win_amd64"
 PYTHON = "3.12"
 
 
-def build(source: Source, work: Path, out: Path) -> list[str]:
-    """The `.exe` in `out`; sentences about signatures."""
+def build(source: Source, work: Path, out: Path) -> Made:
+    """The `.exe` in `out`."""
     if shutil.which("makensis") is None:
         raise BuildError("makensis is not installed; on Debian: apt install nsis")
     tree = work / "windows" / "tree"
@@ -52,7 +53,7 @@ def build(source: Source, work: Path, out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"pareto-studio-{source.version}-windows-x86_64.exe"
     compile_script(source, tree, target, frozen=frozen)
-    return [*said, signing.sign(target, "windows")]
+    return Made([*said, signing.sign(target, "windows")], {"windows": "10"})
 
 
 def assemble(source: Source, work: Path, tree: Path) -> None:

@@ -5,10 +5,12 @@ set -e
 program=/opt/pareto-studio/window/pareto-studio
 if [ "$1" = remove ] && [ -x "$program" ]; then
     getent passwd | while IFS=: read -r user _ _ _ _ home _; do
-        [ -f "$home/.local/share/pareto-studio/backend.json" ] || continue
-        [ "$(stat -c %U "$home/.local/share/pareto-studio/backend.json")" = "$user" ] || continue
+        # Who only opened the window has settings there, too, and a cache.
+        mine=$home/.local/share/pareto-studio
+        [ -d "$mine" ] || mine=$home/.cache/pareto-studio
+        [ -d "$mine" ] && [ "$(stat -c %U "$mine")" = "$user" ] || continue
         HOME="$home" runuser -u "$user" -- env -u XDG_DATA_HOME -u XDG_CACHE_HOME HOME="$home" \
             "$program" setup --remove </dev/null ||
-            echo "The engines of $user could not be removed; they are named in $home/.local/share/pareto-studio/backend.json." >&2
+            echo "The engines and settings of $user could not be removed; they are in $mine." >&2
     done
 fi

@@ -6,11 +6,46 @@ version=@VERSION@
 length=@LENGTH@
 sha256=@SHA256@
 kib=@KIB@
+# What the window does not carry: a library, and the package that has it on Debian and Ubuntu.
+glibc=@GLIBC@
+libraries="@LIBRARIES@"
 file=$0
+
+# on_screen error|info SENTENCE: for who has double-clicked, where no terminal shows what is said and nobody reads it.
+on_screen() {
+    [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] && [ ! -t 1 ] && [ ! -t 2 ] || return 0
+    [ ! -p /dev/stdout ] && [ ! -f /dev/stdout ] || return 0
+    if command -v zenity >/dev/null 2>&1; then
+        zenity "--$1" --title="Pareto Studio" --no-markup --width=420 --text="$2"
+    elif command -v kdialog >/dev/null 2>&1; then
+        kdialog --title "Pareto Studio" "$([ "$1" = error ] && echo --error || echo --msgbox)" "$2"
+    elif command -v xmessage >/dev/null 2>&1; then
+        printf '%s\n' "$2" | fold -s -w 80 | xmessage -center -title "Pareto Studio" -file -
+    elif command -v notify-send >/dev/null 2>&1; then
+        notify-send "Pareto Studio" "$2"
+    fi >/dev/null 2>&1 || true
+}
 
 fail() {
     printf '%s\n' "$*" >&2
+    on_screen error "$*"
     exit 1
+}
+
+# Says what this system lacks for the window to open, if it lacks anything.
+check_system() {
+    has=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p')
+    [ "$(printf '%s\n' "$glibc" "${has:-0}" | sort -V | head -n 1)" = "$glibc" ] ||
+        fail "Pareto Studio needs a Linux with glibc $glibc or later, such as Debian 12 or Ubuntu 22.04; this one has ${has:-another C library}."
+    there=$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null || true)
+    [ -n "$there" ] || return 0
+    absent= packages=
+    for one in $libraries; do
+        # `libc6,` names those for 64 bits.
+        printf '%s\n' "$there" | grep -qF "${one%%:*} (libc6," || { absent="$absent ${one%%:*}"; packages="$packages ${one#*:}"; }
+    done
+    [ -z "$absent" ] ||
+        fail "The window needs libraries that are not here:$absent. On Debian and Ubuntu: sudo apt install$packages. Then run this again."
 }
 
 @GUARD@
@@ -40,6 +75,7 @@ if command -v sha256sum >/dev/null 2>&1; then
 fi
 [ "$check" = no ] || { echo "The file is whole."; exit 0; }
 
+check_system
 target=$prefix/lib/pareto-studio
 new=$target.new
 lock=$target.installing
@@ -77,6 +113,9 @@ refresh update-desktop-database -q "$prefix/share/applications"
 refresh update-mime-database "$prefix/share/mime"
 # A newer date tells desktops to read the icons anew; a cache here would outlive the program.
 touch "$prefix/share/icons/hicolor"
-echo "Installed. Open Pareto Studio from the applications menu, or run $prefix/bin/pareto-studio"
-echo "To remove it: $target/uninstall"
+said="Installed. Open Pareto Studio from the applications menu, or run $prefix/bin/pareto-studio
+To remove it: $target/uninstall"
+echo "$said"
+rm -f "$lock"
+on_screen info "$said"
 exit 0

@@ -24,7 +24,13 @@ PROGRAM = '#!/bin/sh\n[ -z "$PARETO_TEST_LOG" ] || echo "$@" >>"$PARETO_TEST_LOG
 def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The modules of `packaging/installers`."""
     monkeypatch.syspath_prepend(str(PACKAGING / "installers"))
-    return {name: importlib.import_module(name) for name in ("source", "archive", "window", "linux")}
+    names = ("source", "archive", "window", "linux", "libraries")
+    return {name: importlib.import_module(name) for name in names}
+
+
+def needs(builder: dict[str, ModuleType], glibc: str = "2.17", **libraries: str) -> object:
+    """What an installer asks of a system, `libm.so.6` among it, which every system has."""
+    return builder["libraries"].Needs(glibc, {"libm.so.6": "libc6", **libraries})
 
 
 def program(folder: Path, extra: str) -> Path:
@@ -38,12 +44,15 @@ def program(folder: Path, extra: str) -> Path:
     return folder
 
 
-def make_run(builder: dict[str, ModuleType], base: Path, version: str) -> Path:
+def make_run(
+    builder: dict[str, ModuleType], base: Path, version: str, glibc: str = "2.17", **libraries: str
+) -> Path:
     base.mkdir(parents=True, exist_ok=True)
     source = builder["source"].Source(ROOT, version, 1_790_000_000, "")
     tree = base / f"tree-{version}"
     shutil.rmtree(tree, ignore_errors=True)
-    made: Path = builder["linux"].run(source, program(base / "program", f"only-in-{version}"), tree, base)
+    tiny = program(base / "program", f"only-in-{version}")
+    made: Path = builder["linux"].run(source, tiny, needs(builder, glibc, **libraries), tree, base)
     return made
 
 
@@ -116,6 +125,56 @@ def test_the_run_says_what_is_wrong_and_leaves_what_was_there(
     assert install(run, prefix, "--check").stdout == "The file is whole.\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="for Linux")
+def test_the_run_says_what_a_system_lacks_before_anything_is_written(
+    builder: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    prefix = tmp_path / "prefix"
+    old = install(make_run(builder, tmp_path / "old", "1.0", glibc="9.1"), prefix)
+    assert "needs a Linux with glibc 9.1 or later" in old.stderr
+    lacks = {"libnowhere.so.7": "libnowhere7", "libm.so": "libm-of-another-name"}
+    bare = install(make_run(builder, tmp_path / "bare", "1.0", **lacks), prefix)
+    if shutil.which("ldconfig", path=f"{os.environ['PATH']}:/sbin:/usr/sbin"):
+        assert "libraries that are not here: libnowhere.so.7 libm.so. On Debian and Ubuntu" in bare.stderr
+        assert "sudo apt install libnowhere7 libm-of-another-name." in bare.stderr
+        assert bare.returncode == 1
+    assert old.returncode == 1
+    assert not prefix.joinpath("lib", "pareto-studio").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="for Linux")
+def test_who_double_clicks_a_run_sees_what_it_says_and_who_reads_its_output_is_asked_nothing(
+    builder: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    """A small program stands for zenity: a real dialog would wait for somebody to close it."""
+    tools, shown = tmp_path / "tools", tmp_path / "shown"
+    tools.mkdir()
+    (tools / "zenity").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{shown}"\n')
+    (tools / "zenity").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "DISPLAY": ":77"}
+    run = make_run(builder, tmp_path / "out", "1.0")
+    command = ["sh", str(run), "--prefix", str(tmp_path / "prefix")]
+
+    def double_click(surroundings: dict[str, str]) -> int:
+        nobody = subprocess.DEVNULL
+        return subprocess.run(
+            command, env=surroundings, stdin=nobody, stdout=nobody, stderr=nobody, check=False
+        ).returncode
+
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert not shown.exists()
+    assert double_click(environment) == 0
+    assert "--info" in shown.read_text()
+    assert "Open Pareto Studio from the applications menu" in shown.read_text()
+    run.write_bytes(run.read_bytes()[:-9])
+    assert double_click(environment) == 1
+    assert "--error" in shown.read_text()
+    assert "download it again" in shown.read_text()
+    before = shown.read_text()
+    assert double_click({**environment, "DISPLAY": "", "WAYLAND_DISPLAY": ""}) == 1
+    assert shown.read_text() == before
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_disk_that_fills_while_a_run_unpacks_keeps_the_version_before(
@@ -127,7 +186,7 @@ def test_a_disk_that_fills_while_a_run_unpacks_keeps_the_version_before(
     big = program(tmp_path / "program", "extra")
     (big / "window" / "big").write_bytes(random.Random(1).randbytes(24 << 20))
     base.mkdir()
-    run = builder["linux"].run(source, big, tmp_path / "tree", base)
+    run = builder["linux"].run(source, big, needs(builder), tmp_path / "tree", base)
     prefix.mkdir()
     small = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(prefix)]
     if subprocess.run(small, check=False, capture_output=True).returncode:
@@ -157,8 +216,8 @@ def test_the_same_inputs_give_the_same_bytes(builder: dict[str, ModuleType], tmp
         os.utime(tiny / "window" / "extra", (number * 10**8, number * 10**8))
         made.append(
             (
-                builder["linux"].deb(source, tiny, base / "deb", base).read_bytes(),
-                builder["linux"].run(source, tiny, base / "run", base).read_bytes(),
+                builder["linux"].deb(source, tiny, needs(builder), base / "deb", base).read_bytes(),
+                builder["linux"].run(source, tiny, needs(builder), base / "run", base).read_bytes(),
             )
         )
     assert made[0] == made[1]

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import importlib
 import os
+import plistlib
 import shutil
 import subprocess
 import sys
@@ -232,19 +233,93 @@ def test_a_linux_installer_has_a_signature_that_gpg_accepts_and_a_changed_one_ha
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's program stands for Apple's")
-def test_a_mac_app_is_signed_from_the_inside_out_then_checked_and_notarised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def apples_tools(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Apple's tools are on no other system: what they would be asked is written down, in its order."""
-    signing, source = module(monkeypatch, "signing"), module(monkeypatch, "source")
-    tools, asked = tmp_path / "tools", tmp_path / "asked"
+    tools, asked = folder / "tools", folder / "asked"
     tools.mkdir()
-    for name in ("codesign", "xcrun", "ditto", "security"):
+    for name in ("codesign", "xcrun", "ditto", "security", "hdiutil"):
         tool = tools / name
         tool.write_text(f'#!/bin/sh\necho "{name} $*" >>"{asked}"\necho \'1) ABC "Developer ID: Test"\'\n')
         tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    return asked
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's program stands for Apple's")
+def test_a_mac_app_without_an_identity_is_sealed_after_every_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apple silicon says of a broken seal that the app is damaged, and offers no way on."""
+    signing, asked = module(monkeypatch, "signing"), apples_tools(tmp_path, monkeypatch)
+    app = tmp_path / "A.app"
+    app.mkdir()
+    said = signing.sign(app, "macos")
+    assert "NOT SIGNED" in said
+    assert "System Settings > Privacy & Security > Open Anyway" in said
+    assert asked.read_text().splitlines() == [
+        f"codesign --force --deep --sign - {app}", f"codesign --verify --deep --strict {app}",
+    ]  # fmt: skip
+    asked.unlink()
+
+    # A whole build, where the frozen window and its start are stood for.
+    macos, source = module(monkeypatch, "macos"), module(monkeypatch, "source")
+    frozen = tmp_path / "frozen.app"
+    (frozen / "Contents").mkdir(parents=True)
+    (frozen / "Contents" / "Info.plist").write_bytes(plistlib.dumps({"CFBundleIconFile": "a.icns"}))
+
+    def note(name: str) -> str:
+        with asked.open("a") as file:
+            file.write(f"{name}\n")
+        return name
+
+    monkeypatch.setattr(macos.sys, "platform", "darwin")
+    monkeypatch.setattr(macos, "freeze", lambda *_: frozen)
+    monkeypatch.setattr(macos, "uv_of_this_system", lambda: Path("uv"))
+    monkeypatch.setattr(macos, "backend", lambda *_, **__: note("backend"))
+    monkeypatch.setattr(macos, "_describe", lambda *_: note("describe"))
+    monkeypatch.setattr(macos, "smoke", lambda *_: note("smoke"))
+    made = macos.build(source.Source(ROOT, "1.0", 1_790_000_000, ""), tmp_path / "work", tmp_path / "out")
+    monkeypatch.undo()
+    words = [line.split(" /")[0] for line in asked.read_text().splitlines()]
+    check = "codesign --verify --deep --strict"
+    assert words[:6] == ["backend", "describe", "codesign --force --deep --sign -", check, "smoke", check]
+    assert words[6].startswith("hdiutil create")
+    assert len(words) == 7
+    assert made.needs == {"macos": "14.0"}
+    assert (tmp_path / "out" / "pareto-studio-1.0-macos-arm64.zip").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's program stands for Apple's")
+def test_a_disk_image_shows_the_app_beside_the_programs_folder_and_is_notarised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    macos, asked = module(monkeypatch, "macos"), apples_tools(tmp_path, monkeypatch)
+    monkeypatch.setenv("SIGN_MACOS_IDENTITY", "Developer ID: Test")
+    monkeypatch.setenv("SIGN_MACOS_NOTARY", "pareto-studio")
+    app, image = tmp_path / "A.app", tmp_path / "A.dmg"
+    (app / "Contents").mkdir(parents=True)
+    (app / "Contents" / "Info.plist").write_text("<plist/>")
+    (app / "Contents" / "Frameworks").symlink_to("Versions/A")
+    said = macos.disk_image(app, tmp_path / "image", image)
+    shown = tmp_path / "image"
+    assert (shown / "Applications").readlink() == Path("/Applications")
+    assert (shown / "A.app" / "Contents" / "Frameworks").readlink() == Path("Versions/A")
+    lines = asked.read_text().splitlines()
+    assert f"-srcfolder {shown} " in lines[0]
+    words = [line.split()[:2] for line in lines]
+    assert words == [
+        ["hdiutil", "create"], ["security", "find-identity"], ["codesign", "--force"],
+        ["codesign", "--verify"], ["xcrun", "notarytool"], ["xcrun", "stapler"],
+    ]  # fmt: skip
+    assert said[:2] == ["A.dmg is signed.", "A.dmg is notarised."]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's program stands for Apple's")
+def test_a_mac_app_is_signed_from_the_inside_out_then_checked_and_notarised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signing, source = module(monkeypatch, "signing"), module(monkeypatch, "source")
+    asked = apples_tools(tmp_path, monkeypatch)
     monkeypatch.setenv("SIGN_MACOS_IDENTITY", "Developer ID: Test")
     monkeypatch.setenv("SIGN_MACOS_NOTARY", "pareto-studio")
     app = tmp_path / "A.app"
