@@ -12,7 +12,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -109,7 +109,7 @@ class Collect:
         self._check()
         folder = request.folder
         try:
-            self._work.mkdir(parents=True, exist_ok=True)
+            self._begin()
             with RunLock(self._work):
                 names = self._collect()
             shutil.rmtree(self._work, ignore_errors=True)
@@ -156,13 +156,25 @@ class Collect:
                 f"{free / 1e9:.1f} GB free; free some space or choose a folder on another disk."
             )
 
+    def _begin(self) -> None:
+        """Make the folder, or go on in one that was begun for the same machine; never among other wheels."""
+        request = self._request
+        mark = self._work / "for.txt"
+        asked = f"{self._bundle.identity} {request.system} {request.python} {request.torch}\n"
+        begun = mark.is_file() and mark.read_text(encoding="utf-8") == asked
+        if not begun and any(request.folder.glob("*.whl")):
+            raise SetupError(
+                f"{request.folder} holds wheels of another machine or version; choose an empty folder."
+            )
+        self._work.mkdir(parents=True, exist_ok=True)
+        mark.write_text(asked, encoding="utf-8")
+
     # -- the steps ------------------------------------------------------------------------------
 
     def _collect(self) -> dict[str, str]:
         """The wheels of this request by name, with their hashes."""
         request, folder = self._request, self._request.folder
         self._tell(0, 1000, "Looking for a Python and pip")
-        (folder / wheelhouse.SUMS).unlink(missing_ok=True)
         version = self._make_pip()
         pins = locks.pins(self._bundle.lock.read_text(encoding="utf-8"))
         self._tell(10, 1000, f"Asking what {request.system} needs")
@@ -171,8 +183,8 @@ class Collect:
         own = request.torch != "auto"
         hashed = [pin for pin in pins if (pin.name, pin.version) in wanted and not (own and pin.torch_family)]
         missing = [pin for pin in hashed if not set(pin.hashes).intersection(sums.values())]
-        family = locks.torch_by_version(pins) if own else ()
-        family = tuple(one for one in family if not _there(one, request.torch, sums))
+        builds = locks.torch_by_version(pins) if own else ()
+        family = [one for one in builds if not any(_is(name, one, request.torch) for name in sums)]
         self._all = max(len(missing) + len(family), 1)
         small = [pin for pin in missing if not pin.torch_family]
         for first in range(0, len(small), AT_ONCE):
@@ -186,7 +198,7 @@ class Collect:
         names = {
             name: digest
             for name, digest in found.items()
-            if digest in hashes or (own and any(_is(name, one, request.torch) for one in _torch(pins)))
+            if digest in hashes or any(_is(name, one, request.torch) for one in builds)
         }
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(names.items()))
         write_atomically(folder / wheelhouse.SUMS, lines)
@@ -204,10 +216,10 @@ class Collect:
         said = self._child.run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
         return self._request.python or said[-1].strip()
 
-    def _wanted(self, pins: Iterable[locks.Pin], version: str) -> set[tuple[str, str]]:
+    def _wanted(self, pins: tuple[locks.Pin, ...], version: str) -> set[tuple[str, str]]:
         """Names and versions that the machine needs of the lock: uv knows its markers and its wheels."""
         listed = self._work / "lock.txt"
-        listed.write_text(locks.written(tuple(pins)), encoding="utf-8")
+        listed.write_text(locks.written(pins), encoding="utf-8")
         said = self._child.run(
             self._bundle.uv, "pip", "install", "--dry-run", "--target", self._work / "nothing",
             "--python", environment.python_of(self._work / "env"), "--only-binary", ":all:", "--no-deps",
@@ -263,14 +275,6 @@ class Collect:
             case "hash":
                 return SetupError(f"A wheel is not the one of the lock ({error.last}); try again.")
         return SetupError(f"The wheels could not be collected ({error.last}); the log has the rest.")
-
-
-def _torch(pins: Iterable[locks.Pin]) -> tuple[str, ...]:
-    return locks.torch_by_version(tuple(pins))
-
-
-def _there(requirement: str, build: str, sums: dict[str, str]) -> bool:
-    return any(_is(name, requirement, build) for name in sums)
 
 
 def _is(wheel: str, requirement: str, build: str) -> bool:

@@ -72,6 +72,10 @@ def test_a_wheelhouse_for_windows_and_one_for_here_that_the_first_run_takes(
     pins = lock.pins(bundle.lock.read_text())
     assert wheelhouse.fits(away, pins)
     assert "Fetching helper" in parts.steps
+    with pytest.raises(
+        SetupError, match="holds wheels of another machine or version; choose an empty folder"
+    ):
+        collect(parts, bundle, away, "windows", "3.13").run()
     if sys.platform != "linux":
         return
     assert collect(parts, bundle, near, "linux").run().startswith("3 wheels, ")
