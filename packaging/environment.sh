@@ -95,3 +95,19 @@ ensure_virtual_screen() {
     [ "$(uname)" = Linux ] || return 0
     install_packages xvfb g++
 }
+
+# What the slow tests of the installers need; without one of them some are skipped, and here it is said which.
+ensure_installer_tools() {
+    [ "$(uname)" = Linux ] || return 0
+    while read -r tool package what; do
+        command -v "$tool" >/dev/null 2>&1 || (install_packages "$package") </dev/null >/dev/null 2>&1 &&
+            command -v "$tool" >/dev/null 2>&1 ||
+            say "Without $tool $what (on Debian: sudo apt install $package)."
+    done <<'END'
+debootstrap debootstrap the Linux installers are not tried on clean machines
+makensis nsis no Windows installer is compiled
+7z p7zip-full no Windows installer is unpacked
+osslsigncode osslsigncode no Windows installer is signed
+wine wine the Windows installer is not run
+END
+}

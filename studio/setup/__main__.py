@@ -1,9 +1,9 @@
 """`python -m studio.setup`: the process that makes the engines' environment.
 
 Without a command it is a worker: the window asks `state`, `space`,
-`wheelhouse`, `make`, `remove`, `cancel` and `shutdown` in the worker's own lines
-(`studio.record.protocol`) and kills nothing when it closes.  With `--make` or
-`--remove` it does that and says so in plain lines.
+`wheelhouse`, `make`, `collect`, `remove`, `cancel` and `shutdown` in the worker's
+own lines (`studio.record.protocol`) and kills nothing when it closes.  With
+`--make`, `--collect` or `--remove` it does that and says so in plain lines.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from studio.record.events import Data, JobDone, JobFailed, JobProgress, Notice, 
 from studio.record.protocol import PROTOCOL, Request, decode_request, encode
 from studio.setup import environment, nearby
 from studio.setup.bundle import Bundle, shipped
+from studio.setup.collect import PYTHONS, SYSTEMS, Collect, here
+from studio.setup.collect import Request as Wanted
 from studio.setup.make import Order, Setup, space_needed
 
 
 class SetupWorker:
-    """Answers requests; `make` goes on in a thread of its own."""
+    """Answers requests; `make` and `collect` go on in a thread of their own, one at a time."""
 
     def __init__(self, home: Path, bundle: Bundle) -> None:
         self._home, self._bundle = home, bundle
         self._lock = threading.Lock()
-        self._making: tuple[int, Setup, threading.Thread] | None = None
+        self._making: tuple[int, Setup | Collect, threading.Thread] | None = None
 
     def tell(self, data: Data) -> None:
         with self._lock:
@@ -51,6 +53,7 @@ class SetupWorker:
             "space": self._space,
             "wheelhouse": lambda: self._wheelhouse(request.job),
             "make": lambda **given: self._make(request.job, **given),
+            "collect": lambda **given: self._collect(request.job, **given),
             "remove": self._remove,
             "cancel": self._cancel,
             "shutdown": lambda **_: {},
@@ -106,8 +109,6 @@ class SetupWorker:
         torch: str = "auto",
         fresh: bool = False,
     ) -> None:
-        if self._making is not None and self._making[2].is_alive():
-            raise SetupError("The engines are being set up already.")
         order = Order(
             Path(folder).expanduser(),
             Path(wheelhouse).expanduser() if wheelhouse else None,
@@ -115,15 +116,26 @@ class SetupWorker:
             proxy,
             torch,
         )
+        setup = Setup(self._bundle, self._home, order, self._progress(job), _to_stderr)
+        self._begin(job, setup, lambda: as_result(setup.run()))
 
-        def progress(done: int, total: int, doing: str) -> None:
-            self.tell(JobProgress(job=job, done=done, total=total, doing=doing))
+    def _collect(
+        self, job: int, folder: str, system: str, python: str = "", torch: str = "auto", proxy: str = ""
+    ) -> None:
+        wanted = Wanted(Path(folder).expanduser(), system, python, torch, proxy)
+        collect = Collect(self._bundle, wanted, self._progress(job), _to_stderr)
+        self._begin(job, collect, lambda: {"text": collect.run()})
 
-        setup = Setup(self._bundle, self._home, order, progress, _to_stderr)
+    def _progress(self, job: int) -> Callable[[int, int, str], None]:
+        return lambda done, total, doing: self.tell(JobProgress(job=job, done=done, total=total, doing=doing))
+
+    def _begin(self, job: int, task: Setup | Collect, run: Callable[[], dict[str, Any]]) -> None:
+        if self._making is not None and self._making[2].is_alive():
+            raise SetupError("The engines are being set up or collected already.")
 
         def work() -> None:
             try:
-                made = setup.run()
+                result = run()
             except (SetupError, Cancelled) as error:
                 again = not isinstance(error, SetupError) or error.again
                 self.tell(JobFailed(job=job, text=str(error), detail="" if again else "final"))
@@ -135,10 +147,10 @@ class SetupWorker:
                     )
                 )
             else:
-                self.tell(JobDone(job=job, result=as_result(made)))
+                self.tell(JobDone(job=job, result=result))
 
         thread = threading.Thread(target=work, name="setup")
-        self._making = (job, setup, thread)
+        self._making = (job, task, thread)
         thread.start()
 
     def _remove(self) -> dict[str, Any]:
@@ -185,23 +197,10 @@ def _serve(home: Path, bundle: Bundle) -> int:
     return 0
 
 
-def _make_now(home: Path, bundle: Bundle, given: argparse.Namespace) -> int:
-    folder = given.folder or environment.chosen_folder(home)
-    wheelhouse = given.wheelhouse and given.wheelhouse.expanduser().absolute()
-    if wheelhouse is None and not given.network:
-        before = nearby.last(home, bundle)
-        wheelhouse = before.folder if before is not None and before.fits else None
-    order = Order(folder.expanduser().absolute(), wheelhouse, given.fresh, given.proxy, given.torch)
-    last = [""]
-
-    def progress(done: int, total: int, doing: str) -> None:
-        if doing != last[0]:
-            last[0] = doing
-            print(f"{100 * done // total:3d} %  {doing}", flush=True)
-
-    setup = Setup(bundle, home, order, progress, lambda line: None if not given.verbose else _to_stderr(line))
+def _now(run: Callable[[], str]) -> int:
+    """Run to the end and print the sentence that it gives or ends with; the exit status."""
     try:
-        print(setup.run().text)
+        print(run())
     except (SetupError, Cancelled) as error:
         print(error, file=sys.stderr)
         return 1
@@ -209,6 +208,37 @@ def _make_now(home: Path, bundle: Bundle, given: argparse.Namespace) -> int:
         print("Stopped; the same command goes on where it was.", file=sys.stderr)
         return 130
     return 0
+
+
+def _in_lines() -> Callable[[int, int, str], None]:
+    """Progress as a line for each thing that is done."""
+    last = [""]
+
+    def progress(done: int, total: int, doing: str) -> None:
+        if doing != last[0]:
+            last[0] = doing
+            print(f"{100 * done // total:3d} %  {doing}", flush=True)
+
+    return progress
+
+
+def _collect_now(bundle: Bundle, given: argparse.Namespace) -> int:
+    folder = given.collect.expanduser().absolute()
+    wanted = Wanted(folder, given.system, given.python, given.torch, given.proxy)
+    log = _to_stderr if given.verbose else lambda _: None
+    return _now(Collect(bundle, wanted, _in_lines(), log).run)
+
+
+def _make_now(home: Path, bundle: Bundle, given: argparse.Namespace) -> int:
+    folder = given.folder or environment.chosen_folder(home)
+    wheelhouse = given.wheelhouse and given.wheelhouse.expanduser().absolute()
+    if wheelhouse is None and not given.network:
+        before = nearby.last(home, bundle)
+        wheelhouse = before.folder if before is not None and before.fits else None
+    order = Order(folder.expanduser().absolute(), wheelhouse, given.fresh, given.proxy, given.torch)
+    log = _to_stderr if given.verbose else lambda _: None
+    setup = Setup(bundle, home, order, _in_lines(), log)
+    return _now(lambda: setup.run().text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -223,6 +253,14 @@ def main(arguments: list[str] | None = None) -> int:
         help="a wheelhouse: no network (default: that of the last time, where it still is and fits)",
     )  # fmt: skip
     parser.add_argument("--network", action="store_true", help="fetch all the same")
+    parser.add_argument(
+        "--collect", type=Path, default=None, metavar="FOLDER",
+        help="make a wheelhouse for a machine without a network, then end",
+    )  # fmt: skip
+    parser.add_argument("--system", choices=SYSTEMS, default=here(), help="of that machine (default: this)")
+    parser.add_argument(
+        "--python", choices=PYTHONS, default="", help="of that machine (default: that of this one)"
+    )
     parser.add_argument("--fresh", action="store_true", help="repair: make everything anew")
     parser.add_argument("--proxy", default="", metavar="URL")
     parser.add_argument("--torch", default="auto", metavar="BUILD", help="auto, cpu, cu130 ...")
@@ -251,6 +289,8 @@ def main(arguments: list[str] | None = None) -> int:
         found = environment.state(home, bundle)
         print(f"{found.condition}: {found.text}")
         return 0 if found.condition == "ready" else 1
+    if given.collect:
+        return _collect_now(bundle, given)
     if given.make:
         return _make_now(home, bundle, given)
     return _serve(home, bundle)

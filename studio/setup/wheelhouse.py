@@ -29,8 +29,8 @@ def read_sums(folder: Path) -> dict[str, str]:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(
-            f"{folder} is no wheelhouse (it has no readable {SUMS}); choose the folder that "
-            "`packaging/wheelhouse` made.",
+            f"{folder} is no wheelhouse (it has no readable {SUMS}); choose the folder that was collected on "
+            "another machine, with `pareto-studio setup --collect FOLDER`.",
             again=False,
         ) from error
     found = {}
@@ -114,8 +114,8 @@ def torch_pins(pins: tuple[Pin, ...], sums: dict[str, str]) -> str:
             lines.append(f"{pin.name}=={version}{hashes}\n")
         if not builds and pin.name in {"torch", "torchvision"}:
             raise SetupError(
-                f"The wheelhouse has no {pin.name} {pin.version}; make one for this version and machine with "
-                "`packaging/wheelhouse`.",
+                f"The wheelhouse has no {pin.name} {pin.version}; collect one with this version of Pareto "
+                "Studio: `pareto-studio setup --collect FOLDER`.",
                 again=False,
             )
     return "".join(lines)

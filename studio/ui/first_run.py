@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.ui.bridge import Job, Worker
+from studio.ui.collect import CollectWheels
 from studio.ui.widgets.labels import label
 
 WORDS: Final = {
@@ -205,6 +206,10 @@ class FirstRun(QDialog):
         for button in (self.show_log, self.copy):
             row.addWidget(button)
             button.hide()
+        self.collect = QPushButton("Collect for another machine…")
+        self.collect.setToolTip("Fill a folder for a machine without a network")
+        self.collect.clicked.connect(self._collect)
+        row.addWidget(self.collect)
         row.addStretch(1)
         for button in (self.repair, self.change, self.stop, self.go):
             row.addWidget(button)
@@ -269,6 +274,9 @@ class FirstRun(QDialog):
     def _on_no_space(self, _text: str, _detail: str) -> None:
         self.space.setText("")
 
+    def _collect(self) -> None:
+        CollectWheels(self._setup, self.proxy.text().strip(), self).open()
+
     # -- working --------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -309,6 +317,7 @@ class FirstRun(QDialog):
         for button in (self.repair, self.change, self.go, self.copy):
             button.hide()
         self.show_log.show()
+        self.collect.hide()
         self.stop.setText("Stop")
         self.stop.setEnabled(True)
 
@@ -318,6 +327,7 @@ class FirstRun(QDialog):
             button.hide()
         self.go.setText(self._verb)
         self.go.show()
+        self.collect.show()
         self._ask_space()
 
     def _show_elapsed(self) -> None:

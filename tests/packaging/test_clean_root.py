@@ -4,7 +4,8 @@
 
 keeps machines, installers and wheelhouse in FOLDER, and goes on with what is there: chapter by chapter with
 `-k`.  Without it everything is made anew, some 20 GB, and goes at the end.  Only apt has a network.
-PARETO_SCREENSHOTS=docs/screenshots keeps what the first run looks like.
+PARETO_SCREENSHOTS=docs/screenshots keeps what the first run looks like.  At the end it prints sizes and
+seconds as rows for docs/benchmarks/installers.md.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,12 +43,35 @@ TO_REACH = 3000
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 
+CHAPTERS = {
+    "test_apt_installs_the_deb_and_its_entry_opens_the_window": (
+        "the `.deb` built, installed by apt with the libraries it needs, its entry opened"
+    ),
+    "test_the_first_run_in_the_window_needs_a_wheelhouse_and_no_network": (
+        "first run in the window from the wheelhouse, to the model's page, closed, its state asked"
+    ),
+    "test_one_press_in_the_window_evolves_certifies_exports_and_proves": (
+        "one press: two candidates at 8 steps, certified twice, exported, proved"
+    ),
+    "test_an_upgrade_names_the_old_engines_updates_them_and_keeps_the_runs": (
+        "an upgrade: the new `.deb` built and installed, the engines updated in the window, all verified"
+    ),
+    "test_the_run_needs_no_root_and_its_entry_opens_the_window": "the `.run` installed, its entry opened",
+    "test_the_run_is_set_up_by_command_and_its_package_draws_on_another_machine": (
+        "the `.run` set up by command, two candidates, exported, proved, drawn on another machine"
+    ),
+}
+"""The tests whose seconds are told, by name, in the words of docs/benchmarks/installers.md."""
+
+
 @dataclass
 class Trial:
     """The folder of all machines."""
 
     folder: Path
     failed: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    """Of the table at the end."""
 
     @property
     def wheelhouse(self) -> Path:
@@ -60,7 +85,7 @@ class Trial:
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+def trial(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Trial]:
     kept = os.environ.get("PARETO_CLEAN_ROOT")
     found = Trial(Path(kept).absolute() if kept else tmp_path_factory.mktemp("clean"))
     if not kept and shutil.disk_usage(found.folder).free < NEEDED:
@@ -77,6 +102,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     if not (found.folder / "base").exists() and (reason := make_base(found.folder / "base", SUITES[tag])):
         pytest.skip(reason)
     yield found
+    tell(found, request)
     if not kept:
         shutil.rmtree(found.folder)
 
@@ -87,9 +113,29 @@ def _in_order(trial: Trial, request: pytest.FixtureRequest) -> Iterator[None]:
     if trial.failed:
         pytest.skip(f"{trial.failed[0]} failed.")
     before = request.session.testsfailed
+    began = time.perf_counter()
     yield
     if request.session.testsfailed > before:
         trial.failed.append(request.node.name)
+    elif request.node.name in CHAPTERS:
+        trial.rows.append(f"| {CHAPTERS[request.node.name]} | {time.perf_counter() - began:.0f} s |")
+
+
+def tell(trial: Trial, request: pytest.FixtureRequest) -> None:
+    """Print the rows of this trial, whatever else is captured."""
+    made = sorted((trial.folder / "installers" / OLD).glob("linux/pareto-studio*[bn]"))
+    wheels = sum(path.stat().st_size for path in trial.wheelhouse.glob("*.whl"))
+    sizes = [f"| {path.name} | {path.stat().st_size:,} bytes |" for path in made]
+    table = [
+        "",
+        "| Step | Result |",
+        "|---|---|",
+        *sizes,
+        f"| wheelhouse | {wheels / 1e6:,.1f} MB |",
+        *trial.rows,
+    ]
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\n".join(table))
 
 
 def draws(machine: Machine, user: str, command: list[str], where: str) -> None:

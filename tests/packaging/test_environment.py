@@ -51,6 +51,15 @@ def test_a_python_without_venv_and_pip_is_told_what_to_install(tmp_path: Path) -
     assert done.stderr.splitlines()[-1].endswith("apt install python3-venv")
 
 
+def test_what_the_installers_tests_lack_is_said_tool_by_tool(tmp_path: Path) -> None:
+    bare = "command() { return 1; }; install_packages() { return 1; }; ensure_installer_tools"
+    done = told(tmp_path, bare, uname="echo Linux\n")
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert [line.split()[1] for line in lines] == ["debootstrap", "makensis", "7z", "osslsigncode", "wine"]
+    assert all(line.endswith(").") and "sudo apt install" in line for line in lines)
+
+
 @pytest.mark.parametrize("there", ["libglib2.0-0", "libglib2.0-0t64"])
 def test_a_library_counts_under_either_of_its_names(tmp_path: Path, there: str) -> None:
     query = f'for name in "$@"; do [ "$name" = {there} ] && echo "install ok installed"; done; exit 1\n'

@@ -19,6 +19,7 @@ from studio.setup.__main__ import as_result
 from studio.ui.app import application
 from studio.ui.bridge import Worker
 from studio.ui.bundled import Opened, is_command, own_libraries_only, worker_program
+from studio.ui.collect import CollectWheels
 from studio.ui.first_run import FirstRun
 from tests.packaging.tiny_bundle import ROOT, Parts
 
@@ -147,6 +148,33 @@ def test_a_wheelhouse_at_hand_is_offered_so_that_nothing_is_asked(
         assert again.wheelhouse.text() == made.wheelhouse.text()
         assert again.offline.isChecked() == fits
         assert ("another version" in again.found.text()) != fits
+
+
+def test_collecting_for_another_machine_is_asked_for_stopped_and_failing_in_one_sentence(
+    qtbot: QtBot, parts: Parts, setup: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    first = dialog(qtbot, parts, setup)
+    first.collect.click()
+    made = next(one for one in first.children() if isinstance(one, CollectWheels))
+    for field in (made.system, made.python, made.torch, made.folder, made.bar):
+        assert field.accessibleName()
+    made.system.setCurrentIndex(made.system.findData("macos"))
+    assert [made.torch.itemData(row) for row in range(made.torch.count())] == ["auto"]
+    made.system.setCurrentIndex(made.system.findData("linux"))
+    made.folder.setText(str(parts.base / "for another"))
+    made.go.click()
+    assert not made.folder.isEnabled()
+    qtbot.waitUntil(made.problem.isVisible, timeout=LIMIT)
+    assert "The package index cannot be reached" in made.problem.text()
+    assert "\n" not in made.problem.text()
+    assert made.folder.isEnabled()
+    made.folder.setText("no whole path")
+    made.go.click()
+    qtbot.waitUntil(lambda: "whole path" in made.problem.text(), timeout=LIMIT)
+    made.reject()
 
 
 def test_every_field_and_button_has_a_name(qtbot: QtBot, parts: Parts, setup: Worker) -> None:

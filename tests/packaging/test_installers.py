@@ -205,6 +205,34 @@ def test_a_disk_that_fills_while_a_run_unpacks_keeps_the_version_before(
         subprocess.run(["umount", str(prefix)], check=True)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="for Linux")
+@pytest.mark.parametrize("place", [".local/share/pareto-studio", ".cache/pareto-studio"])
+def test_removing_the_deb_clears_a_home_where_the_window_was_only_opened_and_no_other(
+    tmp_path: Path, place: str
+) -> None:
+    """The list of users and `runuser` are stood for; the program stands where the package has it."""
+    opened, never, asked = tmp_path / "opened Ω", tmp_path / "never", tmp_path / "asked"
+    (opened / place).mkdir(parents=True)
+    never.mkdir()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    me = opened.owner()
+    users = "".join(f"{me}:x:1:1::{home}:/bin/sh\\n" for home in (opened, never, "/nonexistent"))
+    for name, body in (("getent", f'printf "{users}"'), ("runuser", f'echo "$*" >>"{asked}"')):
+        (tools / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tools / name).chmod(0o755)
+    script = (PACKAGING / "templates" / "deb-prerm.sh").read_text()
+    script = script.replace("/opt/pareto-studio/window/pareto-studio", str(tools / "runuser"))
+    surroundings = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    for order, times in (("upgrade", 0), ("remove", 1)):
+        subprocess.run(["sh", "-c", script, "prerm", order], env=surroundings, check=True)
+        lines = asked.read_text().splitlines() if asked.exists() else []
+        assert len(lines) == times
+    assert lines[0].startswith(f"-u {me} ")
+    assert f"HOME={opened} " in lines[0]
+    assert lines[0].endswith("setup --remove")
+
+
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is Debian's")
 def test_the_same_inputs_give_the_same_bytes(builder: dict[str, ModuleType], tmp_path: Path) -> None:
     source = builder["source"].Source(ROOT, "1.0", 1_790_000_000, "")

@@ -60,6 +60,13 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(page)
 
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header(
+            "Content-Length", str((self.server.wheels / self.path.split("/")[-1]).stat().st_size)
+        )
+        self.end_headers()
+
     def _wheel(self, name: str) -> None:
         content = (self.server.wheels / name).read_bytes()
         key = name.split("-")[0]
