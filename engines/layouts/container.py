@@ -30,6 +30,7 @@ from engines.layouts.base import Drawn, Layout, Spoken, Subject, register
 from engines.layouts.hub import draw_by_package
 from engines.layouts.script import run_quietly
 from engines.package import sums
+from engines.package.place import is_full
 
 if TYPE_CHECKING:
     from engines.models.model import Model
@@ -174,6 +175,8 @@ def collect(requirements: Path, wheels: Path) -> str:
                 command += ["--platform", one]
             run_quietly([*command, "--dest", str(wheels), "-r", str(requirements)], room, failed)
         except PackageError as error:
+            if is_full(error):  # of this folder, or of where pip unpacks: no reason to go without wheels
+                raise
             for path in wheels.iterdir():
                 path.unlink()
             return str(error).rstrip(".")

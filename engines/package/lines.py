@@ -80,7 +80,7 @@ def answer_lines(package: Package, route: str, requests: IO[str], answers: IO[by
     Variants are said on standard error too, as they change.
     """
     drawer: Drawer = Two(package, route) if package.facts.get("cascade") else One(package)
-    told: list[str] = []
+    told = _say(drawer, [])
     for line in requests:
         body = b""
         try:
@@ -100,8 +100,15 @@ def answer_lines(package: Package, route: str, requests: IO[str], answers: IO[by
             answer = {"ok": True, "shape": images.shape, "bytes": len(body)} | said
             answer |= {"variants": variants.facts_of(drawer.choices)}
             answer |= {"fallbacks": variants.fallbacks(drawer.choices)}
-        if (words := variants.sentences(drawer.choices)) != told:
-            told = words
-            print("\n".join(words), file=sys.stderr, flush=True)
+        told = _say(drawer, told)
         answers.write(json.dumps(answer).encode() + b"\n" + body)
         answers.flush()
+
+
+def _say(drawer: Drawer, told: list[str]) -> list[str]:
+    """What of the variants was not said yet."""
+    words = variants.sentences(drawer.choices)
+    for text in words:
+        if text not in told:
+            print(text, file=sys.stderr, flush=True)
+    return words

@@ -8,9 +8,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from engines.errors import PackageError
 from engines.package import sums
+
+_FULL: Final = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
+"""In words of libraries that write files by themselves; the numbers are Rust's."""
 
 
 def copy(source: Path, target: Path) -> None:
@@ -69,9 +73,16 @@ def staging(folder: Path, size: int) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def is_full(error: Exception) -> bool:
+    """Whether a disk had no room; libraries that write by themselves, and copies of folders, only say so."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    return any(words in str(error) for words in _FULL)
+
+
 @contextmanager
 def sentences(place: Path, size: int) -> Iterator[None]:
-    """Turn what the file system says while writing into one sentence.
+    """Turn what the file system says while writing into one sentence, whichever library passes it on.
 
     Raises:
         PackageError: instead of `OSError`.
@@ -79,11 +90,21 @@ def sentences(place: Path, size: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            need = f" (the package needs {(size >> 20) + 1} MiB)" if size else ""
-            sentence = f"The disk of {place} is full{need}; free space or choose another place."
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            sentence = f"{place} cannot be written; choose a folder that you may write to."
-        else:
-            sentence = f"{place} cannot hold the package ({error.strerror or error}); choose another place."
-        raise PackageError(sentence) from error
+        raise PackageError(_sentence(place, size, error)) from error
+    except Exception as error:
+        if is_full(error):
+            raise PackageError(_no_room(place, size)) from error
+        raise
+
+
+def _sentence(place: Path, size: int, error: OSError) -> str:
+    if is_full(error):
+        return _no_room(place, size)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{place} cannot be written; choose a folder that you may write to."
+    return f"{place} cannot hold the package ({error.strerror or error}); choose another place."
+
+
+def _no_room(place: Path, size: int) -> str:
+    need = f" (the package needs {(size >> 20) + 1} MiB)" if size else ""
+    return f"The disk of {place} is full{need}; free space or choose another place."

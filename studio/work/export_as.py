@@ -176,10 +176,7 @@ def export_candidate_as(
     with tempfile.TemporaryDirectory(prefix="pareto-export-") as room, unproved(place) as partial:
         subject, own = _subject(folder, state, asked, Path(room), tell)
         tell(5, f"Writing for {asked.layout.title}")
-        with sentences(place.parent, 0):
-            partial.mkdir()
-            asked.layout.write(subject, partial)
-            (partial / "LICENSE").write_text(subject.licence, encoding="utf-8")
+        fill(asked.layout, subject, partial)
         tell(6, f"Drawing by {asked.layout.title}")
         drawn = asked.layout.draw(partial, own.prompt, own.seed)
         proof = _compared(subject, own, drawn)
@@ -193,6 +190,18 @@ def export_candidate_as(
             move(partial, place)
     tell(STEPS, "Done")
     return _result(folder, asked, subject, place, identity, own, drawn, proof, said)
+
+
+def fill(layout: Layout, subject: Subject, partial: Path) -> None:
+    """Write a layout's folder, all but its record and digests.
+
+    Raises:
+        EngineError: it cannot be written there.
+    """
+    with sentences(partial.parent, 0):
+        partial.mkdir()
+        layout.write(subject, partial)
+        (partial / "LICENSE").write_text(subject.licence, encoding="utf-8")
 
 
 def _subject(folder: Path, state: RunState, asked: Question, room: Path, tell: Tell) -> tuple[Subject, Own]:

@@ -1,6 +1,7 @@
 """Size and time of everything that a candidate is exported as, as Markdown for `docs/benchmarks`.
 
     python -m studio.work.package_benchmark RUN [CANDIDATE] [--layout NAME]... [--cascade LIGHT HEAVY]
+                                            [--also DEVICE]... [--padded GB]
 
 Exports into a temporary folder, which goes.  The package is then installed as
 somebody does who received it: a fresh environment by its `requirements.txt`,
@@ -12,19 +13,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from engines.devices import processor_name
 from engines.errors import EngineError
+from engines.package import sums
+from engines.package.processors import cores
 from engines.package.runtimes import REQUIREMENTS
+from engines.package.seal import Seal
 from engines.package.verify import verify
 from studio.errors import StudioError
 from studio.layouts import LAYOUTS
@@ -39,9 +45,20 @@ PROMISED: Final = 2.0
 """Seconds within which the program of a package starts, before it loads its model."""
 
 
-def rows(
-    run: Path, candidate: str, layouts: Sequence[str], cascade: Sequence[str], room: Path
-) -> Iterator[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is exported beside the package."""
+
+    layouts: Sequence[str]
+    cascade: Sequence[str] = ()
+    """Light and heavy; none: no cascade."""
+    also: Sequence[str] = ()
+    """Devices for which a second package holds variants."""
+    padded: float = 0.0
+    """GB of a file beside the package's own: what a large package's start takes."""
+
+
+def rows(run: Path, candidate: str, asked: Asked, room: Path) -> Iterator[tuple[str, str]]:
     """What was made and measured, and how much.
 
     Raises:
@@ -52,13 +69,18 @@ def rows(
     yield "package exported and proved", _seconds(time.perf_counter() - start)
     yield from _sizes(exported)
     yield from received(Path(exported["zip"]), room)
-    if cascade:
+    if asked.padded:
+        yield from padded(Path(exported["package"]), asked.padded, room)
+    if asked.also:
+        several = export_candidate(run, candidate, room / "several", also=asked.also)
+        yield from started(f"with variants for {' and '.join(asked.also)}", several, room)
+    if cascade := asked.cascade:
         start = time.perf_counter()
         pair = export_pair(run, cascade[0], cascade[1], out=room / "cascade")
-        size = f"{_megabytes(pair['bytes'])}, {pair['files']} files; archive {_megabytes(pair['zip_bytes'])}"
         named = f"cascade of {cascade[0]} and {cascade[1]}"
-        yield f"{named}, exported in {_seconds(time.perf_counter() - start)}", size
-    for name in layouts:
+        yield f"{named}, exported", _seconds(time.perf_counter() - start)
+        yield from started(named, pair, room)
+    for name in asked.layouts:
         start = time.perf_counter()
         try:
             made = export_candidate_as(run, candidate, name, room / name)
@@ -98,18 +120,14 @@ def received(archive: Path, room: Path) -> Iterator[tuple[str, str]]:
     if environment.fresh:
         yield "environment's folder", _megabytes(_size(room / "env"))
     program = [*environment.command, str(package / "run.py")]
-    starts, before = [], os.times()
-    for _ in range(STARTS):
-        start = time.perf_counter()
-        _run([*program, "--info"], room)
-        starts.append(time.perf_counter() - start)
+    before = os.times()
+    first, later = _starts(program, room)
     after = os.times()
     work = after.children_user + after.children_system - before.children_user - before.children_system
-    yield "first start, up to the model's load (`run.py --info`)", _seconds(starts[0])
-    kept = "kept" if statistics.median(starts[1:]) < PROMISED else "missed"
-    promise = f"{_seconds(statistics.median(starts[1:]))}; promised {PROMISED:.0f} s: {kept}"
-    yield f"later starts, median of {STARTS - 1}", promise
+    yield "first start (`run.py --info`)", _seconds(first)
+    yield f"later starts, median of {STARTS - 1}", _promise(later)
     yield "processor time of a start, whatever else runs", _seconds(work / STARTS)
+    yield "then every byte checked, before the model's load", _digests(package)
     timed = json.loads(_run([*program, "--benchmark", "--json"], room).splitlines()[-1])
     yield "engines loaded and the first picture made", _seconds(timed["load_seconds"])
     yield f"a picture, warm, median of {timed['pictures']}", _seconds(timed["seconds"]["median"])
@@ -118,6 +136,53 @@ def received(archive: Path, room: Path) -> Iterator[tuple[str, str]]:
     start = time.perf_counter()
     _run([*program, "--self-test"], room)
     yield "`run.py --self-test`, from start to end", _seconds(time.perf_counter() - start)
+
+
+def started(named: str, exported: dict[str, Any], room: Path) -> Iterator[tuple[str, str]]:
+    """Size and start of a further package, by the Python that runs here: it loads nothing."""
+    size = f"{_megabytes(exported['bytes'])}, {exported['files']} files"
+    yield f"{named}: its folder", f"{size}; archive {_megabytes(exported['zip_bytes'])}"
+    package = Path(exported["package"])
+    _, later = _starts([sys.executable, "-I", str(package / "run.py")], room)
+    yield f"{named}: its start (`run.py --info`)", _promise(later)
+    yield f"{named}: then every byte checked", _digests(package)
+
+
+def padded(package: Path, gigabytes: float, room: Path) -> Iterator[tuple[str, str]]:
+    """The same package with a file of zeros beside; the disk need not hold it."""
+    large = room / "large"
+    shutil.copytree(package, large)
+    with (large / "padding.bin").open("wb") as file:
+        file.truncate(int(gigabytes * 1e9))
+    sums.write(large)
+    named = f"with {gigabytes:g} GB beside"
+    _, later = _starts([sys.executable, "-I", str(large / "run.py")], room)
+    yield f"{named}: its start (`run.py --info`)", _promise(later)
+    yield f"{named}: then every byte checked", _digests(large)
+    shutil.rmtree(large)
+
+
+def _starts(program: Sequence[str], room: Path) -> tuple[float, float]:
+    """Seconds of the first `run.py --info`, and the median of the later ones."""
+    found = []
+    for _ in range(STARTS):
+        start = time.perf_counter()
+        _run([*program, "--info"], room)
+        found.append(time.perf_counter() - start)
+    return found[0], statistics.median(found[1:])
+
+
+def _promise(seconds: float) -> str:
+    kept = "kept" if seconds < PROMISED else "missed"
+    return f"{_seconds(seconds)}; promised {PROMISED:.0f} s: {kept}"
+
+
+def _digests(package: Path) -> str:
+    """What checking every byte takes."""
+    seal = Seal(package)
+    seal.check()
+    rate = seal.seconds / (seal.bytes / 1e9)
+    return f"{_seconds(seal.seconds)}; {rate:.2f} s per GB, largest file first on {cores()} processors"
 
 
 def _run(command: list[str], room: Path) -> str:
@@ -151,6 +216,12 @@ def main() -> int:
     parser.add_argument(
         "--cascade", nargs=2, default=(), metavar=("LIGHT", "HEAVY"), help="their package too; trained first"
     )
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="DEVICE", help="a package with variants for it too"
+    )
+    parser.add_argument(
+        "--padded", type=float, default=4.0, metavar="GB", help="beside the package: a large one's start"
+    )
     given = parser.parse_args()
     load = f", load {os.getloadavg()[0]:.0f} from other work" if hasattr(os, "getloadavg") else ""
     print("# Packages: sizes and times\n")
@@ -160,8 +231,9 @@ def main() -> int:
     print("| What | How much |\n|---|---|")
     try:
         with tempfile.TemporaryDirectory(prefix="pareto-packages-") as room:
-            asked = given.layout if given.layout is not None else list(LAYOUTS)
-            for what, much in rows(given.run, given.candidate, asked, given.cascade, Path(room)):
+            layouts = given.layout if given.layout is not None else list(LAYOUTS)
+            asked = Asked(layouts, given.cascade, given.also, given.padded)
+            for what, much in rows(given.run, given.candidate, asked, Path(room)):
                 print(f"| {what} | {much} |", flush=True)
     except (StudioError, EngineError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)

@@ -211,6 +211,10 @@ def test_processes_that_differ_are_shown_apart_and_a_fallback_is_counted_for_eac
     assert metrics.value("fallbacks_total", **labels) == 2
     running.note(1, [fallen])  # it gave way later
     assert metrics.value("fallbacks_total", **labels) == 3
+    running.clear()  # some replica died; those that live tell again, and are not counted again
+    for process in (1, 2, 3):
+        running.note(process, [fallen])
+    assert metrics.value("fallbacks_total", **labels) == 3
     running.gone(2)
     assert 'variant_processes{component="decoder",engine="heavy",variant="b"} 2' in metrics.text()
     assert said == ["heavy: Runs a.", "heavy: Runs b.", "heavy: Fell back: decoder: a: no room"]

@@ -19,10 +19,12 @@ from engines.package.likeness import psnr
 from engines.package.runner import read_picture
 from engines.package.verify import verify
 from studio.errors import CascadeError, ExportError
+from studio.work.add_variant import add_variant
 from studio.work.cascade import network
 from studio.work.cascade.engine import build
 from studio.work.cascade.travel import ROOT, planner_files
 from studio.work.export_cascade import export_pair
+from studio.work.job import Job
 from tests.engines.serving_client import Reply, close, read
 from tests.studio.cascade_run import PROMPTS, run_with_pair, trained
 from tests.studio.recorded_run import add, begin
@@ -85,6 +87,8 @@ def test_a_pair_that_cannot_be_exported_is_refused_before_any_work(tmp_path: Pat
         export_pair(run, "c001", "c001")
     with pytest.raises(ExportError, match=r"threshold nan"):
         export_pair(run, "c001", "c002", float("nan"))
+    with pytest.raises(ExportError, match=r"holds no engines of torch; leave --also eager out"):
+        export_pair(run, "c001", "c002", also=["directml", "eager"])
     folder = tmp_path / "r"
     with begin(folder) as journal:
         add(journal, folder, "c001", (), seconds=0.02)
@@ -92,6 +96,30 @@ def test_a_pair_that_cannot_be_exported_is_refused_before_any_work(tmp_path: Pat
     with pytest.raises(ExportError, match="for exploring only"):
         export_pair(folder, "c001", "c002")
     assert not (folder / "package").exists()
+
+
+@pytest.mark.slow
+def test_both_models_and_the_discriminator_get_variants_for_a_further_device(
+    run: Path, tmp_path: Path
+) -> None:
+    made = export_pair(run, "c001", "c002", 0.5, tmp_path / "package", also=["directml"])
+    found = verify(Path(made["package"])).manifest
+    for name, body in found.components.items():
+        *_, last = body.additional_metadata.order
+        device = "cpu" if name == "discriminator" else "directml"
+        assert len(body.variants) == 2
+        assert last.startswith(f"onnxruntime-{device}-")
+    assert (tmp_path / "package" / "requirements-onnxruntime-directml.txt").is_file()
+    asked = ("--prompt", PROMPTS[0], "--device", "directml", "--out", str(tmp_path / "x.png"), "--json")
+    done = program(made, *asked)
+    assert done.returncode == 0, done.stderr
+    assert "Fell back: light.denoiser: onnxruntime-directml-" in done.stderr
+    assert json.loads(done.stdout)["variants"]["light.decoder"]["variant"] == "openvino-cpu-fp32"
+    asked = ("--prompt", PROMPTS[0], "--device", "onnxruntime", "--out", str(tmp_path / "x.png"), "--json")
+    said = json.loads(program(made, *asked).stdout)
+    assert said["variants"]["discriminator"]["variant"] == "onnxruntime-cpu-fp32"
+    with pytest.raises(ExportError, match="export it again with --also DEVICE"):
+        add_variant(Job(home=tmp_path), made["package"], "onnxruntime")
 
 
 @pytest.mark.slow

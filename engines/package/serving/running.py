@@ -21,6 +21,7 @@ class Running:
         self.name = name
         self._metrics, self._say = metrics, say
         self._by_process: dict[Hashable, tuple[Choice, ...]] = {}
+        self._counted: dict[Hashable, set[tuple[str, str]]] = {}
         self._said: set[str] = set()
         self._shown: set[tuple[str, str]] = set()
         metrics.counter("fallbacks_total", "Variants that a process passed over, by the one it took instead")
@@ -28,15 +29,15 @@ class Running:
     def note(self, process: Hashable, choices: Iterable[Choice]) -> None:
         """What a process runs from now on."""
         found = tuple(choices)
-        before = self._by_process.get(process, ())
-        if found == before:
+        if found == self._by_process.get(process, ()):
             return
         self._by_process[process] = found
-        known = {(one.component, name) for one in before for name, _ in one.passed_over}
+        known = self._counted.setdefault(process, set())
         for one in found:
             self._show(one)
             for name, _ in one.passed_over:
                 if (one.component, name) not in known:
+                    known.add((one.component, name))
                     self._metrics.add(
                         "fallbacks_total",
                         engine=self.name,
@@ -52,6 +53,7 @@ class Running:
     def gone(self, process: Hashable) -> None:
         """A process that has ended."""
         self._by_process.pop(process, None)
+        self._counted.pop(process, None)
 
     def clear(self) -> None:
         """Some process has ended, and nobody knows which; the others are to be noted again."""
