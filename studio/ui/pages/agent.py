@@ -139,8 +139,8 @@ class AgentDialog(QDialog):
         self.said.setText(
             ""
             if asks
-            else "Needs no key and no network; it plans by a forecast and a Gaussian process, and reads "
-            "sentences such as “without int8” or “only with OpenVINO”."
+            else "Needs no key and no network; it plans by a forecast, in Hybrid with a Gaussian process, "
+            "and reads sentences such as “without int8” or “only with OpenVINO”."
         )
         if asks:
             self._about()
