@@ -9,8 +9,8 @@ from agent.evaluate.declared import is_plain
 def is_broken(candidate: Candidate, verdict: Verdict) -> bool:
     """Whether something of it can be repaired: it failed, or its own code may calculate wrongly.
 
-    A recipe of declared techniques is not broken by losing much or by being slow.  What the count, the
-    clock or the floor object to is a person's to look at: a repair would only learn to evade them.
+    A recipe of declared techniques is not broken by losing much or by being slow.  What only the count, the
+    clock or the floor object to is a person's to look at: a repair would learn to evade them.
     """
     if verdict.state == "failed" and not verdict.stopped:
         return True

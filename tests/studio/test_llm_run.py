@@ -137,7 +137,7 @@ def test_every_call_is_in_the_journal_with_its_cost_and_in_a_file_with_its_words
     assert answer.spent_tokens == 3 * 6100
     assert answer.summary == "The pictures come channels first. They are turned."
     kept = json.loads((folder / answer.file).read_text())
-    assert kept["prompt"].startswith("c001 failed.")
+    assert kept["prompt"].startswith("c001 did not pass.")
     assert kept["answer"]["tools"][0]["input"]["script"] == MENDED
     assert kept["prompts"] == ["system/1", "repair/2"]
     for name in kept["system"]:

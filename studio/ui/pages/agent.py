@@ -140,8 +140,8 @@ class AgentDialog(QDialog):
             "Calls, repairs and costs are tested against a server of the same protocol; not verified with a "
             "live model."
             if asks
-            else "Needs no key and no network; it plans by a forecast and a Gaussian process, and reads "
-            "sentences such as “without int8” or “only with OpenVINO”."
+            else "Needs no key and no network; it plans by a forecast, in Hybrid with a Gaussian process, "
+            "and reads sentences such as “without int8” or “only with OpenVINO”."
         )
         if asks:
             self._about()
