@@ -58,5 +58,5 @@ def test_an_installed_program_completes_what_it_brings_and_installs_the_rest(
     found = backend("openvino").probe("cpu")
     assert found.install == "/opt/pareto-studio/window/pareto-studio setup --make"
     monkeypatch.setattr(ray_pool, "find_spec", lambda _: None)
-    with pytest.raises(ClusterError, match=r"pip install .*'ray\[serve\]'"):
+    with pytest.raises(ClusterError, match=r"pip install .*'ray\[serve\]"):
         ray_pool.check("local:2")
