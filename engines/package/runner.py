@@ -364,6 +364,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(package: Package, options: argparse.Namespace) -> None:
     """Refuse what would be left out without a word."""
+    bodies = package.manifest["components"].values()
+    if package.device and not any(variants.asked_for(body, package.device) for body in bodies):
+        _refuse(f"No variant of this package is for {package.device}; --info lists those that there are.")
     if not package.facts.get("cascade"):
         if options.route != "auto":
             _refuse("This package is one model; leave --route out.")
