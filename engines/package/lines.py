@@ -56,17 +56,20 @@ class One:
 class Two:
     """A cascade: each prompt is answered light or heavy."""
 
-    def __init__(self, package: Package, route: str) -> None:
+    def __init__(self, package: Package, route: str, threshold: float | None) -> None:
         from engines.package.cascade import Cascade
 
-        self._cascade, self._route = Cascade(package), route
+        self._cascade, self._route, self._threshold = Cascade(package), route, threshold
 
     @property
     def choices(self) -> Sequence[Choice]:
         return self._cascade.choices
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[Pixels, dict[str, Any]]:
-        found = [self._cascade.answer(*one, self._route) for one in zip(prompts, seeds, strict=True)]
+        found = [
+            self._cascade.answer(prompt, seed, self._route, self._threshold)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
         stages: dict[str, float] = {}
         for name, value in (item for one in found for item in one.seconds.items()):
             stages[name] = stages.get(name, 0.0) + value
@@ -74,12 +77,14 @@ class Two:
         return np.stack([one.picture for one in found]), {"stages": stages, "answers": answers}
 
 
-def answer_lines(package: Package, route: str, requests: IO[str], answers: IO[bytes]) -> None:
+def answer_lines(
+    package: Package, route: str, threshold: float | None, requests: IO[str], answers: IO[bytes]
+) -> None:
     """Answer one line after another until the input ends.
 
     Variants are said on standard error too, as they change.
     """
-    drawer: Drawer = Two(package, route) if package.facts.get("cascade") else One(package)
+    drawer: Drawer = Two(package, route, threshold) if package.facts.get("cascade") else One(package)
     told = _say(drawer, [])
     for line in requests:
         body = b""

@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,16 +256,28 @@ def main(
     `make_planner` re-plans a served cascade; packages of cascades bring one.
     """
     options = _parser().parse_args(arguments)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _answers(options) as answers:
         warnings.simplefilter("ignore", FallbackWarning)  # each way to run it says them in sentences
-        return _run(folder, options, make_planner)
+        return _run(folder, options, answers, make_planner)
 
 
-def _run(folder: Path, options: argparse.Namespace, make_planner: MakePlanner | None) -> int:
-    # Python's C runtimes print on stdout too; answers and bytes go to a private copy of it.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb") if options.lines or options.engine else None
-    if answers is not None:
+@contextmanager
+def _answers(options: argparse.Namespace) -> Iterator[IO[bytes] | None]:
+    """A private copy of standard output, where answers are bytes: Python's C runtimes print on it too."""
+    if not options.lines and not options.engine:
+        yield None
+        return
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        yield answers
+
+
+def _run(
+    folder: Path,
+    options: argparse.Namespace,
+    answers: IO[bytes] | None,
+    make_planner: MakePlanner | None,
+) -> int:
     try:
         package = Package(
             folder,
@@ -273,12 +287,14 @@ def _run(folder: Path, options: argparse.Namespace, make_planner: MakePlanner | 
             everything=not options.info,
             handed=read_seal(sys.stdin) if options.sealed else None,
         )
+        package.threads = options.threads
+        _check(package, options)
         if answers is not None and options.engine:
             run_engine(package, options, answers)
         elif answers is not None:
             from engines.package.lines import answer_lines
 
-            answer_lines(package, options.route, sys.stdin, answers)
+            answer_lines(package, options.route, options.threshold, sys.stdin, answers)
         elif options.serve:
             run_server(package, options, make_planner)
         elif options.info:
@@ -300,7 +316,8 @@ def _run(folder: Path, options: argparse.Namespace, make_planner: MakePlanner | 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description="Makes pictures from prompts.")
-    parser.add_argument("--prompt", action="append", help="what to draw; give it again for more pictures")
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument("--prompt", action="append", help="what to draw; give it again for more pictures")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the first picture, one more for each next"
     )
@@ -312,13 +329,13 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="try the variants for this device or engine, such as coreml, or the variant of this name first",
     )
-    parser.add_argument("--info", action="store_true", help="say what this package is")
-    parser.add_argument("--self-test", action="store_true", help="make the golden picture and compare")
-    parser.add_argument(
+    does.add_argument("--info", action="store_true", help="say what this package is")
+    does.add_argument("--self-test", action="store_true", help="make the golden picture and compare")
+    does.add_argument(
         "--benchmark", type=whole(1, 10_000), nargs="?", const=PICTURES, metavar="N", help="time N pictures"
     )
-    parser.add_argument("--serve", action="store_true", help="answer over HTTP")
-    parser.add_argument("--lines", action="store_true", help="answer JSON lines on standard input")
+    does.add_argument("--serve", action="store_true", help="answer over HTTP")
+    does.add_argument("--lines", action="store_true", help="answer JSON lines on standard input")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument(
         "--route", choices=("auto", "light", "heavy"), default="auto", help="of a cascade: who shall draw"
@@ -345,17 +362,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(package: Package, options: argparse.Namespace) -> None:
+    """Refuse what would be left out without a word."""
+    bodies = package.manifest["components"].values()
+    if package.device and not any(variants.asked_for(body, package.device) for body in bodies):
+        _refuse(f"No variant of this package is for {package.device}; --info lists those that there are.")
+    if not package.facts.get("cascade"):
+        if options.route != "auto":
+            _refuse("This package is one model; leave --route out.")
+        if options.threshold is not None:
+            _refuse("This package is one model and has no threshold; leave --threshold out.")
+    if options.steps is not None and not 1 <= options.steps <= 1000:
+        _refuse(f"--steps {options.steps} makes no sense; give a number from 1 to 1000.")
+    if options.guidance is not None and not math.isfinite(options.guidance):
+        _refuse(f"--guidance {options.guidance} makes no sense; give a number.")
+    other = options.info or options.self_test or options.serve or options.lines
+    if (other or options.benchmark is not None) and (options.steps, options.guidance) != (None, None):
+        _refuse("--steps and --guidance go with --prompt only; leave them out.")
+
+
 def _generate(package: Package, options: argparse.Namespace) -> None:
     if not options.prompt:
         _refuse('There is no prompt; give --prompt "what to draw".')
-    if options.steps is not None and not 1 <= options.steps <= 1000:
-        _refuse(f"--steps {options.steps} makes no sense; give a number from 1 to 1000.")
     seeds = [options.seed + at for at in range(len(options.prompt))]
     if package.facts.get("cascade"):
         _answer(package, options, seeds)
         return
-    if options.route != "auto":
-        _refuse("This package is one model; leave --route out.")
     result = package.loop(steps=options.steps, guidance=options.guidance).generate(options.prompt, seeds)
     paths = _paths(options, len(seeds))
     for picture, path in zip(result.images, paths, strict=True):
@@ -418,7 +450,7 @@ def _info(package: Package, *, as_json: bool) -> None:
     print(f"engine    {facts['built_for']['engine']} {facts['built_for']['engine_version']}")
     for name, used in _variants_of(package).items():
         print(f"variant   {name}: {', '.join(used)}{_wheels_of(package, name, used[0])}")
-    print("checked   names and manifest; every byte is before anything is loaded")
+    print("checked   names and manifest; the rest is before anything is loaded")
     print(f"signed    {package.signature or 'no: its id says which package it is, not who made it'}")
     for check in facts.get("verified_on", []):
         print(f"verified  {check['time']} on {check['target']['processor'] or check['target']['machine']}")

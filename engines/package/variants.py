@@ -46,8 +46,14 @@ class Choice:
 def order(body: dict[str, Any], asked: str) -> list[str]:
     """A component's variants: those of the name, device or engine that was asked for, then the others."""
     names: list[str] = body["additional_metadata"]["order"]
-    first = [name for name in names if asked in (name, device_of(body, name), name.partition("-")[0])]
+    first = asked_for(body, asked)
     return first + [name for name in names if name not in first]
+
+
+def asked_for(body: dict[str, Any], asked: str) -> list[str]:
+    """A component's variants of this name, device or engine."""
+    names: list[str] = body["additional_metadata"]["order"]
+    return [name for name in names if asked in (name, device_of(body, name), name.partition("-")[0])]
 
 
 def device_of(body: dict[str, Any], variant: str) -> str:

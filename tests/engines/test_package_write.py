@@ -131,6 +131,11 @@ def test_a_served_package_answers_line_by_line(small: Path) -> None:
         ((), "no prompt"),
         (("--prompt", "x", "--steps", "0"), "--steps 0"),
         (("--prompt", "x", "--seed", "-1"), "seed"),
+        (("--prompt", "x", "--guidance", "nan"), "--guidance nan"),
+        (("--prompt", "x", "--route", "light"), "leave --route out"),
+        (("--prompt", "x", "--device", "toaster"), "No variant of this package is for toaster"),
+        (("--lines", "--threshold", "0.5"), "leave --threshold out"),
+        (("--self-test", "--steps", "3"), "go with --prompt only"),
         (("--prompt", "x", "--out", "/proc/none/x.png"), "cannot be written"),
     ],
 )

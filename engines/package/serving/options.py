@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=whole(1, 1024),
         metavar="N",
-        help="of each process (default: the cores, shared out)",
+        help="of each process (default: the cores, shared out); without --serve, of this one",
     )
     group.add_argument(
         "--grace", type=_real(0.0, 3600.0), default=30.0, metavar="SECONDS", help="for answers when stopping"
@@ -76,7 +76,6 @@ def run_engine(package: Package, options: argparse.Namespace, answers: Any) -> N
     from engines.package.cascade import PackageEngine
     from engines.package.serving.engine import serve_engine, sizes_to_warm
 
-    package.threads = options.threads
     engine = PackageEngine(package, options.engine, options.batch)
     serve_engine(engine, sys.stdin, answers, sizes_to_warm(options.batch))
 
