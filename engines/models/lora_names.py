@@ -163,8 +163,10 @@ _FLAT_PREFIXES: Final = tuple(one for prefixes in FLAT.values() for one in prefi
 
 
 def _misfit(path: Path, layer: str, model: Model) -> ModelError:
-    family, own = made_for([layer]), f"{model.family.replace('-', ' ')} {model.layout.denoiser}"
-    advice = f"it looks like one for {family}; " if family and family.lower() not in own else ""
+    family, own = made_for([layer]), f"{model.family} {model.layout.denoiser}".replace("-", "")
+    advice = (
+        f"it looks like one for {family}; " if family and family.lower().replace(" ", "") not in own else ""
+    )
     return ModelError(
         f"The LoRA {path} does not fit this model at {layer}; {advice}use the LoRA made for it."
     )
