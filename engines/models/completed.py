@@ -18,8 +18,9 @@ from engines.models import safetensors_file, weights
 from engines.models.bundled_settings import Settings
 from engines.models.checkpoint import write_settings
 from engines.models.joined import SUFFIXES
-from engines.models.layout import DENOISERS, INDEX, Part, read_json_file
+from engines.models.layout import DENOISERS, INDEX, Part, examine, read_json_file
 from engines.models.licence import link_texts
+from engines.models.model import Model
 from engines.paths import cache_folder, digest, link, locked, new_folder
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ TEXTS: Final = {
     "UMT5EncoderModel": "umt5xxl",
 }
 """A text encoder's folder, or its class, to what ComfyUI calls it: `text_encoders.NAME.transformer.`"""
+QUANTISED: Final = (".scale_weight", ".weight_scale", "scaled_fp8", ".absmax", ".weight_packed")
+"""What the tensors that undo a quantisation are called."""
 OWN_TEXTS: Final = ("cond_stage_model.", "conditioner.")
 """Where the checkpoints of Stable Diffusion 1, 2 and XL have theirs."""
 
@@ -133,6 +136,11 @@ def completed_folder(path: Path, folder: Path) -> Path:
         )
     if found is not None and not found.converted:
         raise ModelError(_unconverted(path, found))
+    if any(name.endswith(QUANTISED) for name in tensors):
+        raise ModelError(
+            f"{path} holds quantised weights with their scales, which cannot be converted; use the file with"
+            " 16-bit or plain fp8 weights."
+        )
     if any(name.startswith(OWN_TEXTS) for name in tensors):
         raise ModelError(f"{path} holds a whole checkpoint; open it without + {folder}.")
     files = sorted(one for one in folder.glob("*/*") if one.suffix in SUFFIXES)
@@ -146,8 +154,18 @@ def completed_folder(path: Path, folder: Path) -> Path:
                 filled = _fill(path, tensors, folder, index, denoiser, fresh)
                 _link_rest(files, filled, fresh)
                 (fresh / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+                facts = json.dumps(_facts(path, fresh), indent=2)
+                (fresh / "pareto.json").write_text(facts + "\n", encoding="utf-8")
         link_texts(folder, place)
     return place
+
+
+def _facts(path: Path, fresh: Path) -> dict[str, Any]:
+    """What hangs on the file's own name (a Turbo, a Lightning), which its folder does not have."""
+    found = Model(path.stem, examine(fresh))
+    licence = safetensors_file.metadata(path).get("modelspec.license")
+    facts = {"name": path.stem, "steps": found.steps, "guidance": found.guidance}
+    return facts | ({"licence": licence} if licence else {})
 
 
 def described_folder(path: Path, settings: Settings) -> Path:

@@ -115,6 +115,8 @@ def _of_file(name: str, path: Path) -> Model:
         return Model(name, examine(checkpoint.folder_of(path)))
     if sd3_file.is_whole(tensors):
         return Model(name, examine(completed.described_folder(path, sd3_file.settings(tensors))))
+    if any("lora_" in one or ".lora." in one for one in tensors):
+        raise ModelError(f"{path} holds a LoRA and no model; name it behind one, as MODEL + {path.name}.")
     if lacking := completed.alone(path, tensors):
         raise ModelError(lacking)
     from engines.models.upscaler import descriptor

@@ -25,8 +25,8 @@ from engines.models.lora_names import (
     MAGNITUDE,
     UP,
     Pieces,
+    Read,
     grouped,
-    idle,
     read,
     said_of,
 )
@@ -165,12 +165,7 @@ def _write_merged(model: Model, path: Path, folder: Path) -> None:
 
     parts = [model.layout.denoiser, *model.text_parts]
     found = read(model, path, parts, lambda name: weights.outline(model.layout.parts[name]))
-    unused = [layer for layer, pieces in found.left.items() if not idle(pieces)]
-    if unused:
-        raise ModelError(
-            f"The LoRA {path} holds weights for {unused[0]} ({len(unused)} layers in all), which is in no"
-            f" part of this model ({', '.join(parts)}); {MADE_FOR}."
-        )
+    _refuse_lost(found, model, path)
     changed: dict[str, Part] = {}
     for name, own in found.parts.items():
         module = model.part(name)
@@ -184,6 +179,15 @@ def _write_merged(model: Model, path: Path, folder: Path) -> None:
     if not changed:
         raise ModelError(f"The LoRA {path} holds no weights for {' or '.join(parts)}; use one made for it.")
     link_files(model, folder, {file for part in changed.values() for file in part.weights})
+
+
+def _refuse_lost(found: Read, model: Model, path: Path) -> None:
+    if found.lost:
+        parts = ", ".join([model.layout.denoiser, *model.text_parts])
+        raise ModelError(
+            f"The LoRA {path} holds weights for {next(iter(found.lost))} ({len(found.lost)} layers in all),"
+            f" which is in no part of this model ({parts}); {MADE_FOR}."
+        )
 
 
 def link_files(model: Model, folder: Path, without: Collection[Path]) -> None:
@@ -206,6 +210,7 @@ def fitting(model: Model, path: Path) -> tuple[dict[str, torch.Tensor], int]:
     name = model.layout.denoiser
     module = weights.outline(model.denoiser)
     found = read(model, path, [name], lambda _: module)
+    _refuse_lost(found, model, path)
     own = dict(found.parts.get(name, {}))
     shapes = {key: value if key.endswith(f".{ALPHA}") else value.to("meta") for key, value in own.items()}
     if merge_weights(module, shapes, path, prefix=f"{name}.") == 0:

@@ -80,7 +80,9 @@ class Read:
     parts: Mapping[str, Mapping[str, torch.Tensor]]
     """By part of the model, those asked for: names under diffusers'."""
     left: Mapping[str, Pieces]
-    """Layers of no part that was asked for, as the file names them."""
+    """Layers of other parts of the model, as the file names them."""
+    lost: Mapping[str, Pieces]
+    """Layers of no part of the model; not those that change nothing."""
 
 
 def split(name: str, path: Path) -> tuple[str, str]:
@@ -130,27 +132,28 @@ def read(model: Model, path: Path, wanted: Sequence[str], outline: Callable[[str
     names: dict[str, _Names] = {}
     parts: dict[str, dict[str, torch.Tensor]] = {}
     left: dict[str, Pieces] = {}
+    lost: dict[str, Pieces] = {}
     for layer, pieces in layers.items():
         part, prefix, rest = _part(model, layer)
         if part not in wanted:
-            left[layer] = pieces
+            (left if part else lost)[layer] = pieces
             continue
         if part not in names:
             names[part] = _Names(outline(part), model.layout.parts[part].kind)
         place = names[part].flat(rest) if prefix in _FLAT_PREFIXES else names[part].dotted(rest)
         if place is None:
             if part == model.layout.denoiser and not prefix:
-                left[layer] = pieces
+                lost[layer] = pieces
                 continue
             raise _misfit(path, rest, model)
         for one, shared in names[part].shared(place, pieces, rest, path).items():
             parts.setdefault(part, {}).update(
                 {f"{part}.{one}.{ending}": value.contiguous() for ending, value in shared.items()}
             )
-    return Read(parts, left)
+    return Read(parts, left, {layer: pieces for layer, pieces in lost.items() if not _idle(pieces)})
 
 
-def idle(pieces: Pieces) -> bool:
+def _idle(pieces: Pieces) -> bool:
     """Whether it changes nothing: trainers write zeros for parts that they did not train."""
     changing = [value for ending, value in pieces.items() if ending not in (DOWN, ALPHA, DORA, MAGNITUDE)]
     return not any(value.any() for value in changing)
@@ -160,8 +163,10 @@ _FLAT_PREFIXES: Final = tuple(one for prefixes in FLAT.values() for one in prefi
 
 
 def _misfit(path: Path, layer: str, model: Model) -> ModelError:
-    family, own = made_for([layer]), f"{model.family.replace('-', ' ')} {model.layout.denoiser}"
-    advice = f"it looks like one for {family}; " if family and family.lower() not in own else ""
+    family, own = made_for([layer]), f"{model.family} {model.layout.denoiser}".replace("-", "")
+    advice = (
+        f"it looks like one for {family}; " if family and family.lower().replace(" ", "") not in own else ""
+    )
     return ModelError(
         f"The LoRA {path} does not fit this model at {layer}; {advice}use the LoRA made for it."
     )

@@ -177,6 +177,8 @@ def test_weights_for_no_part_of_the_model_are_refused_but_for_zeros(
     after = state_of(merged(model, weights | more, tmp_path / "zeros.safetensors"))
     torch.testing.assert_close(after[f"{QUERY}.weight"], before[f"{QUERY}.weight"] + delta)
     more["lora_te2_text_projection.lora_up.weight"] = up.clone()
+    with pytest.raises(ModelError, match=r"holds a LoRA and no model; .* MODEL \+ zeros\.safetensors"):
+        open_model(tmp_path / "zeros.safetensors")
     with pytest.raises(ModelError, match=r"lora_te2_text_projection .*in no part of this model"):
         merged(model, weights | more, tmp_path / "surplus.safetensors")
 

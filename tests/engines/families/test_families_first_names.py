@@ -211,12 +211,27 @@ def test_a_denoisers_file_is_made_whole_by_a_folder(
 def test_a_completed_model_draws_what_its_folder_draws(family: Make, tmp_path: Path) -> None:
     model = family("sd3")
     folder = without_weights(model, tmp_path / "rest")
-    path = save(first_named(model), tmp_path / "one.safetensors")
+    path = save(first_named(model), tmp_path / "sd3.5-turbo.safetensors")
+    turbo = open_model(f"{path} + {folder}")
+    assert (turbo.name, turbo.steps, turbo.guidance) == ("sd3.5-turbo", 4, 0.0)
+    assert open_model(turbo.place).steps == 4, "a candidate's process opens the folder"
     wanted, found = (
-        build(plan(one, "cpu", Workload(steps=2))).generate(["a red house"], [3]).images
-        for one in (model, open_model(f"{path} + {folder}"))
+        build(plan(one, "cpu", Workload(steps=2, guidance=4.0))).generate(["a red house"], [3]).images
+        for one in (model, turbo)
     )
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_plain_fp8_is_read_and_scaled_fp8_is_refused(family: Make, tmp_path: Path) -> None:
+    model = family("sd3")
+    state = {name: value.to(torch.float8_e4m3fn) for name, value in first_named(model).items()}
+    path = save(state, tmp_path / "fp8.safetensors")
+    found = state_of(open_model(f"{path} + {model.path}"))
+    for key, value in state_of(model).items():
+        assert torch.equal(found[key], value.to(torch.float8_e4m3fn).float()), key
+    save(state | {"context_embedder.scale_weight": torch.ones(1)}, path)
+    with pytest.raises(ModelError, match="holds quantised weights with their scales"):
+        open_model(f"{path} + {model.path}")
 
 
 def test_a_files_own_decoder_and_text_encoders_are_used(family: Make, tmp_path: Path) -> None:
