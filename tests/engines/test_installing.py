@@ -43,7 +43,7 @@ def test_where_there_is_pip_the_line_is_pips_for_this_python(monkeypatch: pytest
 
 def test_an_extra_is_named_by_the_wheels_it_stands_for() -> None:
     """An index that has no `pareto-studio`, or another one, is never asked for it."""
-    assert installing.requirements("cluster") == ("ray[serve]",)
+    assert installing.requirements("cluster") == ("ray[serve]>=2.50",)
     assert installing.requirements("genai") == ("openvino-genai", "openvino-tokenizers")
 
 
