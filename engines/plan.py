@@ -6,7 +6,7 @@ Techniques turn one plan into the next; `engines.pipeline.build` makes it run.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from engines import students
 from engines.hostloop.settings import LoopSettings
@@ -14,6 +14,7 @@ from engines.hostloop.settings import LoopSettings
 Backend = Literal["torch", "compile", "onnxruntime", "openvino", "tensorrt", "mlx", "coreml"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]
 """`w8`, `w6`, `w4`: weights in so many bits, arithmetic in fp16 (in fp32 on a CPU)."""
+NARROW: Final[tuple[Precision, ...]] = ("w8", "w6", "w4")
 Attention = Literal["auto", "flash", "efficient", "cudnn", "math", "sage"]
 """Kernels for attention in eager torch; `auto`: torch chooses."""
 Offload = Literal["none", "model", "group"]

@@ -27,7 +27,7 @@ LAYOUTS: Final = {
 
 VARIANTS: Final = {
     "openvino": ("OpenVINO", ("cpu", "intel-gpu", "intel-npu")),
-    "onnxruntime": ("ONNX Runtime", ("cpu", "cuda", "directml")),
+    "onnxruntime": ("ONNX Runtime", ("cpu", "cuda", "directml", "windowsml")),
     "mlx": ("MLX", ("mlx",)),
     "coreml": ("Core ML", ("coreml",)),
     "tensorrt": ("TensorRT-RTX", ("cuda",)),

@@ -39,12 +39,12 @@ from engines.capture.pictured import pictured
 from engines.errors import BuildError, CaptureError, ModelError, WorkloadError
 from engines.full_memory import explained, is_full, ran_out
 from engines.paths import cache_folder, digest, locked, new_folder, read_json, write_json
-from engines.plan import USUAL, Precision, TorchWays, Units
+from engines.plan import NARROW, USUAL, Precision, TorchWays, Units
 from engines.plan import Backend as BackendName
 
 State = Literal["ready", "build_only", "missing"]
 
-COMPUTED_IN_FP16: Final[tuple[Precision, ...]] = ("fp16", "w8", "w6", "w4")
+COMPUTED_IN_FP16: Final[tuple[Precision, ...]] = ("fp16", *NARROW)
 FORMAT: Final = 1
 METADATA: Final = "artifact.json"
 READ_ONLY: Final = "it is not built yet, and this process may not write the cache"

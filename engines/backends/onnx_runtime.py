@@ -16,6 +16,7 @@ from engines.backends import directml
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
 from engines.backends.onnx_files import MODEL, converted, files, precision_facts, quantise
+from engines.backends.onnx_narrow import BLOCK, OPERATOR, narrow
 from engines.backends.providers import OnnxComponent
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -39,6 +40,7 @@ WHEELS: Final[Mapping[str, tuple[str, ...]]] = {
     "windowsml": ("onnxruntime-windowsml", "windowsml"),
 }
 """The distributions that bring a device's provider."""
+BITS: Final[Mapping[Precision, int]] = {"w8": 8, "w4": 4}
 DRIVERS: Final[Mapping[str, Callable[[], str]]] = {
     "cuda": lambda: drivers.nvidia(),
     "directml": lambda: drivers.directx(),
@@ -57,6 +59,9 @@ class OnnxRuntime(Backend):
         "fp16": "",
         "bf16": "ONNX Runtime's kernels compute convolutions in fp32 or fp16 only",
         "int8": "",
+        "w8": "",
+        "w6": "ONNX Runtime keeps weights in 8 or 4 bits",
+        "w4": "",
     }
 
     def version(self) -> str:
@@ -96,15 +101,18 @@ class OnnxRuntime(Backend):
         return super().objection(precision, device)
 
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
-        half: Precision = options.precision if options.precision == "fp16" else "fp32"
+        bits = BITS.get(options.precision)
+        in_halves = options.precision == "fp16" or (bits is not None and options.device != "cpu")
+        half: Precision = "fp16" if in_halves else "fp32"
         opset = directml.OPSET if options.device in ("directml", "windowsml") else None
         source = converted(capture, self.version(), half, opset)
         facts: dict[str, Any] = {"options": dict(OPTIONS), "build": dict(BUILD)}
-        if opset is not None:
-            facts["left_to_cpu"] = directml.lacking(source / MODEL)
-        if options.device != "cpu":
-            facts |= precision_facts(source / MODEL)
-        if options.precision == "int8":
+        if bits is not None:
+            facts["narrow_products"] = narrow(source / MODEL, folder / MODEL, bits)
+            facts["build"] |= {
+                "weights": f"of matrix products in {bits} bits, blocks of {BLOCK} ({OPERATOR})"
+            }
+        elif options.precision == "int8":
             if options.calibration is None:
                 raise BuildError("int8 needs calibration data")
             quantise(source / MODEL, folder / MODEL, options.calibration.samples(capture.component))
@@ -113,16 +121,26 @@ class OnnxRuntime(Backend):
         else:
             for file in files(source / MODEL):
                 link(file, folder / file.name)
+        if opset is not None:
+            facts["left_to_cpu"] = directml.lacking(folder / MODEL)
+        if options.device != "cpu":
+            facts |= precision_facts(folder / MODEL)
         return Built([file.name for file in files(folder / MODEL)], facts)
 
     def remarks(self, artifact: Artifact) -> Sequence[str]:
+        said = []
+        if artifact.metadata.get("narrow_products") == 0:
+            said.append(
+                f"{artifact.capture.component}: ONNX Runtime keeps weights of matrix products alone in"
+                f" {BITS[artifact.precision]} bits, and it has none."
+            )
         left = artifact.metadata.get("left_to_cpu", ())
         if not left:
-            return ()
+            return said
         whose = "DirectML" if artifact.device == "directml" else "DirectML, Windows ML's last resort,"
         lacks = f"{whose} has no {' and no '.join(left)}"
         cost = "computed on the CPU, with a copy of what goes in and what comes out each time"
-        return (f"{artifact.capture.component}: {lacks}: {cost}.",)
+        return (*said, f"{artifact.capture.component}: {lacks}: {cost}.")
 
     def component_of(self, artifact: Artifact) -> Component:
         place = "cpu" if self.absent(artifact.device) else artifact.device

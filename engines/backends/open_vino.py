@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -25,7 +25,14 @@ from engines.plan import Precision
 
 MODEL: Final = "model.xml"
 WEIGHTS: Final = "model.bin"
-HINTS: Final[dict[Precision, str]] = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16"}
+HINTS: Final[dict[Precision, str]] = {
+    "fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16", "w8": "f32", "w4": "f32",
+}  # fmt: skip
+MODES: Final[Mapping[Precision, str]] = {"w8": "INT8_SYM", "w4": "INT4_SYM"}
+"""Weights alone, by NNCF's name of the mode; symmetric, as NPUs want them."""
+GROUP: Final = 64
+"""Weights of 4 bits that share a scale; fewer where a layer is narrower."""
+LEAST_GROUP: Final = 16
 PLUGINS: Final = {"cpu": "CPU", "intel-gpu": "GPU", "intel-npu": "NPU"}
 LEFT: Final = "ScaledDotProductAttention"
 """What is not quantised."""
@@ -38,7 +45,15 @@ class OpenVino(Backend):
     title = "OpenVINO"
     packages = ("openvino",)
     builds_anywhere = True
-    precisions: ClassVar = {"fp32": "", "fp16": "", "bf16": "", "int8": ""}
+    precisions: ClassVar = {
+        "fp32": "",
+        "fp16": "",
+        "bf16": "",
+        "int8": "",
+        "w8": "",
+        "w6": "OpenVINO keeps weights in 8 or 4 bits",
+        "w4": "",
+    }
 
     def absent(self, device: str) -> str:
         return {"intel-gpu": drivers.intel_gpu, "intel-npu": drivers.intel_npu}.get(device, str)()
@@ -47,7 +62,7 @@ class OpenVino(Backend):
         return "OpenVINO on the CPU" if device != "cpu" else ""
 
     def supplements(self, device: str) -> Sequence[Supplement]:  # noqa: ARG002
-        return (Supplement("nncf", "int8"),)
+        return (Supplement("nncf", "int8 and weights in 8 and 4 bits"),)
 
     def objection(self, precision: Precision, device: str) -> str:
         if device == "cpu" and precision == "fp16":
@@ -81,6 +96,10 @@ class OpenVino(Backend):
             facts["calibration"] = options.calibration.facts
             facts["build"] |= {"quantisation": "NNCF after training, mixed preset, fast bias correction"}
             facts["excluded"] = [LEFT]
+        elif options.precision in MODES:
+            model = narrow(openvino.Core().read_model(source / MODEL), options.precision)
+            openvino.save_model(model, folder / MODEL, compress_to_fp16=False)
+            facts["build"] |= {"weights": f"NNCF {MODES[options.precision]}, not calibrated"}
         else:
             for name in (MODEL, WEIGHTS):
                 link(source / name, folder / name)
@@ -98,7 +117,7 @@ class OpenVino(Backend):
     def _place(self, artifact: Artifact) -> tuple[dict[str, str], str]:
         """Properties and plugin; where the device is absent, the CPU in fp32."""
         if self.absent(artifact.device):
-            return properties("fp32"), "CPU"
+            return properties(artifact.precision if artifact.precision in MODES else "fp32"), "CPU"
         return artifact.metadata["options"], PLUGINS[artifact.device]
 
 
@@ -123,11 +142,15 @@ def has_bf16() -> bool:
 def properties(precision: Precision, device: str = "cpu") -> dict[str, str]:
     """Runtime properties; the same go into a package."""
     hint = HINTS[precision]
-    if precision == "int8" and device != "cpu":
+    if precision in ("int8", *MODES) and device != "cpu":
         hint = "f16"
     elif precision == "int8" and not has_bf16():
         hint = "f32"
-    return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    found = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    if precision in MODES and device != "intel-npu":  # which does not know it
+        # Else activations are quantised too, anew at every call.
+        found["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
+    return found
 
 
 def convert(capture: Capture) -> Any:
@@ -176,6 +199,26 @@ def quantise(model: Any, capture: Capture, samples: Sequence[Arrays]) -> Any:
         # Quantised scores and values cost 17 dB on a small U-Net (19.8 against 36.2 dB at worst) and save
         # nothing: attention is one kernel, and little of the work.
         ignored_scope=nncf.IgnoredScope(types=[LEFT], validate=False),
+    )
+
+
+def narrow(model: Any, precision: Precision) -> Any:
+    """Weights in 8 bits by channel, or in 4 by group (embeddings and the last layer in 8); no activations."""
+    import logging
+
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    mode = nncf.CompressWeightsMode[MODES[precision]]
+    if precision == "w8":
+        return nncf.compress_weights(model, mode=mode)
+    return nncf.compress_weights(
+        model,
+        mode=mode,
+        group_size=GROUP,
+        advanced_parameters=nncf.AdvancedCompressionParameters(
+            group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST, min_adjusted_group_size=LEAST_GROUP
+        ),
     )
 
 

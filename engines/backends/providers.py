@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import BuildError
+from engines.package import windows_ml
 from engines.package.processors import restricted
 from engines.package.runtimes import CUDA_OPTIONS
 
@@ -44,7 +45,7 @@ def settings_for(device: str, entries: Mapping[str, str]) -> Any:
     settings.intra_op_num_threads = restricted()
     for name, value in entries.items():
         settings.add_session_config_entry(name, value)
-    if device in ("directml", "windowsml"):
+    if device == "directml":
         settings.enable_mem_pattern = False
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     return settings
@@ -60,7 +61,8 @@ def open_session(path: Path, device: str, entries: Mapping[str, str]) -> Any:
 
     settings = settings_for(device, entries)
     if device == "windowsml":
-        _choose_windows_device(settings)
+        if not windows_ml.choose_device(settings):
+            raise BuildError(windows_ml.NONE)
         return onnxruntime.InferenceSession(str(path), settings)
     wanted = PROVIDERS[device]
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
@@ -76,45 +78,6 @@ def open_session(path: Path, device: str, entries: Mapping[str, str]) -> Any:
     if used[0] != wanted:
         raise BuildError(f"ONNX Runtime turned to {used[0]} because {wanted} did not load")
     return session
-
-
-def _choose_windows_device(settings: Any) -> None:
-    """Register what Windows ML's catalogue holds for this machine, then prefer its GPU, then its NPU.
-
-    Raises:
-        BuildError: the catalogue has nothing but the CPU.
-    """
-    import onnxruntime
-
-    names = register_catalogue()
-    devices = [one for one in onnxruntime.get_ep_devices() if one.ep_name in names]
-    rank = {"GPU": 0, "NPU": 1}
-    devices.sort(key=lambda one: rank.get(one.device.type.name, 2))
-    devices = [one for one in devices if one.device.type.name in rank]
-    if not devices:
-        raise BuildError("Windows ML's catalogue has no execution provider for a GPU or NPU of this machine")
-    settings.add_provider_for_devices([devices[0]], {})
-
-
-def register_catalogue() -> list[str]:
-    """Make the catalogue's ready providers known to ONNX Runtime; their names.
-
-    Downloads what Windows has not got yet, which is why it happens when an
-    engine is opened and never when devices are listed.
-    """
-    import importlib
-
-    import onnxruntime
-
-    catalogue = importlib.import_module("windowsml")
-    names = []
-    with catalogue.EpCatalog() as found:
-        for provider in found.find_all_providers():
-            provider.ensure_ready()
-            if provider.library_path:
-                onnxruntime.register_execution_provider_library(provider.name, provider.library_path)
-                names.append(str(provider.name))
-    return names
 
 
 class OnnxComponent:

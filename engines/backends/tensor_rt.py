@@ -23,7 +23,7 @@ from engines.backends.tensor_rt_names import OWN_CARD, SERVER, USUAL, chosen, ta
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest, locked
-from engines.plan import Precision
+from engines.plan import NARROW, Precision
 
 MODEL: Final = "model.engine"
 LARGEST_BATCH: Final = 8
@@ -44,6 +44,9 @@ class TensorRt(Backend):
         "bf16": "",
         "int8": "",
         "fp8": "float8 Q/DQ needs calibration that is not made yet; use compile for fp8",
+        **dict.fromkeys(
+            NARROW, "TensorRT wants weights in few bits as Q/DQ by block, which is not written yet"
+        ),
     }
 
     @property

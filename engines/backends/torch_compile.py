@@ -28,7 +28,7 @@ from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.package.torch_files import COMPILERS, INSTALL
 from engines.paths import cache_folder, digest
-from engines.plan import Precision
+from engines.plan import NARROW, Precision
 
 MODEL: Final = "model.pt2"
 KERNELS: Final = "kernels.cache"
@@ -40,7 +40,14 @@ class TorchCompile(Backend):
     title = "torch.compile"
     packages = ("torch",)
     version_bound = True
-    precisions: ClassVar = {"fp32": "", "fp16": "", "bf16": "", "int8": "", "fp8": ""}
+    precisions: ClassVar = {
+        "fp32": "",
+        "fp16": "",
+        "bf16": "",
+        "int8": "",
+        "fp8": "",
+        **dict.fromkeys(NARROW, "torch.compile keeps no weights in few bits, which save memory and not time"),
+    }
 
     def unfit(self) -> Availability | None:
         if not any(shutil.which(name) for name in COMPILERS):

@@ -33,6 +33,7 @@ class TorchEager(Backend):
         "fp8": "torch eager computes float8 slower than bf16; use compile",
         "int8": "torch eager has no fast int8 kernels for convolutions",
         "w8": "",
+        **dict.fromkeys(("w6", "w4"), "torch eager keeps weights in 8 bits"),
     }
 
     def absent(self, device: str) -> str:

@@ -63,8 +63,11 @@ def dtype_of(precision: Precision) -> Any:
 
 
 def quantise(module: torch.nn.Module, precision: Precision) -> int:
-    """Linear layers to dynamic fp8 or int8, weights and activations, or to int8 weights alone (`w8`), by
-    torchao; how many.
+    """Linear layers of a model's blocks to dynamic fp8 or int8, weights and activations, or to int8 weights
+    alone (`w8`), by torchao; how many.
+
+    Norms, embeddings and the first and last layers stay as they are: they are little of the work, and all
+    that is computed passes through them (huggingface/diffusers-torchao).
 
     Raises:
         BuildError: the card has no float8.
@@ -86,12 +89,23 @@ def quantise(module: torch.nn.Module, precision: Precision) -> int:
         fits = isinstance(layer, torch.nn.Linear) and not (
             layer.in_features % LEAST_WIDTH or layer.out_features % LEAST_WIDTH
         )
+        fits = fits and in_a_block(name)
         if fits:
             chosen.append(name)
         return fits
 
-    torchao.quantize_(module, getattr(torchao, CONFIGS[precision])(), filter_fn=wide)
+    # A scale for each row: the figure that the technique quotes, and closer than one for the whole matrix.
+    options = {"granularity": torchao.PerRow()} if precision == "fp8" else {}
+    torchao.quantize_(module, getattr(torchao, CONFIGS[precision])(**options), filter_fn=wide)
     return len(chosen)
+
+
+def in_a_block(name: str) -> bool:
+    """Whether a layer of that path does a repeated block's work: no norm's or embedding's, and none of those
+    before and behind all blocks, whose paths hold no number."""
+    parts = name.split(".")
+    apart = any("emb" in part or part.startswith("norm") for part in parts)
+    return not apart and any(part.isdigit() for part in parts)
 
 
 def compile_regions(module: torch.nn.Module) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import PackageError
-from engines.package import torch_files
+from engines.package import torch_files, windows_ml
 from engines.package.processors import restricted
 from engines.package.runtimes import CUDA_OPTIONS, requirements_file, runtime
 
@@ -33,7 +34,7 @@ _PROVIDERS: Final = {
 }
 OPENS: Final[Mapping[str, tuple[str, ...]]] = {
     "openvino": tuple(_PLUGINS),
-    "onnxruntime": tuple(_PROVIDERS),
+    "onnxruntime": (*_PROVIDERS, "windowsml"),
     "mlx": ("mlx",),
     "coreml": ("coreml",),
     "tensorrt": ("cuda",),
@@ -42,7 +43,11 @@ OPENS: Final[Mapping[str, tuple[str, ...]]] = {
     "aoti": ("cpu",),
 }
 """By engine, the devices that this runner opens its files on; on any other it refuses."""
-_WHEELS: Final = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
+_WHEELS: Final = {
+    "cuda": "onnxruntime-gpu",
+    "directml": "onnxruntime-directml",
+    "windowsml": "onnxruntime-windowsml",
+}
 """Those of ONNX Runtime that have a device's provider."""
 LARGE: Final = 2**30
 """Bytes of weights above which one dynamic model serves all batch sizes, to spare memory."""
@@ -125,23 +130,47 @@ def _openvino(model_file: Path, options: dict[str, str], device: str) -> Compone
 def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Component:
     import onnxruntime
 
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = int(options.pop(THREADS["onnxruntime"], 0)) or restricted()
+    for key, value in options.items():
+        settings.add_session_config_entry(key, value)
+    if device == "windowsml":
+        if find_spec("windowsml") is None:
+            raise _lacking("catalogue of Windows ML's", device)
+        if not windows_ml.choose_device(settings):
+            raise PackageError(f"{windows_ml.NONE}; take the package's variant for directml or cpu.")
+        session = onnxruntime.InferenceSession(str(model_file), settings)
+    else:
+        session = _with_provider(model_file, settings, device)
+    names = [output.name for output in session.get_outputs()]
+
+    def call(inputs: Arrays) -> Arrays:
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return call
+
+
+def _lacking(what: str, device: str) -> PackageError:
+    file = requirements_file(runtime("onnxruntime", device))
+    return PackageError(
+        f"The ONNX Runtime that is installed has no {what}; install {_WHEELS[device]} in its place "
+        f"({file}, in an environment of its own)."
+    )
+
+
+def _with_provider(model_file: Path, settings: Any, device: str) -> Any:
+    """A session by the provider that this build of ONNX Runtime has for a device."""
+    import onnxruntime
+
     wanted = _PROVIDERS[device]
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where there are any
     if wanted not in onnxruntime.get_available_providers():
-        file = requirements_file(runtime("onnxruntime", device))
-        raise PackageError(
-            f"The ONNX Runtime that is installed has no {wanted}; install {_WHEELS[device]} in its place "
-            f"({file}, in an environment of its own)."
-        )
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    settings.intra_op_num_threads = int(options.pop(THREADS["onnxruntime"], 0)) or restricted()
+        raise _lacking(wanted, device)
     if device == "directml":  # it takes neither memory patterns nor parallel execution
         settings.enable_mem_pattern = False
         settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    for key, value in options.items():
-        settings.add_session_config_entry(key, value)
     providers: list[Any] = [(wanted, dict(CUDA_OPTIONS)) if device == "cuda" else wanted]
     if device != "cpu":
         providers.append("CPUExecutionProvider")
@@ -150,12 +179,7 @@ def _onnxruntime(model_file: Path, options: dict[str, str], device: str) -> Comp
         raise PackageError(
             f"ONNX Runtime turned to the CPU because {wanted} did not load; update the driver."
         )
-    names = [output.name for output in session.get_outputs()]
-
-    def call(inputs: Arrays) -> Arrays:
-        return dict(zip(names, session.run(names, inputs), strict=True))
-
-    return call
+    return session
 
 
 def _tensorrt(model_file: Path, _options: dict[str, str], _device: str) -> Component:

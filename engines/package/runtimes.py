@@ -1,8 +1,8 @@
 """Which wheels serve which variant, and how a runtime is opened; travels inside a package (standard library).
 
 A runtime is an engine with the wheels that it comes in.  ONNX Runtime's for a
-CPU, for CUDA and for DirectML are three wheels of one module, of which an
-environment holds one; OpenVINO's single wheel serves all its devices.
+CPU, for CUDA, for DirectML and for Windows ML are four wheels of one module, of
+which an environment holds one; OpenVINO's single wheel serves all its devices.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-OWN: Final = frozenset({("onnxruntime", "cuda"), ("onnxruntime", "directml")})
+OWN: Final = frozenset({("onnxruntime", "cuda"), ("onnxruntime", "directml"), ("onnxruntime", "windowsml")})
 """Engines whose wheels for a device are others than for a CPU."""
 ON_TORCH: Final = ("eager", "compile", "aoti")
 """How torch runs a component, by the engine's name in the manifest; its one wheel serves them all."""

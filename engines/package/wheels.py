@@ -23,6 +23,7 @@ DIRECT: Final = {
     "onnxruntime": ("onnxruntime", *_ALL),
     "onnxruntime-cuda": ("onnxruntime-gpu[cuda,cudnn]", *_ALL),
     "onnxruntime-directml": ("onnxruntime-directml", *_ALL),
+    "onnxruntime-windowsml": ("onnxruntime-windowsml", "windowsml", *_ALL),
     "mlx": ("mlx", *_ALL),
     "coreml": ("coremltools", *_ALL),
     "tensorrt": ("tensorrt-rtx", *_ALL),
@@ -32,7 +33,12 @@ DIRECT: Final = {
 _OF_TORCH: Final = ("nvidia-", "cuda-", "triton")
 """Wheels of torch's builds for cards.  They are left to torch, which names them to the version where its
 wheel has a card's code: who takes torch from an index of CPU wheels is spared gigabytes."""
-_HOMES: Final = {"onnxruntime-directml": "win32", "mlx": "darwin", "coreml": "darwin"}
+_HOMES: Final = {
+    "onnxruntime-directml": "win32",
+    "onnxruntime-windowsml": "win32",
+    "mlx": "darwin",
+    "coreml": "darwin",
+}
 """Runtimes that compute on one system only: what is installed on another one is not what is needed there."""
 
 

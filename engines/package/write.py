@@ -58,8 +58,8 @@ _ASSETS: Final = "shared_assets"
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _TRAVELLERS: Final = (
     "__init__", "sums", "seal", "likeness", "native", "signature", "processors", "runtimes", "components",
-    "tensorrt_plan", "torch_files", "torch_graph", "fits", "variants", "sound", "benchmark", "runner",
-    "lines", "cascade", "serving/*",
+    "windows_ml", "tensorrt_plan", "torch_files", "torch_graph", "fits", "variants", "sound", "benchmark",
+    "runner", "lines", "cascade", "serving/*",
 )  # fmt: skip
 """Modules of this folder that travel inside every package, as they are."""
 _PROVIDERS: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from engines.backends.serves import plain_engine
+from engines.backends.serves import SERVES
 from engines.plan import Plan, Precision
 from engines.techniques.base import (
     Card,
@@ -20,7 +20,7 @@ from engines.techniques.base import (
 @register
 @dataclass(frozen=True)
 class WeightBits(Technique):
-    """Groups with a scale each on MLX; int8, or palettes of 64 or 16 values, on Core ML; int8 on torch."""
+    """Groups with a scale each (MLX, ONNX Runtime, OpenVINO), int8 or palettes (Core ML), int8 (torch)."""
 
     bits: int = 8
 
@@ -51,8 +51,10 @@ class WeightBits(Technique):
         from engines.backends import backend
 
         device = device_of(target)
-        reason = backend(plain_engine(device)).objection(self.precision, device)
-        return f"Weights of {self.bits} bits are not to be had on {device}: {reason}." if reason else None
+        reasons = [backend(name).objection(self.precision, device) for name in SERVES.get(device, ())]
+        if not all(reasons):
+            return None
+        return f"Weights of {self.bits} bits are not to be had on {device}: {'; '.join(reasons)}."
 
     def objection(self, plan: Plan) -> str | None:
         return precision_objection(self.precision, plan)

@@ -162,7 +162,8 @@ class Contract:
                 assert (artifact.backend, artifact.precision) == (self.name, precision), artifact.fallbacks
                 if self.runs:
                     assert artifact.metadata["parity"]["psnr"] >= parity.LEAST_PSNR[artifact.precision]
-                assert ("calibration" in artifact.metadata) == (precision == "int8")
+                calibrated = precision == "int8" and self.engine.calibrates(self.device)
+                assert ("calibration" in artifact.metadata) == calibrated
             else:
                 assert artifact.precision != precision
                 assert f"{self.engine.title} {precision} was not used" in artifact.fallbacks[0]
@@ -193,31 +194,41 @@ def where(absent: str) -> str:
     return "build_only" if absent else "ready"
 
 
+WITH_TORCHAO: tuple[Precision, ...] = ("w8",) if find_spec("torchao") else ()
+DYNAMIC: tuple[Precision, ...] = ("int8",) if find_spec("torchao") else ()
+on_cuda = pytest.mark.skipif(
+    bool(drivers.torch_on("cuda")), reason=drivers.torch_on("cuda") or "an NVIDIA GPU"
+)
+
+
 class TestTorchEager(Contract):
     name = "torch"
-    able = ("fp32", "bf16")
+    able = ("fp32", "bf16", *WITH_TORCHAO)
     ships = False
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(bool(drivers.torch_on("cuda")), reason=drivers.torch_on("cuda") or "an NVIDIA GPU")
+@on_cuda
 class TestTorchOnCuda(Contract):
     name, device = "torch", "cuda"
     plain: ClassVar[Precision] = "fp16"
-    able: ClassVar[tuple[Precision, ...]] = ("fp16", "bf16")
+    able: ClassVar[tuple[Precision, ...]] = ("fp16", "bf16", *WITH_TORCHAO)
     ships = False
 
 
 @pytest.mark.skipif(bool(drivers.torch_on("mps")), reason=drivers.torch_on("mps") or "an Apple GPU")
-class TestTorchOnMps(TestTorchOnCuda):
+class TestTorchOnMps(Contract):
     """Not verified on device."""
 
-    device = "mps"
+    name, device = "torch", "mps"
+    plain: ClassVar[Precision] = "fp16"
+    able: ClassVar[tuple[Precision, ...]] = ("fp16", "bf16", *WITH_TORCHAO)
+    ships = False
 
 
 class TestOpenVino(Contract):
     name = "openvino"
-    able = ("fp32", "bf16", "int8") if has_bf16() else ("fp32", "int8")
+    able = (*(("fp32", "bf16") if has_bf16() else ("fp32",)), "int8", "w8", "w4")
 
     def test_precision_is_never_left_to_the_runtime(self, model: Model) -> None:
         assert self.built(model).metadata["options"]["INFERENCE_PRECISION_HINT"] == "f32"
@@ -237,27 +248,29 @@ class TestOpenVino(Contract):
 
 class TestOnnxRuntime(Contract):
     name = "onnxruntime"
-    able = ("fp32", "int8")
+    able = ("fp32", "int8", "w8", "w4")
 
 
 class TestOnnxRuntimeForDirectMl(Contract):
     name, device = "onnxruntime", "directml"
-    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
-    state, stand_in = "build_only", "ONNX Runtime's CPU provider"
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "w8", "w4")
+    state, stand_in = where(backend("onnxruntime").absent("directml")), "ONNX Runtime's CPU provider"
 
 
 class TestOnnxRuntimeForWindowsMl(TestOnnxRuntimeForDirectMl):
     device = "windowsml"
-    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8", "w8", "w4")
+    state = where(backend("onnxruntime").absent("windowsml"))
 
 
 class TestOnnxRuntimeForCuda(TestOnnxRuntimeForDirectMl):
     device = "cuda"
+    state = where(backend("onnxruntime").absent("cuda"))
 
 
 class TestOpenVinoForIntelGpu(Contract):
     name, device = "openvino", "intel-gpu"
-    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
+    able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8", "w8", "w4")
     state, stand_in = where(drivers.intel_gpu()), "OpenVINO on the CPU"
 
 
@@ -265,7 +278,7 @@ class TestOpenVinoForIntelNpu(TestOpenVinoForIntelGpu):
     device = "intel-npu"
     state = where(drivers.intel_npu())
     plain: ClassVar[Precision] = "fp16"
-    able: ClassVar[tuple[Precision, ...]] = ("fp16", "int8")
+    able: ClassVar[tuple[Precision, ...]] = ("fp16", "int8", "w8", "w4")
 
 
 @needs("mlx")
@@ -293,13 +306,40 @@ class TestCoreMlInEveryPrecision(TestCoreMl):
 class TestTensorRt(Contract):
     name, device = "tensorrt", "cuda"
     able: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "bf16", "int8")
-    state = where(drivers.nvidia())
+    state = where(backend("tensorrt").absent("cuda"))
 
 
 @pytest.mark.slow
 class TestTorchCompile(Contract):
     name = "compile"
     able = ("fp32", "bf16")
+
+
+@pytest.mark.gpu
+@on_cuda
+class TestTorchCompileOnCuda(Contract):
+    """fp8 depends on the card: test_device_engines.py."""
+
+    name, device = "compile", "cuda"
+    plain: ClassVar[Precision] = "fp16"
+    able: ClassVar[tuple[Precision, ...]] = ("fp16", "bf16", *DYNAMIC)
+    tried: ClassVar[tuple[Precision, ...]] = ("fp16", "bf16", "int8", "w8", "w4")
+
+    def test_a_damaged_file_falls_back_to_eager_with_a_reason(self, model: Model) -> None:
+        """Its file is the compiler's cache: what cannot be read is compiled anew, and never used."""
+        artifact = self.built(model)
+        (kept,) = artifact.files
+        content = kept.read_bytes()
+        kept.unlink()
+        kept.write_bytes(b"damaged")
+        try:
+            loaded = self.engine.load(artifact)
+        finally:
+            kept.write_bytes(content)
+        inputs = artifact.capture.example()
+        found = parity.compare(loaded.component(inputs), artifact.capture.reference(inputs))
+        assert found["psnr"] > parity.LEAST_PSNR["fp16"]
+        assert loaded.backend == "compile" or "could not be opened" in loaded.fallbacks[-1]
 
 
 def test_without_a_compiler_torch_compile_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

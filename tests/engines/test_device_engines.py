@@ -18,24 +18,26 @@ import torch
 from torch.nn import functional as F
 
 from engines import drivers
-from engines.backends import backend, directml, parity, providers
+from engines.backends import backend, directml, parity, providers, torch_graphs
 from engines.backends.base import Artifact, Options
 from engines.backends.core_ml import CoreMl
 from engines.backends.onnx_files import converted, precision_facts
 from engines.backends.onnx_runtime import OPTIONS, OnnxRuntime
 from engines.backends.providers import PROVIDERS, open_session, settings_for
 from engines.backends.split_einsum import attend, split_attention
-from engines.backends.torch_graphs import GraphedComponent
+from engines.backends.torch_graphs import GraphedComponent, in_a_block
 from engines.capture.capture import Capture
 from engines.capture.structure import Structure
-from engines.errors import BuildError
+from engines.errors import BuildError, PackageError
 from engines.models.load import open_model
 from engines.models.model import Model
+from engines.package import components, windows_ml
 from engines.package.processors import cores
 from engines.plan import Precision
 from tests.engines.small_model import LATENT, write_small_model
 
 rtx = pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx not installed")
+torchao = pytest.mark.skipif(find_spec("torchao") is None, reason="torchao not installed")
 coreml = pytest.mark.skipif(find_spec("coremltools") is None, reason="coremltools not installed")
 
 
@@ -103,6 +105,48 @@ def test_a_provider_that_is_not_in_this_build_is_an_error_and_no_silent_cpu(mode
     with pytest.raises(BuildError, match=r"CPUExecutionProvider, not DmlExecutionProvider"):
         open_session(path, "directml", OPTIONS)
     assert open_session(path, "cpu", OPTIONS).get_providers() == [PROVIDERS["cpu"]]
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("w8", 8), ("w4", 4)])
+def test_products_keep_their_weights_in_few_bits_and_directml_has_the_operator(
+    model: Model, precision: Precision, bits: int
+) -> None:
+    engine = backend("onnxruntime")
+    capture = Capture(model, Structure("denoiser", LATENT))
+    plain = engine.build(capture, Options("fp16", device="directml"))
+    made = engine.build(capture, Options(precision, device="directml"))
+    assert (made.precision, made.fallbacks) == (precision, ())
+    assert made.metadata["narrow_products"] == made.metadata["operators"]["MatMulNBits"] > 50
+    assert f"in {bits} bits" in made.metadata["build"]["weights"]
+    assert made.metadata["left_to_cpu"] == []
+    assert made.metadata["bytes"] < plain.metadata["bytes"]
+    assert parity.LEAST_PSNR[precision] < made.metadata["parity"]["psnr"] < plain.metadata["parity"]["psnr"]
+
+
+def test_a_component_without_products_says_that_its_weights_stay(model: Model) -> None:
+    made = backend("onnxruntime").build(decoder(model), Options("w4"))
+    assert made.precision == "w4"
+    assert made.fallbacks == (
+        "decoder: ONNX Runtime keeps weights of matrix products alone in 4 bits, and it has none.",
+    )
+
+
+@pytest.mark.parametrize("precision", ["w8", "w4"])
+def test_openvino_keeps_weights_in_few_bits_and_computes_in_floats(
+    model: Model, precision: Precision
+) -> None:
+    engine = backend("openvino")
+    capture = Capture(model, Structure("denoiser", LATENT))
+    plain, made = (engine.build(capture, Options(one)) for one in ("fp32", precision))  # type: ignore[arg-type]
+    assert (made.precision, made.fallbacks) == (precision, ())
+    assert made.metadata["options"]["INFERENCE_PRECISION_HINT"] == "f32"
+    assert made.metadata["options"]["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"
+    assert made.metadata["bytes"] < 0.75 * plain.metadata["bytes"]
+    assert made.metadata["parity"]["psnr"] < plain.metadata["parity"]["psnr"]
+    engine_facts = {"engine": "openvino", "model_file": "model.xml", "options": made.metadata["options"]}
+    inputs = capture.example(1)
+    found = components.load(made.folder, engine_facts)(inputs)  # as a package's runner opens it
+    assert parity.compare(found, capture.reference(inputs))["psnr"] > parity.LEAST_PSNR[precision]
 
 
 def test_operators_that_directml_lacks_are_listed(model: Model, tmp_path: Path) -> None:
@@ -185,6 +229,13 @@ def ep_device(name: str, kind: str) -> Any:
     return SimpleNamespace(ep_name=name, device=SimpleNamespace(type=SimpleNamespace(name=kind)))
 
 
+@pytest.fixture(autouse=True)
+def _catalogue_anew() -> Iterator[None]:
+    windows_ml.register_catalogue.cache_clear()
+    yield
+    windows_ml.register_catalogue.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("kinds", "chosen"),
     [(("CPU", "NPU", "GPU"), ["MIGraphX GPU"]), (("NPU", "CPU"), ["MIGraphX NPU"]), (("CPU",), [])],
@@ -208,13 +259,51 @@ def test_windows_ml_registers_what_its_catalogue_holds_and_takes_its_best_device
         onnxruntime, "get_ep_devices", lambda: others + [ep_device("MIGraphX", kind) for kind in kinds]
     )
     settings = Chosen()
-    if chosen:
-        providers._choose_windows_device(settings)
-    else:
-        with pytest.raises(BuildError, match="no execution provider for a GPU or NPU"):
-            providers._choose_windows_device(settings)
+    for _ in range(2):  # every component opens a session of its own
+        assert windows_ml.choose_device(settings) == bool(chosen)
     assert registered == [("MIGraphX", "migraphx.dll")]
-    assert settings.devices == chosen
+    assert settings.devices == chosen * 2
+
+
+@pytest.mark.parametrize("by", ["the engine", "a package's runner"])
+def test_a_windows_ml_session_is_told_its_device_or_says_that_there_is_none(
+    model: Model, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """ONNX Runtime itself, told of a device and computing on the CPU; not verified on device."""
+    import onnxruntime
+
+    seen: list[list[Any]] = []
+
+    class Settings(onnxruntime.SessionOptions):  # type: ignore[misc]
+        def add_provider_for_devices(self, devices: list[Any], _: dict[str, str]) -> None:
+            assert not self.enable_mem_pattern
+            seen.append([one.ep_name for one in devices])
+
+    artifact = backend("onnxruntime").build(decoder(model), Options("fp16", device="windowsml"))
+    path = artifact.folder / "model.onnx"
+    engine = {"engine": "onnxruntime", "model_file": path.name, "device": "windowsml"}
+    fake = SimpleNamespace(EpCatalog=lambda: Catalogue(Listed("MIGraphX", "migraphx.dll")))
+    monkeypatch.setitem(sys.modules, "windowsml", fake)
+    monkeypatch.setattr(components, "find_spec", lambda _: None)
+    with pytest.raises(PackageError, match=r"no catalogue of Windows ML's; install onnxruntime-windowsml"):
+        components.load(path.parent, engine)
+    monkeypatch.setattr(components, "find_spec", lambda _: fake)
+    monkeypatch.setattr(onnxruntime, "register_execution_provider_library", lambda *_: None)
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Settings)
+    monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: [ep_device("MIGraphX", "NPU")])
+
+    def opened() -> Any:
+        if by == "the engine":
+            return providers.OnnxComponent(path, OPTIONS, "windowsml")
+        return components.load(path.parent, {**engine, "options": dict(OPTIONS)})
+
+    inputs = decoder(model).example(1)
+    found = opened()(inputs)
+    assert seen == [["MIGraphX"]]
+    assert parity.compare(found, decoder(model).reference(inputs))["psnr"] > parity.LEAST_PSNR["fp16"]
+    monkeypatch.setattr(onnxruntime, "get_ep_devices", list)
+    with pytest.raises((BuildError, PackageError), match="no execution provider for a GPU or NPU"):
+        opened()
 
 
 # -- TensorRT
@@ -387,9 +476,64 @@ def test_regions_compiled_in_the_process_equal_eager(model: Model) -> None:
     assert parity.compare(component(inputs), capture.reference(inputs))["psnr"] > 60
 
 
-def test_without_torchao_int8_and_fp8_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from engines.backends import torch_graphs
+@torchao
+def test_torchao_narrows_the_layers_of_blocks_and_no_others(model: Model) -> None:
+    module = Capture(model, Structure("denoiser", LATENT)).module.to(torch.bfloat16)
+    count = torch_graphs.quantise(module, "int8")
+    layers = {name: one for name, one in module.named_modules() if isinstance(one, torch.nn.Linear)}
+    narrowed = {name for name, one in layers.items() if type(one.weight) is not torch.nn.Parameter}
+    assert len(narrowed) == count > 10
+    assert all(".attentions." in name for name in narrowed)
+    assert not any("emb" in name for name in narrowed)
 
+
+def test_embeddings_norms_and_the_outermost_layers_are_no_part_of_a_block() -> None:
+    inside = (
+        "unet.down_blocks.0.attentions.0.proj_in",
+        "transformer_blocks.3.attn.to_q",
+        "blocks.1.ff.net.2",
+    )
+    outside = (
+        "unet.time_embedding.linear_1", "down_blocks.0.resnets.1.time_emb_proj", "proj_out", "x_embedder",
+        "transformer_blocks.3.norm1.linear", "unet.add_embedding.linear_2", "time_text_embed.guidance.0",
+    )  # fmt: skip
+    assert all(in_a_block(name) for name in inside)
+    assert not any(in_a_block(name) for name in outside)
+
+
+@torchao
+def test_fp8_has_a_scale_for_each_row(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchao import quantization
+
+    asked: list[Any] = []
+    monkeypatch.setattr(quantization, "quantize_", lambda _, config, filter_fn: asked.append(config))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch_graphs.quantise(decoder(model).module, "fp8")
+    (config,) = asked
+    assert type(config).__name__ == "Float8DynamicActivationFloat8WeightConfig"
+    assert all(isinstance(one, quantization.PerRow) for one in config.granularity)
+
+
+@torchao
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_dynamic_int8_computes_nearly_the_same_eager_and_compiled(model: Model, compiled: bool) -> None:
+    capture = Capture(model, Structure("denoiser", LATENT))
+    component = GraphedComponent(
+        Capture(model, capture.structure).module,
+        [spec.name for spec in capture.inputs],
+        [spec.name for spec in capture.outputs],
+        "int8",
+        "cpu",
+        compiled=compiled,
+    )
+    assert component.quantised > 10
+    for batch in (1, 2):
+        inputs = capture.example(batch, seed=3)
+        found = parity.compare(component(inputs), capture.reference(inputs))["psnr"]
+        assert parity.LEAST_PSNR["int8"] < found < 60
+
+
+def test_without_torchao_int8_and_fp8_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_graphs, "find_spec", lambda _: None)
     for precision in ("fp8", "int8"):
         reason = backend("compile").objection(precision, "cuda")

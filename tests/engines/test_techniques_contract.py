@@ -501,15 +501,25 @@ class TestWeightBits(TechniqueContract):
     kind, changed = WeightBits, frozenset({"precision"})
     device = "coreml"
 
-    def test_a_device_offers_the_widths_that_its_engine_has(self) -> None:
+    def test_a_device_offers_the_widths_that_one_of_its_engines_has(self) -> None:
         def offered(device: str) -> tuple[Value, ...]:
             axes = {axis.name: axis for axis in search_space(card(), device)}
             return axes["weight-bits"].parameters[0].choices if "weight-bits" in axes else ()
 
         assert offered("mlx") == (8, 4)
         assert offered("coreml") == (8, 6, 4)
-        assert offered("directml") == ()
-        assert offered("cpu") == ((8,) if TORCHAO else ())
+        assert offered("directml") == offered("cpu") == offered("cuda") == offered("intel-npu") == (8, 4)
+        assert offered("mps") == ((8,) if TORCHAO else ())
+
+    def test_an_engine_without_these_bits_says_so_in_the_finished_plan(self) -> None:
+        four = [WeightBits(4)]
+        assert check([*four, Engine("onnxruntime")], card(), "cpu") == []
+        assert check([*four, Engine("openvino")], card(), "cpu") == []
+        (said,) = check([*four, Engine("compile")], card(), "cpu")
+        assert "w4 is not to be had on cpu: torch.compile keeps no weights in few bits" in said
+        (said,) = check([WeightBits(6)], card(), "cpu")
+        assert "not to be had on cpu" in said
+        assert "OpenVINO keeps weights in 8 or 4 bits" in said
 
 
 class TestCudaGraphs(TechniqueContract):
@@ -637,7 +647,6 @@ def test_the_space_has_every_technique_that_applies() -> None:
         CudaGraphs,
         Float8,
         Float32,
-        *(() if TORCHAO else (WeightBits,)),
         Sparse24,
         FusedNorm,
     )

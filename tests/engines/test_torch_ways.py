@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from engines.backends import backend
+from engines import drivers
+from engines.backends import backend, parity
 from engines.backends.base import Options
 from engines.backends.torch_eager import TorchComponent
 from engines.backends.torch_ways import _SEATS, sage_objection, seated, within
@@ -25,7 +26,7 @@ from engines.errors import BuildError
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.pipeline import engines, plan
-from engines.plan import TorchWays
+from engines.plan import Precision, TorchWays
 from engines.techniques import AttentionBackend, Float32, LayerwiseCasting, Offloading, TensorFloat32
 from engines.workload import Workload
 from tests.engines.small_model import LATENT, write_small_model
@@ -185,7 +186,6 @@ def test_sage_attention_that_fits_no_layer_is_refused(module: Any, monkeypatch: 
     assert seen == []
 
 
-@pytest.mark.skipif(not sage_objection(), reason="sageattention is installed")
 @pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed")
 def test_weights_alone_in_int8_compute_nearly_the_same(model: Model) -> None:
     torch_eager = backend("torch")
@@ -201,6 +201,7 @@ def test_weights_in_int8_without_torchao_say_what_to_install(model: Model) -> No
     assert any("torchao is not installed" in one for one in made.fallbacks)
 
 
+@pytest.mark.skipif(not sage_objection(), reason="sageattention is installed")
 def test_sage_attention_that_is_not_installed_says_what_to_do(model: Model) -> None:
     with pytest.raises(BuildError, match=r"sageattention is not installed; install it .*pip install"):
         backend("torch").build(denoiser(model), Options("fp32", ways=TorchWays(attention="sage")))
@@ -217,3 +218,61 @@ def test_only_the_denoiser_is_told_of_its_attention_and_its_weights(model: Model
     assert on_card.precision == "fp32"
     assert {tuple(one.ways.facts()) for one in engines(on_card)} == {("tf32", "offload")}
     assert "tf32" not in plan(model, "cuda", Workload(steps=2), [Float32()]).ways.facts()
+
+
+# -- on a card
+
+
+on_cuda = pytest.mark.skipif(
+    bool(drivers.torch_on("cuda")), reason=drivers.torch_on("cuda") or "an NVIDIA GPU"
+)
+
+
+@pytest.mark.gpu
+@on_cuda
+@pytest.mark.parametrize(
+    ("precision", "graphs", "ways", "least"),
+    [
+        ("fp32", True, TorchWays(), 60.0),
+        ("fp16", True, TorchWays(), 35.0),
+        ("bf16", True, TorchWays(), 25.0),
+        ("fp32", False, TorchWays(tf32=True), 35.0),
+        ("fp16", False, TorchWays(offload="model"), 35.0),
+        ("fp16", False, TorchWays(offload="group"), 35.0),
+        ("fp16", False, TorchWays(cast=True), 15.0),
+        ("fp16", False, TorchWays(attention="math"), 35.0),
+        pytest.param(
+            "w8", False, TorchWays(), 25.0,
+            marks=pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed"),
+        ),
+    ],
+    ids=["graphs fp32", "graphs fp16", "graphs bf16", "tf32", "offload", "groups", "cast", "kernel", "w8"],
+)  # fmt: skip
+def test_every_way_of_eager_torch_computes_on_a_card_what_eager_computes(
+    model: Model, precision: Precision, graphs: bool, ways: TorchWays, least: float
+) -> None:
+    capture = denoiser(model)
+    asked = Options(precision, device="cuda", graphs=graphs, ways=ways)
+    made = backend("torch").build(capture, asked)
+    assert (made.precision, made.fallbacks) == (precision, ())
+    assert made.verified_on == "an NVIDIA GPU"
+    loaded = backend("torch").load(made)
+    assert loaded.fallbacks == ()
+    for batch, seed in ((1, 5), (2, 6), (1, 7), (1, 5)):  # a recording is replayed with other inputs
+        inputs = capture.example(batch, seed=seed)
+        assert parity.compare(loaded.component(inputs), capture.reference(inputs))["psnr"] > least
+
+
+@pytest.mark.gpu
+@on_cuda
+@pytest.mark.parametrize("kernel", ["flash", "efficient", "cudnn", "math", "sage"])
+def test_every_attention_kernel_computes_on_a_card_what_the_cpu_computes(kernel: Any) -> None:
+    if kernel == "sage" and (reason := sage_objection()):
+        pytest.skip(reason)
+    torch.manual_seed(0)
+    module = Attends(64)
+    given = {"query": np.random.default_rng(0).standard_normal((1, 2, 128, 64)).astype(np.float32)}
+    wanted = component(module)(given)
+    on_card = TorchComponent(module, ["query"], ["answer"], torch.float16, device="cuda")
+    found = within(on_card, TorchWays(attention=kernel))(given)
+    assert parity.compare(found, wanted)["psnr"] > parity.LEAST_PSNR["int8" if kernel == "sage" else "fp16"]

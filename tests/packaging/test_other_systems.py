@@ -124,6 +124,7 @@ def test_every_package_of_the_lock_has_a_wheel_on_every_system(
     ("runtime", "platform"),
     [
         ("onnxruntime-directml", "x86_64-pc-windows-msvc"),
+        ("onnxruntime-windowsml", "x86_64-pc-windows-msvc"),
         ("onnxruntime-cuda", "x86_64-pc-windows-msvc"),
         ("onnxruntime-cuda", "x86_64-unknown-linux-gnu"),
         ("mlx", "aarch64-apple-darwin"),

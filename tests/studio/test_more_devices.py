@@ -34,11 +34,11 @@ def test_a_device_that_makes_no_sense_is_refused(wanted: Plan, device: str, said
         variants(wanted, [device])
 
 
-@pytest.mark.parametrize("device", ["mps", "windowsml"])
-def test_a_device_that_no_package_can_open_is_refused(wanted: Plan, device: str) -> None:
-    with pytest.raises(ExportError, match=f"No engine of {device} has files that a package can open"):
-        variants(wanted, [device])
-    assert not openers(device)  # by which the window does not offer it
+def test_a_device_that_no_package_can_open_is_refused(wanted: Plan) -> None:
+    with pytest.raises(ExportError, match="No engine of mps has files that a package can open"):
+        variants(wanted, ["mps"])
+    assert not openers("mps")  # by which the window does not offer it
+    assert openers("windowsml") == ["onnxruntime"]
     assert openers("coreml") == ["coreml"]
     assert openers("cuda") == ["onnxruntime", "tensorrt"]
 
