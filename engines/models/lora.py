@@ -38,7 +38,7 @@ FLAT_ENDINGS: Final = {
 }  # fmt: skip
 
 
-def merge(module: torch.nn.Module, path: Path, *, prefix: str = "unet.") -> int:
+def merge(module: torch.nn.Module, path: Path, *, prefix: str) -> int:
     """Merge in place every pair of `path` whose name begins with `prefix`; returns how many layers changed.
 
     Raises:
