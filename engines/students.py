@@ -43,6 +43,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "turbo": Kind("Turbo", "euler_a", _TRAILING, fixed=False, mark="turbo"),
     "ddim": Kind("progressive distillation", "ddim", _WIDE, fixed=False, mark="ddim"),
 }
+FLOW: Final = "flow-euler"
+"""What a student of a flow-matching model is solved with, whatever its kind: the cards of Hyper-SD's and
+Turbo's FLUX and SD 3 adapters keep the model's own scheduler, and the noise schedules above are not its."""
 OWN: Final = "ddim"
 """What a student is that a model's folder holds and says nothing about."""
 ASSUMED: Final = "lcm"
@@ -69,6 +72,16 @@ class Student:
             return "LoRA"
         steps = "" if self.steps is None else f", {self.steps} step{'s' if self.steps > 1 else ''}"
         return f"LoRA ({self.kind}{steps})"
+
+
+def solved(kind: str, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The solver of a kind of student on a model with these scheduler settings, and the settings it takes."""
+    flow = str(config.get("_class_name")).startswith("FlowMatch")
+    if not flow and config.get("prediction_type") != "flow_prediction":
+        return KINDS[kind].solver, {**config, **KINDS[kind].settings}
+    shift = config.get("shift", config.get("flow_shift", 1.0))
+    kept = {name: value for name, value in config.items() if name not in ("use_flow_sigmas", "flow_shift")}
+    return FLOW, {**kept, "shift": shift, "prediction_type": "flow_prediction"}
 
 
 def understood(words: str) -> Student:

@@ -26,7 +26,7 @@ from engines.hostloop.settings import LoopSettings
 from engines.hostloop.tiles import tile_shape
 from engines.paths import cache_folder, digest, locked
 from engines.plan import DenoiserStructure
-from engines.students import KINDS, MOST_STEPS
+from engines.students import FLOW, MOST_STEPS, solved
 
 if TYPE_CHECKING:
     from engines.models.model import Model
@@ -265,10 +265,12 @@ def calibration_for(model: Model, denoiser: DenoiserStructure, loop: LoopSetting
         )  # fmt: skip
     student = model.student if denoiser.student else None
     if student is not None:
-        kind_of = KINDS[student.kind]
+        # of a flow the loop's settings also hold the shift for the picture's size
+        own = loop.scheduler_config if loop.scheduler == FLOW else model.scheduler_config
+        solver, config = solved(student.kind, own)
         fixed = replace(
-            fixed, scheduler=kind_of.solver, steps=student.steps or MOST_STEPS, guidance=1.0,
-            scheduler_config={**model.scheduler_config, **kind_of.settings},
+            fixed, scheduler=solver, steps=student.steps or MOST_STEPS, scheduler_config=config,
+            guidance=loop.guidance if loop.embedded_guidance else 1.0,
         )  # fmt: skip
     if loop.small_until:
         fixed = replace(fixed, small_until=0.5)

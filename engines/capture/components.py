@@ -119,7 +119,7 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
                 f"The model {model.name} has no few-step student; give one as MODEL + student=FILE,"
                 " or leave student out."
             )
-        merge(network, model.layout.student)
+        merge(network, model.layout.student, prefix=f"{model.layout.denoiser}.")
     if wanted.pruned and prune(network, wanted.pruned) == 0:
         raise CaptureError(
             f"The {kind.title} of {model.name} has no inner channels that can be removed; leave pruning out."

@@ -106,7 +106,7 @@ noise of `generate.py`."""
         _write_scheduler(plan, folder / "scheduler")
         if plan.denoiser.student and model.layout.student is not None:
             network: Any = model.part(model.layout.denoiser)
-            merge(network, model.layout.student)
+            merge(network, model.layout.student, prefix=f"{model.layout.denoiser}.")
             network.save_pretrained(folder / model.layout.denoiser)
         else:
             _copy(model, model.layout.denoiser, folder / model.layout.denoiser)

@@ -33,11 +33,14 @@ def with_student(model: Model, given: str) -> Path:
     """The folder of a model with a distilled LoRA as its student; `given` is `FILE` or `FILE:KIND`.
 
     Raises:
-        ModelError: no such file or kind, or a LoRA that does not fit the model's U-Net.
+        ModelError: no such file or kind, or a LoRA that does not fit the model's denoiser.
     """
     path, kind = _file_and_kind(given)
-    if model.enlarges or model.layout.denoiser != "unet":
-        raise ModelError(f"{model.name} has no U-Net that a student's LoRA fits; leave student={path} out.")
+    if model.enlarges or model.layout.denoiser not in ("unet", "transformer"):
+        raise ModelError(
+            f"{model.name} has no U-Net and no transformer that a student's LoRA fits; leave"
+            f" student={path} out."
+        )
     found = students.recognised(
         kind,
         safetensors_file.metadata(path),

@@ -9,7 +9,7 @@ from engines.models import safetensors_file
 from engines.models.inside import Inside, inside
 from engines.models.layout import STUDENT, Part
 from engines.models.model import Model
-from engines.students import KINDS
+from engines.students import KINDS, solved
 
 DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
 
@@ -119,10 +119,10 @@ def _notes(model: Model, scheduler: str) -> tuple[str, ...]:
         notes.append("Starts from a picture: a prompt begins with the picture's path.")
     student = model.student
     if student is not None and student.told:
-        kind = KINDS[student.kind]
+        kind, (solver, _) = KINDS[student.kind], solved(student.kind, model.scheduler_config)
         steps = f" in {student.steps} steps" if student.steps else ""
         notes.append(
-            f"Student: a {kind.title} LoRA ({student.told}), solved with {kind.solver}{steps}, unguided;"
+            f"Student: a {kind.title} LoRA ({student.told}), solved with {solver}{steps}, unguided;"
             f" another kind is given as student=FILE:KIND, one of {', '.join(KINDS)}."
         )
         if student.left:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MADE_FOR: Final = "use one made for this model"
 
 
-def merge(module: torch.nn.Module, path: Path, *, prefix: str = "unet.") -> int:
+def merge(module: torch.nn.Module, path: Path, *, prefix: str) -> int:
     """Merge in place every pair of `path` whose name begins with `prefix`; returns how many layers changed.
 
     Raises:

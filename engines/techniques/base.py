@@ -213,8 +213,6 @@ def _met(need: str, card: Card, device: str) -> bool:
     match kind:
         case "part":
             return card.component(value) is not None
-        case "denoiser":
-            return card.component(value) is not None
         case "kind":
             return kind_of(card) in value.split("|")
         case "fusible":

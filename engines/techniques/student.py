@@ -46,15 +46,16 @@ class Student(Technique):
         return f"student {self.steps}"
 
     def apply(self, plan: Plan) -> Plan:
-        kind = students.KINDS[plan.student]
+        solver, config = students.solved(plan.student, plan.loop.scheduler_config)
         return replace(
             plan,
             denoiser=replace(plan.denoiser, student=True),
             loop=replace(
                 plan.loop.with_steps(self.steps),
-                scheduler=kind.solver,
-                scheduler_config={**plan.loop.scheduler_config, **kind.settings},
-                guidance=1.0,
+                scheduler=solver,
+                scheduler_config=config,
+                # guidance that is a number inside the one pass (FLUX) is an input like others, and stays
+                guidance=plan.loop.guidance if plan.loop.embedded_guidance else 1.0,
                 guidance_until=1.0,
                 guidance_from=0.0,
             ),

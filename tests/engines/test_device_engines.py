@@ -137,7 +137,7 @@ def test_openvino_keeps_weights_in_few_bits_and_computes_in_floats(
 ) -> None:
     engine = backend("openvino")
     capture = Capture(model, Structure("denoiser", LATENT))
-    plain, made = (engine.build(capture, Options(one)) for one in ("fp32", precision))  # type: ignore[arg-type]
+    plain, made = (engine.build(capture, Options(one)) for one in ("fp32", precision))
     assert (made.precision, made.fallbacks) == (precision, ())
     assert made.metadata["options"]["INFERENCE_PRECISION_HINT"] == "f32"
     assert made.metadata["options"]["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"

@@ -250,7 +250,7 @@ def test_a_merged_lora_computes_the_same_as_one_beside_the_layer(tmp_path: Path)
     picture = torch.randn(2, 3, 4, 4)
     inner = plain[1](plain[0](picture) + up(down(picture)))
     wanted = plain[2](inner) + inner @ low.T @ high.T / 2
-    assert merge(plain, tmp_path / "lora.safetensors") == 2
+    assert merge(plain, tmp_path / "lora.safetensors", prefix="unet.") == 2
     torch.testing.assert_close(plain(picture), wanted)
 
 
@@ -260,4 +260,4 @@ def test_a_lora_of_another_model_is_refused(tmp_path: Path) -> None:
         tmp_path / "x.safetensors",
     )
     with pytest.raises(ModelError, match="does not fit this model at 9"):
-        merge(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "x.safetensors")
+        merge(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "x.safetensors", prefix="unet.")

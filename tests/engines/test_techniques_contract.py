@@ -224,8 +224,6 @@ class TechniqueContract:
                     found: list[str | None] = [self.kind().applies(card(guidance=1.0), self.device)]
                 case "part":
                     found = [self.kind().applies(card(without=[value]), self.device)]
-                case "denoiser":
-                    found = [self.kind().applies(card(without=["unet"]), self.device)]
                 case "kind":
                     known = value.split("|")
                     others = ("UNet3DConditionModel", "WanTransformer3DModel", "SanaTransformer2DModel")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engines.errors import EngineError, ModelError, TechniqueError
+from engines.hostloop import make
 from engines.layouts import LAYOUTS
 from engines.models.card import describe
 from engines.models.load import open_model
@@ -19,7 +20,7 @@ from engines.package.runner import Package
 from engines.package.verify import verify
 from engines.package.write import write
 from engines.pipeline import build, plan, prepare
-from engines.students import KINDS, recognised, understood
+from engines.students import KINDS, recognised, solved, understood
 from engines.students import Student as Found
 from engines.techniques import Engine, Student, TinyDecoder
 from engines.techniques.compatibility import search_space
@@ -39,21 +40,24 @@ FORMS = {
 }
 
 
-def lora(model: Model, path: Path, form: str = "kohya", said: dict[str, str] | None = None) -> Path:
+def lora(
+    model: Model, path: Path, form: str = "kohya", said: dict[str, str] | None = None, strength: float = 0.1
+) -> Path:
     """A LoRA over every attention and every convolution, as LCM-LoRA is published; alpha is half the rank."""
     from safetensors.torch import save_file
 
     before, dot, down, up, alpha = FORMS[form]
+    before = before.replace("unet.", f"{model.layout.denoiser}.")
     torch.manual_seed(3)
     weights = {}
-    for place, layer in model.part("unet").named_modules():
+    for place, layer in model.part(model.layout.denoiser).named_modules():
         name = before + place.replace(".", dot)
         if isinstance(layer, torch.nn.Linear) and "attn" in place:
-            weights[name + down] = torch.randn(4, layer.in_features) * 0.1
-            weights[name + up] = torch.randn(layer.out_features, 4) * 0.1
+            weights[name + down] = torch.randn(4, layer.in_features) * strength
+            weights[name + up] = torch.randn(layer.out_features, 4) * strength
         elif isinstance(layer, torch.nn.Conv2d):
-            weights[name + down] = torch.randn(4, layer.in_channels, *layer.kernel_size) * 0.1
-            weights[name + up] = torch.randn(layer.out_channels, 4, 1, 1) * 0.1
+            weights[name + down] = torch.randn(4, layer.in_channels, *layer.kernel_size) * strength
+            weights[name + up] = torch.randn(layer.out_channels, 4, 1, 1) * strength
         else:
             continue
         weights[name + alpha] = torch.tensor(2.0)
@@ -137,6 +141,46 @@ def test_diffusers_draws_the_same_from_an_exported_folder(family: Make, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("name", "kind", "solver", "guidance"),
+    [
+        ("sd3", "turbo", "flow-euler", 1.0),
+        pytest.param("flux-dev", "hyper", "flow-euler", 3.5, marks=pytest.mark.slow),
+        pytest.param("pixart-sigma", "lcm", "lcm", 1.0, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("form", ["diffusers", pytest.param("kohya", marks=pytest.mark.slow)])
+def test_a_transformer_takes_a_student_as_a_u_net_does(
+    family: Make, tmp_path: Path, name: str, kind: str, solver: str, guidance: float, form: str
+) -> None:
+    own, size = family(name), 64 if name == "pixart-sigma" else 16
+    file = lora(own, tmp_path / "s.safetensors", form, strength=0.5)
+    model = open_model(f"{own.path} + student={file}:{kind}")
+    assert "student" in {axis.name for axis in search_space(describe(model))}
+    assert f"solved with {solver}, unguided" in " ".join(describe(model).notes)
+    workload = Workload(size=size)
+    made = plan(model, "cpu", workload, [Student(2)])
+    assert (made.loop.scheduler, made.loop.guidance, made.loop.steps) == (solver, guidance, 2)
+    assert made.loop.scheduler_config.get("mu") == plan(own, "cpu", workload).loop.scheduler_config.get("mu")
+    found = build(made).generate([PROMPT], [SEED])
+    assert found.rows["denoiser"] == 2
+    still = plan(own, "cpu", workload.model_copy(update={"steps": 2, "guidance": guidance}))
+    plain = build(still).generate([PROMPT], [SEED]).images
+    assert np.abs(found.images.astype(int) - plain).mean() > 3
+    layout = LAYOUTS["diffusers"]
+    spoken = layout.spoken(made, model)
+    assert not spoken.refused
+    assert drawn(layout, model, spoken, tmp_path / "out") >= 40
+
+
+def test_a_flow_that_another_solver_was_saved_for_is_solved_along_its_path() -> None:
+    saved = {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True, "flow_shift": 3.0}
+    solver, config = solved("lcm", {**saved, "prediction_type": "flow_prediction"})
+    assert solver == "flow-euler"
+    wanted = make("flow-euler", {"shift": 3.0}, 4).timesteps
+    np.testing.assert_array_equal(make(solver, config, 4).timesteps, wanted)
+
+
+@pytest.mark.parametrize(
     ("file", "said", "kind", "steps"),
     [
         ("lcm-lora-sdxl/pytorch_lora_weights.safetensors", {}, "lcm", None),
@@ -193,8 +237,10 @@ def test_what_does_not_fit_is_refused_with_its_first_layer(family: Make, tmp_pat
         with pytest.raises(EngineError) as error:
             open_model(f"{own.path} + {added}")
         assert words in str(error.value)
-    with pytest.raises(ModelError, match="no U-Net that a student's LoRA fits"):
+    with pytest.raises(ModelError, match="does not fit this model at conv_in"):
         open_model(f"{family('pixart-sigma').path} + student={file}")
+    with pytest.raises(ModelError, match="no U-Net and no transformer that a student's LoRA fits"):
+        open_model(f"{family('stable-cascade').path} + student={file}")
 
 
 def test_a_tiny_decoder_with_a_wrong_layer_is_refused_by_its_name(family: Make, tmp_path: Path) -> None:
