@@ -151,8 +151,9 @@ def _built(
             f"A package cannot open {engine} on {wanted_device}; packages open it on "
             f"{', '.join(OPENS[engine])}."
         )
-    if precision and precision not in get_args(Engine.model_fields["precision"].annotation):
-        raise ExportError(f"There is no precision {precision}; give fp32, fp16, bf16 or int8.")
+    known = get_args(Engine.model_fields["precision"].annotation)
+    if precision and precision not in known:
+        raise ExportError(f"There is no precision {precision}; give one of {', '.join(known)}.")
     wanted = replace(
         _plan(job, before, run),
         device=wanted_device,

@@ -67,7 +67,7 @@ def test_all_twenty_four_rules_are_there_with_reason_and_source() -> None:
         ("int8", "if", "add one of these engines"),
         ("int8 + openvino", "yes", "Nothing keeps them apart"),
         ("dpm++ + fewer-steps + openvino", "yes", "Nothing keeps them apart"),
-        ("weight-bits", "yes", ""),
+        ("weight-bits + openvino", "yes", "Nothing keeps them apart"),
         ("dynamic batching", "if", "`pareto-studio serve` gathers them"),
         ("dynamic batching + static engine", "no", "refuses every other"),
         ("tome + pab", "unknown", ""),

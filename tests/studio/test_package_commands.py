@@ -175,8 +175,8 @@ def test_a_variant_needs_a_folder_and_a_run_that_is_there(shell: Shell, package:
     assert "does not serve cuda" in shell.refused(
         "package", "add-variant", package, "--engine", "openvino", "--device", "cuda"
     )
-    assert "cannot open onnxruntime on windowsml" in shell.refused(
-        "package", "add-variant", package, "--engine", "onnxruntime", "--device", "windowsml"
+    assert "cannot open aoti on cuda" in shell.refused(
+        "package", "add-variant", package, "--engine", "aoti", "--device", "cuda"
     )
     assert "no precision fp7" in shell.refused(
         "package", "add-variant", package, "--engine", "openvino", "--precision", "fp7"

@@ -15,6 +15,7 @@ _DEVICES: Final = {
     "cpu": "CPU",
     "cuda": "NVIDIA GPU",
     "directml": "DirectX 12 GPU",
+    "windowsml": "What Windows ML offers",
     "intel-gpu": "Intel GPU",
     "intel-npu": "Intel NPU",
     "mps": "Apple GPU",
