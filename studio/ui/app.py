@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QStyleFactory
 
 from studio.record.folders import home
 from studio.ui.bridge import Worker
+from studio.ui.garbage import Collector
 from studio.ui.opening import FileOpener
 from studio.ui.sitting import Sitting
 from studio.ui.window import Window
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     sitting = Sitting(folder)
     if given.run is not None:
         sitting.change(last_run=str(given.run.resolve()))
+    collector = Collector(app)
     window = Window(sitting, Worker(folder))
     if sys.platform == "darwin":
         FileOpener(app, window.open_package)
@@ -61,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     window.show_and_begin()
     status = app.exec()
     awake.stop()
+    collector.stop()
     return status
 
 

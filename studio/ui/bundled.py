@@ -133,9 +133,11 @@ def _window(bundle: Bundle, given: list[str]) -> int:
     from PySide6.QtCore import QTimer
 
     from studio.ui.app import application
+    from studio.ui.garbage import Collector
     from studio.ui.opening import FileOpener
 
     app = application()
+    collector = Collector(app)
     app.setQuitOnLastWindowClosed(True)
     opened = Opened(bundle, folder, package=options.what if options.what != "setup" else "")
     if sys.platform == "darwin":
@@ -145,7 +147,9 @@ def _window(bundle: Bundle, given: list[str]) -> int:
     awake.timeout.connect(lambda: None)
     awake.start()
     opened.show(repair=options.what == "setup", quit_then=options.smoke)
-    return app.exec()
+    status = app.exec()
+    collector.stop()
+    return status
 
 
 class Opened:
