@@ -15,6 +15,10 @@ from engines.package import sums
 
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
 """In words of libraries that write files by themselves; the numbers are Rust's."""
+_STREAM: Final = "iostream error"
+"""What a C++ stream says of any write that failed; OpenVINO passes it on."""
+_LAST: Final = 2**20
+"""Bytes: a disk with less was full a moment ago."""
 
 
 def copy(source: Path, target: Path) -> None:
@@ -92,9 +96,15 @@ def sentences(place: Path, size: int) -> Iterator[None]:
     except OSError as error:
         raise PackageError(_sentence(place, size, error)) from error
     except Exception as error:
-        if is_full(error):
+        if is_full(error) or (_STREAM in str(error) and _left(place) < _LAST):
             raise PackageError(_no_room(place, size)) from error
         raise
+
+
+def _left(place: Path) -> int:
+    """Bytes that are free where a path is, or would be."""
+    there = next(one for one in (place, *place.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
 
 
 def _sentence(place: Path, size: int, error: OSError) -> str:

@@ -94,3 +94,14 @@ def test_a_full_disk_is_known_whoever_says_it(error: Exception) -> None:
         raise error
     with pytest.raises(RuntimeError, match="another"), sentences(Path("there"), 0):
         raise RuntimeError("another")
+
+
+def test_a_stream_that_does_not_say_why_it_broke_is_asked_of_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = RuntimeError("basic_ios::clear: iostream error")
+    with pytest.raises(RuntimeError, match="iostream"), sentences(Path("there"), 0):
+        raise broken
+    monkeypatch.setattr("engines.package.place._left", lambda _: 4096)
+    with pytest.raises(PackageError, match=FULL), sentences(Path("there"), 0):
+        raise broken
