@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -101,34 +102,20 @@ def test_an_unknown_technique_is_refused() -> None:
         knowledge.conflicts("int8", "magic")
 
 
-MEASURED = Path(__file__).parents[2] / "docs/benchmarks/2026-11-28-techniques.md"
-WORDS = {
-    "student": "student", "pruned": "pruning", "steps": "fewer-steps", "DPM++": "scheduler",
-    "UniPC": "scheduler", "Euler": "scheduler", "guided": "guidance-cutoff",
-    "sequential": "sequential-guidance", "half": "progressive-resolution", "cache": "feature-cache",
-    "first": "threshold-cache", "gate": "attention-gate", "merge": "token-merging", "fused": "fused-qkv",
-    "tiny": "tiny-decoder", "prompt": "prompt-cache", "channels": "channels-last", "bf16": "bf16",
-    "int8": "int8",
-}  # fmt: skip
-"""How a row of the table says which technique it is about."""
+MEASURED = Path(__file__).parents[2] / "docs/benchmarks/technique-rows.jsonl"
 
 
 def test_what_was_measured_lies_in_what_the_knowledge_expects() -> None:
     """Both sides of each ratio have intervals: the engine's own gain over eager and the technique's on it."""
-    row = re.compile(r"\| (\w+) \| ([^|]+) \| [\d.]+ \(([\d.]+)-([\d.]+)\) \|")
-    found = [
-        (engine, label, float(low), float(high))
-        for engine, label, low, high in row.findall(MEASURED.read_text(encoding="utf-8"))
-    ]
+    found = [json.loads(line) for line in MEASURED.read_text(encoding="utf-8").splitlines()]
     assert len(found) > 50
-    plain = {engine: (low, high) for engine, label, low, high in found if label == "(engine alone)"}
-    for engine, label, low, high in found:
+    plain = {row["engine"]: (row["low"], row["high"]) for row in found if row["technique"] == "engine"}
+    for row in found:
+        engine, label, low, high = row["engine"], row["label"], row["low"], row["high"]
         if label == "(engine alone)":
             expected, ends = knowledge.facts("engine").factor, (low, high)
         else:
-            words = label.split()
-            name = next(WORDS[word] for word in words if word in WORDS)
-            expected = knowledge.facts(name).factor
+            expected = knowledge.facts(row["technique"]).factor
             ends = (low / plain[engine][1], high / plain[engine][0])
         assert ends[0] <= expected[1], (engine, label, ends)
         assert ends[1] >= expected[0], (engine, label, ends)
