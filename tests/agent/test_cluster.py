@@ -164,7 +164,11 @@ def test_a_run_on_two_nodes_loses_a_worker_and_no_candidate(nodes: Nodes, tmp_pa
         *("--generations", "1", "--population", "4", "--steps", "6", "--no-certify", "--json"),
         *("--out", str(folder), "--home", str(tmp_path / "home")),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    # A processor each, as the nodes say: with more threads the two judges would wait for one another.
+    around = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=around
+    ) as run:
         while not (judging := nodes.workers()) and run.poll() is None:
             time.sleep(0.05)
         for victim in judging[:1]:
