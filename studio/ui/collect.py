@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -20,11 +18,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.setup.collect import PYTHONS, here
 from studio.ui.bridge import Job, Worker
 from studio.ui.widgets.labels import label
 
 SYSTEMS: Final = {"linux": "Linux", "windows": "Windows", "macos": "macOS, Apple silicon"}
-PYTHONS: Final = ("3.11", "3.12", "3.13")
 TORCH: Final = {
     "linux": {"auto": "with CUDA 13", "cpu": "without a GPU (cpu)"},
     "windows": {
@@ -106,8 +104,7 @@ class CollectWheels(QDialog):
         form.addRow("Folder", row)
         self._asked = (self.system, self.python, self.torch, self.folder, choose)
         self.system.currentIndexChanged.connect(self._show_builds)
-        here = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
-        self.system.setCurrentIndex(self.system.findData(here))
+        self.system.setCurrentIndex(self.system.findData(here()))
         self._show_builds()
         return form
 
@@ -188,7 +185,8 @@ class CollectWheels(QDialog):
         self.doing.setText("Stopping; what was fetched is kept")
         self._setup.cancel(self._job)
 
-    def closeEvent(self, event: QCloseEvent) -> None:
+    def done(self, result: int) -> None:
+        # Escape ends a dialog too, and without a closeEvent.
         if self._job is not None:
             self._setup.cancel(self._job)
-        super().closeEvent(event)
+        super().done(result)
