@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog
 from pytestqt.qtbot import QtBot
 
@@ -175,6 +176,21 @@ def test_collecting_for_another_machine_is_asked_for_stopped_and_failing_in_one_
     made.go.click()
     qtbot.waitUntil(lambda: "whole path" in made.problem.text(), timeout=LIMIT)
     made.reject()
+
+
+def test_escape_stops_collecting_as_the_button_does(
+    qtbot: QtBot, parts: Parts, setup: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[object] = []
+    monkeypatch.setattr(setup, "cancel", stopped.append)
+    made = CollectWheels(quiet(setup))
+    qtbot.addWidget(made)
+    made.show()
+    made.folder.setText(str(parts.base / "for another"))
+    made.go.click()
+    qtbot.keyClick(made, Qt.Key.Key_Escape)
+    assert not made.isVisible()
+    assert len(stopped) == 1
 
 
 def test_every_field_and_button_has_a_name(qtbot: QtBot, parts: Parts, setup: Worker) -> None:
