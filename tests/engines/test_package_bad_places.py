@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from engines.package.write import Contents, amend, pack, write
 from tests.engines.certificates import maker
 from tests.engines.every_kind import every_kind
 from tests.engines.package_parts import PROMPT, contents
-from tests.packaging.clean_root import disk
+from tests.packaging.clean_root import small_disk
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +31,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Contents:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
     """A disk of its own, and what leaves so many bytes of it free."""
-    if os.name == "nt" or os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        pytest.skip("this system lets nobody mount")
-    with disk(tmp_path / "small disk") as leave:
-        (tmp_path / "small disk" / "mine").write_bytes(b"years")
-        yield tmp_path / "small disk", leave
+    with small_disk(tmp_path) as made:
+        yield made
 
 
 def run(package: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.packaging.tiny_bundle import ROOT
@@ -175,6 +176,18 @@ def disk(folder: Path) -> Iterator[Callable[[int], None]]:
         yield leave
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """A disk of its own, as `disk`, with a file of the user's on it; skips where none may be mounted."""
+    if os.name == "nt" or os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount")
+    with disk(folder / "small disk") as leave:
+        (folder / "small disk" / "mine").write_bytes(b"years")
+        yield folder / "small disk", leave
 
 
 def build(folder: Path, version: str) -> Path:

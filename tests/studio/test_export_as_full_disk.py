@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from studio.record.journal import Journal
 from studio.record.state import RunState
 from studio.work.export_as import _subject, export_candidate_as, fill, question
 from studio.work.proof import unproved
-from tests.packaging.clean_root import disk
+from tests.packaging.clean_root import small_disk
 from tests.studio.recorded_run import add, begin
 
 FULL = r"^The disk of .* is full.*; free space or choose another place\.$"
@@ -37,13 +35,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
     """A disk of its own, and what leaves so many bytes of it free."""
-    if os.name == "nt" or os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        pytest.skip("this system lets nobody mount")
-    with disk(tmp_path / "small disk") as leave:
-        (tmp_path / "small disk" / "mine").write_bytes(b"years")
-        yield tmp_path / "small disk", leave
+    with small_disk(tmp_path) as made:
+        yield made
 
 
 @pytest.mark.slow

@@ -15,31 +15,11 @@ from safetensors.torch import save_file
 from engines.errors import ModelError
 from engines.models.load import open_model
 from engines.models.model import Model
-from engines.models.small.families import write
 
 Tensors = dict[str, torch.Tensor]
 QUERY = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
 CONV = "down_blocks.0.resnets.0.conv1"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PARETO_STUDIO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
-    kept: dict[str, Path] = {}
-
-    def make(name: str) -> Model:
-        if name not in kept:
-            kept[name] = write(name, tmp_path_factory.mktemp("families") / name)
-        return open_model(kept[name])
-
-    return make
 
 
 def state_of(model: Model, part: str = "") -> Tensors:
