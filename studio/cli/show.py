@@ -109,7 +109,7 @@ def doctor(terminal: Terminal, result: dict[str, Any], home: Path) -> None:
             escape(target["name"]), escape(target["engine"]), STATES[target["state"]], escape(words.strip())
         )
         for engine in TargetState.model_validate(target).lacking():
-            words = engine.words + (f" Install: {engine.install}" if engine.install else "")
+            words = engine.words + (f". Install: {engine.install}" if engine.install else "")
             shown.add_row("", "", STATES[engine.state], f"[dim]{escape(words)}[/]")
     terminal.console.print(shown)
     terminal.say(f"Runs and settings: {escape(home)}")
