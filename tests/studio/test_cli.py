@@ -259,7 +259,7 @@ def test_doctor_and_inspect_say_the_same_to_people_and_machines(tmp_path: Path) 
     said = "".join("".join(line[at:].split()) for line in lines)
     for target in told["targets"]:
         for engine in TargetState.model_validate(target).lacking():
-            install = f" Install: {engine.install}" if engine.install else ""
+            install = f". Install: {engine.install}" if engine.install else ""
             assert "".join((engine.words + install).split()) in said
     card = json.loads(run("inspect", "tiny-scenes", "--json", home=tmp_path).stdout)["card"]
     assert card["family"] == "stable-diffusion"
