@@ -39,7 +39,7 @@ from agent.planner.structures import Fits
 
 
 class TableSpace(Space):
-    """The joint space thinned out to the numbers that occur in a table."""
+    """A joint space thinned out to the numbers that occur in a table."""
 
     @classmethod
     def of(cls, space: Space, table: Table) -> TableSpace:
@@ -90,6 +90,12 @@ class World:
         return tuple(self.table.by_key.values())
 
     @cached_property
+    def space(self) -> Space:
+        """The joint space of the techniques that the table has: others became techniques after it."""
+        used = {step.technique for row in self.rows for step in row.recipe}
+        return Space(tuple(axis for axis in self.context.space.axes if axis.technique in used))
+
+    @cached_property
     def judged(self) -> tuple[Judged, ...]:
         """One for each row."""
         return self.table.judged[1:]
@@ -102,7 +108,7 @@ class World:
     @cached_property
     def points(self) -> NDArray[np.float64]:
         """(N, F): the rows in coordinates whose city-block distance is `agent.bench.spread.distance`."""
-        space = self.context.space
+        space = self.space
         return np.stack([_coordinates(space, space.point(row.recipe)) for row in self.rows])
 
     def objectives(self, row: int) -> list[float]:
@@ -114,7 +120,7 @@ class World:
         """A run in which the baseline is measured."""
         given = {one.name: getattr(self.context, one.name) for one in fields(Context)}
         context = TableContext(**given, measured=frozenset(self.at))
-        space = TableSpace.of(context.space, self.table)
+        space = TableSpace.of(self.space, self.table)
         return replace(context, space=space, seed=seed, history=self.table.judged[:1], memory=())
 
 
@@ -242,7 +248,7 @@ def optuna_sampler(
     """
     import optuna
 
-    space, asked = world.context.space, list[int]()
+    space, asked = world.space, list[int]()
     distributions = space.distributions()
     draw = random.Random(seed)
     with quiet():

@@ -120,6 +120,16 @@ def test_a_contender_asks_for_measured_recipes_each_once_and_the_same_by_seed(
     assert CONTENDERS[name](filled, 4, budget) != found or name in ("hybrid", "built-in agent")
 
 
+@pytest.mark.parametrize("name", sorted(CONTENDERS))
+def test_a_table_may_be_older_than_a_technique(filled: World, name: str) -> None:
+    late = {"int8", "prompt-cache"}
+    rows = [one for one in filled.rows if not late & {step.technique for step in one.recipe}]
+    older = World(filled.context, replace(filled.table, rows=tuple(rows)))
+    assert not late & {axis.technique for axis in older.space.axes}
+    found = CONTENDERS[name](older, 3, 10)
+    assert all(0 <= at < len(rows) for at in found)
+
+
 def test_a_sampler_is_told_of_the_row_that_was_measured_and_not_of_what_it_drew(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
