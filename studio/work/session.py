@@ -12,7 +12,7 @@ from agent.candidate import Candidate, Proposal, Stage, Verdict
 from agent.coder import ScriptWriter
 from agent.errors import JudgeError
 from agent.evaluate.judge import Judge
-from agent.evolution.choice import winner
+from agent.evolution.choice import fastest, winner
 from agent.evolution.front import BASELINE, Judged, front, hypervolume, knee, reference_point
 from agent.llm.briefing import Surroundings
 from agent.llm.errors import LlmCancelled
@@ -325,22 +325,22 @@ class Session:
     def _winner(self) -> str | None:
         """The fastest whose claim was certified, one that can be packaged before any other.
 
-        Without a certified one, what the search's own measure names.
+        Of those as fast as it, the one that lost least on the certificate's prompts.  Without a
+        certified one, what the search's own measure names.
         """
         state = self._run.state
-        held = [one.id for one in state.certified if one.held and one.claim == self._ready.claim]
-        if held:
-            return min(held, key=lambda name: (not self._packable(name), self._seconds(name)))
-        best = winner(judged(state), self._ready.tolerance)
+        held = {one.id: one.loss for one in state.certified if one.held and one.claim == self._ready.claim}
+        there = judged(state)
+        proved = [one for one in there if one.id in held]
+        if proved:
+            losses = {name: loss.value for name, loss in held.items() if loss is not None}
+            return fastest([one for one in proved if self._packable(one.id)] or proved, losses).id
+        best = winner(there, self._ready.tolerance)
         return None if best is None else best.id
 
     def _packable(self, name: str) -> bool:
         """Whether a candidate can be exported on the engine that it was measured with."""
         return examine(self._run.folder, self._run.state, name).failed is None
-
-    def _seconds(self, name: str) -> float:
-        verdict = self._run.state.candidates[name].verdict
-        return verdict.latency.value if verdict is not None and verdict.latency is not None else float("inf")
 
     def _sentence(self, ending: Literal["done", "budget", "stopped"]) -> str:
         why = {

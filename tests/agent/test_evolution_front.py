@@ -1,9 +1,11 @@
 """Fronts, elites, the knee, and which candidates a run names."""
 
+from dataclasses import replace
+
 import pytest
 
 from agent.candidate import Candidate, Interval, Proposal, Step, Verdict
-from agent.evolution.choice import best_single, lossless, to_certify, winner
+from agent.evolution.choice import best_single, fastest, lossless, to_certify, winner
 from agent.evolution.front import Judged, elites, front, hypervolume, knee, rank, reference_point
 
 REFERENCE = (1.1, 0.5)
@@ -108,6 +110,33 @@ def test_the_winner_is_the_fastest_that_is_surely_within_the_tolerance() -> None
     assert best is not None
     assert best.id == "sure"
     assert [one.id for one in to_certify(there, 0.02)] == ["likely", "sure"]
+
+
+def sped(name: str, times: float, loss: float, *, half: float = 0.0) -> Judged:
+    """Measured in turns with a baseline of a second, its speed-up known to `half`."""
+    one = judged(name, 1 / times, loss)
+    speedup = Interval(times, times - half, times + half)
+    return Judged(one.candidate, replace(one.verdict, speedup=speedup))
+
+
+def test_of_two_that_speed_cannot_tell_apart_the_one_that_loses_less_wins() -> None:
+    there = [
+        BASELINE,
+        sped("lossy", 40.0, 0.015, half=3.0),
+        sped("near", 38.0, 0.005),
+        sped("slow", 36.0, 0.0),
+    ]
+    best = winner(there, 0.02)
+    assert best is not None
+    assert best.id == "near"
+    assert [one.id for one in to_certify(there, 0.02)] == ["near", "lossy"]
+    assert fastest(there, {"near": 0.018}).id == "lossy"
+
+
+def test_without_a_speed_up_the_interval_of_the_time_says_who_is_as_fast() -> None:
+    quick = judged("quick", 0.10, 0.015)
+    quick = Judged(quick.candidate, replace(quick.verdict, latency=Interval(0.10, 0.09, 0.12)))
+    assert fastest([quick, judged("near", 0.12, 0.0), judged("slow", 0.13, -0.1)]).id == "near"
 
 
 def test_certification_tries_a_slower_one_only_for_less_loss_and_never_skips_the_winner() -> None:
