@@ -27,8 +27,8 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.candidate import Candidate, Interval, Recipe, Stage, Verdict
-from agent.errors import AgentError, BaselineError, JudgeError
+from agent.candidate import Candidate, Recipe, Stage, Verdict
+from agent.errors import BaselineError, JudgeError
 from agent.evaluate import allowances, declared, given, hopeless
 from agent.evaluate import reference as references
 from agent.evaluate.bench import Bench
@@ -41,12 +41,10 @@ from agent.evaluate.measure import Measured, measure
 from agent.evaluate.prompts import Prompts
 from agent.evaluate.recipes import Recipes
 from agent.evaluate.static import examine
-from agent.sandbox import CandidateFailure, Isolation, Limits, Process, graphics
-from engines.backends.serves import TORCH
-from engines.errors import EngineError
+from agent.evaluate.yardstick import SMOKE, Yardstick, interval, on_card
+from agent.sandbox import CandidateFailure, Isolation, Limits, graphics
 from engines.hostloop import pictures
-from engines.measure import bootstrap, enlargement, images, quality, rates
-from engines.measure.bootstrap import Interval as Bounds
+from engines.measure import enlargement, images, quality, rates
 from engines.workload import Workload
 
 Pixels = NDArray[np.uint8]
@@ -55,11 +53,6 @@ OnStage = Callable[[Stage, str], None]
 GATE: Final = 16
 MOST_GATE: Final = 32
 """A run's gate looks at so many pictures, from `GATE` on: as many as its user chose."""
-SMOKE: Final = 4
-BASELINE: Final = "c000"
-GIVEN: Final = "given"
-"""Under this name the small pictures are kept that a model makes larger."""
-_FORMAT: Final = 2
 
 
 class Judge:
@@ -108,7 +101,6 @@ class Judge:
         self._quality: quality.Quality | None = None
         self.tell: OnProgress = lambda _done, _total, _doing: None
         """Told how far the baseline is: nothing else that takes long is done unasked."""
-        self._reference: references.Reference | None = None
         self._recipes = Recipes(self.model, self.card, device, workload, self._bench)
         self._honesty = Honesty(self._bench, self._prompts, self._recipes)
         self._certifier = Certifier(
@@ -117,6 +109,19 @@ class Judge:
         # The metrics' imports take seconds; the processes' own are under way now and leave a core free.
         self._warming = threading.Thread(target=self._warm, name="metrics", daemon=True)
         self._warming.start()
+        self._yardstick = Yardstick(
+            self._bench,
+            self._recipes,
+            self._asked,
+            self._opened.hash,
+            device=device,
+            workload=workload,
+            folder=folder,
+            limits=self.limits,
+            quality=lambda: self.quality,
+            warmed=self._warming.join,
+            tell=lambda done, total, doing: self.tell(done, total, doing),
+        )
 
     def _warm(self) -> None:
         """Have all metrics loaded; what fails will fail again where it is wanted."""
@@ -132,7 +137,7 @@ class Judge:
     @property
     def reference(self) -> references.Reference | None:
         """The baseline's pictures of the gate's prompts; None before `baseline`."""
-        return self._reference
+        return self._yardstick.reference
 
     @property
     def quality(self) -> quality.Quality:
@@ -156,113 +161,13 @@ class Judge:
         context: Any = SimpleNamespace(card=self.card, device=self.device)
         return ScriptWriter().baseline(context)
 
-    # -- baseline --------------------------------------------------------------------------------
-
     def baseline(self) -> Verdict:
-        """Run the unchanged model: the reference pictures and the verdict that everything is compared with.
-
-        The pictures are kept in the run's folder, so a resumed run need not draw
-        them again.  A model that does not run gives a failed verdict.
+        """Run the unchanged model (`agent.evaluate.yardstick`).
 
         Raises:
             JudgeError: the evaluation was stopped.
         """
-        started = time.monotonic()
-        try:
-            found = self._find_reference()
-            if self.device not in TORCH:
-                self._recipes.make_ready(
-                    (), lambda: self.tell(0, 0, "building the unchanged model's engines")
-                )
-            self.tell(0, 0, "loading the unchanged model")
-            process = self._bench.baseline()
-            self._warming.join()
-            first = self._bench.draw_baseline(self._asked.part(0, 1))  # it pays for lazy set-up
-            if found is None:
-                found = self._draw_reference()
-            size = self.workload.batch
-            throughput = {size: 1 / float(np.median(found.seconds)), **found.throughput}
-        except (BaselineError, CandidateFailure, OSError) as error:
-            if self._bench.aborted:
-                raise JudgeError("The evaluation was stopped.") from error
-            cause = error if isinstance(error, CandidateFailure) else error.__cause__
-            evidence = cause.evidence if isinstance(cause, CandidateFailure) else ""
-            return Verdict(
-                "failed", "gate", _one_sentence(error), evidence, seconds=time.monotonic() - started
-            )
-        self._reference = found
-        self._bench.encoding = found.stages.get("encode", 0.0) / size
-        self._bench.limits = replace(self.limits, generate_seconds=self._patience(found))
-        latency = bootstrap.median(found.seconds)
-        shown = {} if found.adherence is None else {"adherence": found.adherence}
-        if self.quality.small:
-            shown["consistency"] = self.quality.consistency(found.images, self._asked.prompts)
-        metrics = {name: _interval(bootstrap.mean(values)) for name, values in shown.items()}
-        frames = references.count_frames(found.images)
-        end = "/000.png" if frames else ".png"
-        names = [f"images/{BASELINE}/{index:02}{end}" for index in range(len(found.images))]
-        return Verdict(
-            "passed",
-            "gate",
-            latency=_interval(latency),
-            latency_p90=float(np.quantile(found.seconds, 0.9)),
-            speedup=Interval(1.0, 1.0, 1.0),
-            stages={name: value / size for name, value in found.stages.items()},
-            throughput=throughput,
-            memory=process.peak,
-            card_memory=self._on_card(process),
-            isolation=process.isolation,
-            spent={"gate": time.monotonic() - started},
-            loss=Interval(0.0, 0.0, 0.0),
-            metrics=metrics,
-            fallbacks=first.fallbacks,
-            samples=references.samples(self._asked, names, shown, frames=frames, given=self._keep_given()),
-            seconds=time.monotonic() - started,
-        )
-
-    def _keep_given(self) -> list[str]:
-        """The small pictures that the gate's are made from, kept in the run; nothing for other models."""
-        side = self.quality.small
-        if not side:
-            return []
-        small = enlargement.given(self._asked.prompts, (side, side))
-        return references.save_pictures(self.folder, GIVEN, small)
-
-    def _given_names(self) -> list[str]:
-        count = len(self._asked) if self.quality.small else 0
-        return [f"images/{GIVEN}/{index:02}.png" for index in range(count)]
-
-    def _patience(self, found: references.Reference) -> float:
-        """Seconds that a request may take: five times the baseline's for a batch of four."""
-        return max(self.limits.generate_seconds, 5 * SMOKE * float(np.median(found.seconds)))
-
-    def _key(self) -> str:
-        from engines.paths import digest
-
-        return digest(
-            _FORMAT,
-            self._opened.hash,
-            self.workload.model_dump(mode="json"),
-            self._asked.prompts,
-            self._asked.seeds,
-        )
-
-    def _find_reference(self) -> references.Reference | None:
-        found = references.find(self.folder, BASELINE, self._key(), self._asked)
-        return None if found is None else self._with_adherence(found)
-
-    def _draw_reference(self) -> references.Reference:
-        def tell(done: int) -> None:
-            self.tell(done, len(self._asked), "drawing the baseline's pictures,")
-
-        found = references.draw(self._bench.draw_baseline, self._asked, self.workload.batch, tell)
-        references.keep(self.folder, BASELINE, self._key(), found)
-        return self._with_adherence(found)
-
-    def _with_adherence(self, found: references.Reference) -> references.Reference:
-        reader = self.quality.reader
-        shares = None if reader is None else reader.adherence(found.images, found.asked.prompts)
-        return replace(found, adherence=shares)
+        return self._yardstick.measured()
 
     # -- candidates ------------------------------------------------------------------------------
 
@@ -280,7 +185,7 @@ class Judge:
             JudgeError, BaselineError: the evaluator or the baseline failed; the candidate is not to blame.
         """
         started = time.monotonic()
-        if self._reference is None:
+        if self.reference is None:
             first = self.baseline()
             if first.state != "passed":
                 raise BaselineError(first.reason)
@@ -318,7 +223,7 @@ class Judge:
             if problem:
                 return Verdict("failed", "static", problem)
             self._recipes.make_ready(recipe, lambda: stage("build", "building its engines"))
-        assert self._reference is not None
+        assert self.reference is not None
         stage("smoke", "starting it")
         bare = given.without_walls(candidate)
         with self._bench.process(candidate.script, trusted=bare) as process:
@@ -329,39 +234,36 @@ class Judge:
             self._smoke(given.check(candidate, first).images)
             patient = self._patient or candidate.proposal.origin == "given"
             limit = None if patient else self._worthless()
-            doubt = Doubt(self._bench, self._prompts, self._reference, self.quality, limit)
+            doubt = Doubt(self._bench, self._prompts, self.reference, self.quality, limit)
             doubt.first(process, first)
             stage("gate", f"drawing {len(self._asked) - SMOKE} pictures and timing it")
             plain = declared.is_plain(candidate.script)
             cached = recipe is not None and any(step.technique == "prompt-cache" for step in recipe)
             found = measure(
-                self._bench, process, self._prompts, self._reference, self.quality, first.images,
+                self._bench, process, self._prompts, self.reference, self.quality, first.images,
                 plan=None if recipe is None else self._recipes.plan(recipe), plain=plain, cached=cached,
                 doubt=doubt,
             )  # fmt: skip
             if not plain:
                 stage("gate", "counting what it does and comparing it with what it declares", "honesty")
-                found = self._honesty.tried(candidate, recipe, process, found, self._reference)
-            memory, on_card = process.peak, self._on_card(process)
+                found = self._honesty.tried(candidate, recipe, process, found, self.reference)
+            memory, card_memory = process.peak, on_card(process, self.device)
         verdict = self._verdict(candidate, found, recipe)
-        return replace(verdict, memory=memory, card_memory=on_card)
+        return replace(verdict, memory=memory, card_memory=card_memory)
 
     def _worthless(self) -> float:
         """The loss at which pictures are worth nothing."""
         if self._line is None:
-            assert self._reference is not None
-            asked, pictures = self._reference.asked, self._reference.images
+            assert self.reference is not None
+            asked, pictures = self.reference.asked, self.reference.images
             values = self.quality.values(np.roll(pictures, 1, axis=0), pictures, asked.prompts)
-            unrelated = float(np.nanmean(self.quality.losses(values, self._reference.adherence)))
+            unrelated = float(np.nanmean(self.quality.losses(values, self.reference.adherence)))
             self._line = hopeless.line(unrelated, of_worth=self.quality.name in ("adherence", "clip"))
         return self._line
 
-    def _on_card(self, process: Process) -> float | None:
-        return process.card_peak or None if self.device == "cuda" else None
-
     def _smoke(self, drawn: Pixels) -> None:
-        assert self._reference is not None
-        expected = self._reference.images
+        assert self.reference is not None
+        expected = self.reference.images
         if drawn.shape[1:] != expected.shape[1:]:
             raise CandidateFailure(
                 f"The pictures are {_size(drawn)} and the baseline's {_size(expected)}; draw them at the same"
@@ -371,10 +273,10 @@ class Judge:
 
     def _refuse_blank(self, drawn: Pixels, start: int) -> None:
         """Fail pictures that show nothing where the baseline's show something."""
-        assert self._reference is not None
+        assert self.reference is not None
         for index, image in enumerate(drawn, start):
             what = images.blank(image)
-            if what and not images.blank(self._reference.images[index]):
+            if what and not images.blank(self.reference.images[index]):
                 raise CandidateFailure(
                     f"Picture {index + 1} is {what}; the numbers in the pipeline have broken down."
                 )
@@ -386,15 +288,15 @@ class Judge:
         verdict = Verdict(
             "passed",
             "gate",
-            latency=_interval(found.timing.latency),
+            latency=interval(found.timing.latency),
             latency_p90=found.timing.p90,
-            speedup=_interval(found.timing.speedup),
+            speedup=interval(found.timing.speedup),
             warm_up=found.warm_up,
             pairs=len(found.timing.turns),
             stages=found.stages,
             throughput=found.throughput,
-            loss=_interval(found.loss),
-            metrics={name: _interval(value) for name, value in found.metrics.items()},
+            loss=interval(found.loss),
+            metrics={name: interval(value) for name, value in found.metrics.items()},
             robustness=dict(found.robustness),
             floor=least,
             fallbacks=found.fallbacks,
@@ -405,7 +307,7 @@ class Judge:
                 found.values,
                 frames=references.count_frames(found.images),
                 curves=found.curves,
-                given=self._given_names(),
+                given=self._yardstick.given_names(),
             ),
             engines=self._recipes.built(recipe),
             census=found.census,
@@ -482,22 +384,10 @@ class _At:
         self.stage, self.cost, self.since = stage, cost, now
 
 
-def _interval(found: Bounds) -> Interval:
-    return Interval(found.value, found.low, found.high)
-
-
 def _size(images: Pixels) -> str:
     """Width and height, of clips their frames too."""
     frames = references.count_frames(images)
     return f"{images.shape[-2]}x{images.shape[-3]} px" + (f" with {frames} frames" if frames else "")
-
-
-def _one_sentence(error: Exception) -> str:
-    if isinstance(error, AgentError | EngineError):
-        return str(error)
-    if isinstance(error, CandidateFailure):
-        return f"The unchanged model's engines cannot be built: {error}"
-    return f"The run's folder cannot be written ({error}); free some space or choose another folder."
 
 
 def _places(model: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from agent.sandbox.answer import Answer, CandidateFailure, Counted
 from agent.sandbox.limits import ISOLATION, Isolation, Limits
 from agent.sandbox.nursery import Nursery
-from agent.sandbox.process import Answer, CandidateFailure, Counted, Process
+from agent.sandbox.process import Process
 
 __all__ = ["ISOLATION", "Answer", "CandidateFailure", "Counted", "Isolation", "Limits", "Nursery", "Process"]

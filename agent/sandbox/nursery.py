@@ -23,10 +23,11 @@ import psutil
 
 from agent.errors import SandboxError
 from agent.sandbox import account, macos, windows
+from agent.sandbox.answer import CandidateFailure
 from agent.sandbox.child import PRELOADED, Order, places
 from agent.sandbox.forkserver import MESSAGE_BYTES
 from agent.sandbox.limits import CONSENT, ISOLATION, RANK, Isolation, Limits, agreed, environment
-from agent.sandbox.process import CandidateFailure, Process
+from agent.sandbox.process import Process
 from agent.sandbox.windows_token import WRITERS, Restricted
 
 Method = Literal["fork", "spawn"]

@@ -9,71 +9,26 @@ import secrets
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from agent.sandbox import account, graphics
+from agent.sandbox.answer import Answer, CandidateFailure, Pixels, components, numbers
 from agent.sandbox.limits import Isolation, Limits
+from agent.sandbox.printed import Printed, shortened
 from agent.sandbox.tap import Tap
 from engines.measure import memory
 from engines.workload import Workload
 
-Pixels = NDArray[np.uint8]
-
 _HEADER_BYTES: Final = 1 << 20
 _PICTURE_BYTES: Final = 3 * 4096 * 4096
-_SHOWN: Final = 12_000
-"""Characters of output that are kept: the first half and the last."""
 _WATCH_SECONDS: Final = 0.02
 _CHILDREN_SECONDS: Final = 0.25
-_COMPONENTS: Final = 64
-"""Lines of a process's own count that are read."""
-
-
-class CandidateFailure(Exception):
-    """A candidate did not do what was asked; the text is one sentence, `evidence` its own output."""
-
-    def __init__(self, text: str, evidence: str = "") -> None:
-        super().__init__(text)
-        self.evidence = evidence
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Calls of one component, all of one size on one engine, as the process itself counted them."""
-
-    component: str
-    shape: str
-    """Of what it was given, `16x16`; empty for what is no picture."""
-    engine: str
-    """For example `torch fp32`."""
-    calls: int
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Pictures (N, H, W, 3) or clips (N, F, H, W, 3), their cost on the caller's clock, and what the
-    pipeline says of itself."""
-
-    images: Pixels
-    seconds: float
-    stages: Mapping[str, float] = field(default_factory=dict)
-    calls: Mapping[str, int] = field(default_factory=dict)
-    rows: Mapping[str, int] = field(default_factory=dict)
-    fallbacks: tuple[str, ...] = ()
-    cpu: float = 0.0
-    """CPU seconds that the process and all it started spent meanwhile, by the operating system's count."""
-    components: tuple[Counted, ...] = ()
-    """What the pipeline counted of its own calls (`engines.counted`)."""
 
 
 class Process:
@@ -112,7 +67,7 @@ class Process:
             self._handle = psutil.Process(pid)
         self._inbox: queue.SimpleQueue[tuple[dict[str, Any], bytes, float] | None] = queue.SimpleQueue()
         self._ticket = 0
-        self._head, self._tail, self._printed = "", deque[str](), 0
+        self._printed = Printed()
         self._broke = ""
         self._closed = threading.Event()
         self._threads = [
@@ -171,12 +126,12 @@ class Process:
         return Answer(
             images,
             seconds,
-            _numbers(answer.get("stages"), float),
-            _numbers(answer.get("calls"), int),
-            _numbers(answer.get("rows"), int),
+            numbers(answer.get("stages"), float),
+            numbers(answer.get("calls"), int),
+            numbers(answer.get("rows"), int),
             tuple(str(text) for text in answer.get("fallbacks") or ()),
             max(self.cpu_seconds() - before, 0.0),
-            _components(answer.get("components")),
+            components(answer.get("components")),
         )
 
     def census(
@@ -209,7 +164,7 @@ class Process:
         found = answer.get("census")
         found = found if isinstance(found, dict) else {}
         images = self._pictures(answer, payload, len(prompts))
-        return found, Answer(images, seconds, components=_components(found.get("components")))
+        return found, Answer(images, seconds, components=components(found.get("components")))
 
     def _pictures(self, answer: Mapping[str, Any], payload: bytes, count: int) -> Pixels:
         shape = answer.get("shape")
@@ -270,7 +225,7 @@ class Process:
         if not answer.get("ok"):
             raise CandidateFailure(
                 str(answer.get("error", "The script failed without a word.")),
-                _shortened(
+                shortened(
                     "\n".join(part for part in (str(answer.get("traceback", "")), self.output) if part)
                 ),
             )
@@ -315,10 +270,7 @@ class Process:
     @property
     def output(self) -> str:
         """What the process printed, shortened in the middle."""
-        tail = "".join(self._tail)
-        left_out = self._printed - len(self._head) - len(tail)
-        middle = f"\n... {left_out} characters left out ...\n" if left_out > 0 else ""
-        return self._head + middle + tail
+        return self._printed.text
 
     def processes(self) -> list[psutil.Process]:
         """This process and all that it started."""
@@ -357,22 +309,10 @@ class Process:
         self._inbox.put(None)
 
     def _read_errors(self) -> None:
-        half = _SHOWN // 2
-        kept = 0
         with suppress(OSError, ValueError):
             while chunk := self._errors.read1(1 << 16):  # type: ignore[attr-defined]
-                text = chunk.decode("utf-8", "replace")
-                self._printed += len(text)
-                if len(self._head) < half:
-                    taken = half - len(self._head)
-                    self._head, text = self._head + text[:taken], text[taken:]
-                text = text[-half:]
-                if text:
-                    self._tail.append(text)
-                    kept += len(text)
-                while self._tail and kept - len(self._tail[0]) >= half:
-                    kept -= len(self._tail.popleft())
-                if self._printed > self.limits.output * 2**20 and not self._broke:
+                self._printed.add(chunk.decode("utf-8", "replace"))
+                if self._printed.length > self.limits.output * 2**20 and not self._broke:
                     self.kill(f"The script printed more than {self.limits.output} MiB; print less.")
 
     def _watch(self) -> None:
@@ -496,30 +436,3 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _numbers(found: object, kind: type) -> dict[str, Any]:
-    if not isinstance(found, Mapping):
-        return {}
-    return {str(name): kind(value) for name, value in found.items() if isinstance(value, int | float)}
-
-
-def _components(found: object) -> tuple[Counted, ...]:
-    if not isinstance(found, list):
-        return ()
-    kept = []
-    for one in found[:_COMPONENTS]:
-        if not isinstance(one, Mapping):
-            continue
-        component, shape, engine = (str(one.get(name, ""))[:60] for name in ("component", "shape", "engine"))
-        numbers = (one.get(name) for name in ("calls", "rows"))
-        calls, rows = (value if isinstance(value, int) and value >= 0 else 0 for value in numbers)
-        kept.append(Counted(component, shape, engine, calls, rows))
-    return tuple(kept)
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= _SHOWN:
-        return text
-    half = _SHOWN // 2
-    return f"{text[:half]}\n... {len(text) - _SHOWN} characters left out ...\n{text[-half:]}"

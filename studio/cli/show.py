@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.terminal import Terminal
-from studio.record.events import Event, TargetState
+from studio.record.described import TargetState
+from studio.record.events import Event
 from studio.work.job import Job
 
 STATES = {"ready": "[green]ready[/]", "build_only": "[yellow]build only[/]", "missing": "[dim]missing[/]"}

@@ -16,7 +16,8 @@ from typing import Final
 from urllib.parse import quote
 
 from studio.errors import JournalError
-from studio.record.events import TRANSIENT, VERSION, Data, Event, event
+from studio.record.data import Data
+from studio.record.events import TRANSIENT, VERSION, Event, event
 
 NAME: Final = "journal.sqlite"
 SCHEMA: Final = 1

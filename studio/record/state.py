@@ -8,7 +8,9 @@ from typing import Literal
 
 from studio.errors import RunError
 from studio.record import events
+from studio.record.described import ModelCard
 from studio.record.events import Event
+from studio.record.verdict import Verdict
 
 Phase = Literal["empty", "running", "paused", "done", "budget", "stopped", "failed"]
 
@@ -21,7 +23,7 @@ class CandidateState:
     stage: str = ""
     """The last stage that was begun; empty before the first."""
     message: str = ""
-    verdict: events.Verdict | None = None
+    verdict: Verdict | None = None
 
     @property
     def id(self) -> str:
@@ -105,7 +107,7 @@ class RunState:
         return "paused" if self.paused else "running"
 
     @property
-    def model(self) -> events.ModelCard | None:
+    def model(self) -> ModelCard | None:
         return None if self.started is None else self.started.model
 
     @property

@@ -19,7 +19,8 @@ from typing import Any
 from studio import __version__
 from studio.errors import Cancelled, ProtocolError, SetupError
 from studio.record import folders
-from studio.record.events import Data, JobDone, JobFailed, JobProgress, Notice, WorkerReady, event
+from studio.record.data import Data
+from studio.record.events import JobDone, JobFailed, JobProgress, Notice, WorkerReady, event
 from studio.record.protocol import PROTOCOL, Request, decode_request, encode
 from studio.setup import environment, nearby
 from studio.setup.bundle import Bundle, shipped

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from PySide6.QtCore import QObject, Signal
 
 from studio.errors import StudioError
-from studio.record.events import Event, ModelCard, RunFinished, TargetState, WorkerReady
+from studio.record.described import ModelCard, TargetState
+from studio.record.events import Event, RunFinished, WorkerReady
 from studio.record.journal import Journal
 from studio.record.settings import SavedWorkload
 from studio.ui.bridge import Job, Worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from studio.record.events import Metric
+from studio.record.described import Metric
 
 THIN = "\u2009"
 

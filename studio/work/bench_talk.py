@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.record import events
+from studio.record.data import Data
 from studio.record.events import LlmChoice
 from studio.work import llm
 from studio.work.conversation import FOLDER, ConversationRecord
@@ -38,7 +39,7 @@ class Telling:
         self.done, self.total, self.doing = done, total, doing
         self.job.progress(done, total, self._words(doing))
 
-    def event(self, data: events.Data) -> None:
+    def event(self, data: Data) -> None:
         """Pass an event on; after an answer and while one is waited for the progress says so."""
         self.job.emit(events.event(data))
         match data:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from studio.record.events import Event, Interval
+from studio.record.data import Interval
+from studio.record.events import Event
 from studio.record.journal import Journal
 from studio.record.state import RunState
 

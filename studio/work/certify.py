@@ -10,7 +10,7 @@ from agent.candidate import Candidate, Interval
 from agent.evolution.choice import LOSSLESS_DECIBELS, decibels, to_certify
 from agent.evolution.front import Judged
 from studio.errors import RunError
-from studio.record import events
+from studio.record import data, events
 from studio.work.convert import judged, read_candidate
 from studio.work.job import Job
 
@@ -117,11 +117,11 @@ def certify_one(
     return certified
 
 
-def _interval(found: Interval | None) -> events.Interval | None:
+def _interval(found: Interval | None) -> data.Interval | None:
     bounds = () if found is None else (found.value, found.low, found.high)
     if found is None or not all(math.isfinite(bound) for bound in bounds):
         return None
-    return events.Interval(value=found.value, low=found.low, high=found.high)
+    return data.Interval(value=found.value, low=found.low, high=found.high)
 
 
 def certify(

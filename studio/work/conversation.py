@@ -19,7 +19,7 @@ from agent.llm.service import Answer
 from agent.llm.spending import Usage
 from agent.llm.tools import PLANS, SCRIPT
 from studio.record import events
-from studio.record.events import Data
+from studio.record.data import Data
 from studio.record.settings import write_atomically
 
 FOLDER: Final = "llm"

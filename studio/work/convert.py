@@ -13,10 +13,11 @@ from agent.evolution.front import Judged
 from engines.measure.images import PSNR_CAP
 from studio.errors import RunError
 from studio.record import events
+from studio.record import verdict as told
 from studio.record.state import RunState
 
 
-def verdict_event(verdict: Verdict) -> events.Verdict:
+def verdict_event(verdict: Verdict) -> told.Verdict:
     """As recorded: numbers that are not finite are left out."""
     fields = asdict(verdict)
     for name in ("latency", "speedup", "loss"):
@@ -32,7 +33,7 @@ def verdict_event(verdict: Verdict) -> events.Verdict:
     }
     for sample in fields["samples"]:
         sample["metrics"] = _finite_metrics(sample["metrics"])
-    return events.Verdict.model_validate(fields)
+    return told.Verdict.model_validate(fields)
 
 
 def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -40,7 +41,7 @@ def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     return _finite_metrics(dict(metrics))
 
 
-def verdict_value(verdict: events.Verdict) -> Verdict:
+def verdict_value(verdict: told.Verdict) -> Verdict:
     """What was recorded, as the agent's value."""
     fields: dict[str, Any] = verdict.model_dump()
     for name in ("latency", "speedup", "loss"):

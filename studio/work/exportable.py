@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from studio.record.events import CandidateProposed, Step
+from studio.record.events import CandidateProposed
 from studio.record.journal import Journal
 from studio.record.state import CandidateState, RunState
+from studio.record.verdict import Step
 from studio.work.job import Job
 
 State = Literal["ok", "warning", "failed"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from studio.record.events import Metric
+from studio.record.described import Metric
 
 
 @dataclass(frozen=True, slots=True)

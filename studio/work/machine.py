@@ -9,7 +9,8 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from studio.record import library
-from studio.record.events import BUSY, ModelCard, TargetState
+from studio.record.described import ModelCard, TargetState
+from studio.record.verdict import BUSY
 from studio.work.job import Job
 
 VERSIONS = ("torch", "diffusers", "transformers", "openvino", "onnxruntime", "nncf", "numpy")

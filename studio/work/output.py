@@ -8,7 +8,8 @@ import sys
 import threading
 from typing import IO
 
-from studio.record.events import Data, Event, event
+from studio.record.data import Data
+from studio.record.events import Event, event
 from studio.record.protocol import encode
 
 

@@ -45,7 +45,7 @@ from engines.package.wheels import needed
 from engines.package.write import GOLDEN, PYTHON, Contents, EngineFiles
 from studio import __version__
 from studio.errors import ExportError
-from studio.record import events
+from studio.record import data
 from studio.record.state import CandidateState, RunState
 from studio.work import torch_parts
 from studio.work.public_source import added, added_licences, public
@@ -408,7 +408,7 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> Calibration | None:
     return None
 
 
-def _interval(found: events.Interval | None) -> Interval | None:
+def _interval(found: data.Interval | None) -> Interval | None:
     return None if found is None else Interval(value=found.value, low=found.low, high=found.high)
 
 

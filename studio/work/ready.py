@@ -16,7 +16,7 @@ from engines.models.load import open_model
 from engines.models.reference import check as check_reference
 from engines.workload import Workload
 from studio.errors import RunError
-from studio.record import events
+from studio.record.described import Metric, ModelCard
 from studio.record.state import RunState
 from studio.work.loss import LOSSES, metric_for
 from studio.work.machine import describe_machine, fields_of
@@ -27,11 +27,11 @@ class Ready:
     """A model, a target and a workload that go together; nothing has been run yet."""
 
     model: str
-    card: events.ModelCard
+    card: ModelCard
     described: Card
     target: str
     workload: Workload
-    metric: events.Metric
+    metric: Metric
     tolerance: float
     """Loss that the winner may have."""
     claim: str
@@ -88,7 +88,7 @@ def prepare(
     chosen = metric_for(opened.path, Prompts(wanted.prompts).gate(gate).prompts, metric)
     return Ready(
         model=model,
-        card=events.ModelCard.model_validate(fields_of(described)),
+        card=ModelCard.model_validate(fields_of(described)),
         described=described,
         target=target,
         workload=wanted,

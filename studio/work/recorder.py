@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 from agent.candidate import Candidate, Stage, Verdict
 from agent.loop import Listener
 from studio.record import events
-from studio.record.events import Data
+from studio.record.data import Data
 from studio.record.settings import write_atomically
+from studio.record.verdict import Step
 from studio.work.control import Control
 from studio.work.convert import verdict_event
 
@@ -65,7 +66,7 @@ class Recorder(Listener):
                 origin=proposal.origin,
                 parents=proposal.parents,
                 recipe=tuple(
-                    events.Step(technique=step.technique, parameters=dict(step.parameters))
+                    Step(technique=step.technique, parameters=dict(step.parameters))
                     for step in proposal.recipe
                 ),
                 title=title,

@@ -12,10 +12,13 @@ from typing import Any, Final
 
 from studio import __version__
 from studio.errors import ReportError
-from studio.record import costs, events
+from studio.record import costs
+from studio.record.data import Interval
+from studio.record.described import Metric
 from studio.record.journal import Journal
 from studio.record.settings import write_atomically
 from studio.record.state import CandidateState, RunState
+from studio.record.verdict import Sample
 from studio.work.job import Job
 from studio.work.report_plot import Point, pareto, steps, time
 
@@ -153,7 +156,7 @@ def claims(state: RunState) -> list[Claim]:
     return found
 
 
-def bounds_text(claim: str, bounds: events.Interval) -> str:
+def bounds_text(claim: str, bounds: Interval) -> str:
     """In the claim's own unit."""
     if "point" in claim:
         return f"{100 * bounds.low:.2f} to {100 * bounds.high:.2f} points"
@@ -161,7 +164,7 @@ def bounds_text(claim: str, bounds: events.Interval) -> str:
     return f"{bounds.low:.3g} to {bounds.high:.3g}{unit}"
 
 
-def advantage(one: CandidateState, other: CandidateState) -> events.Interval | None:
+def advantage(one: CandidateState, other: CandidateState) -> Interval | None:
     """How many times as fast `one` is, from two ratios to the same baseline (independent, log-normal)."""
     if (
         one.verdict is None
@@ -175,9 +178,7 @@ def advantage(one: CandidateState, other: CandidateState) -> events.Interval | N
         return None
     centre = math.log(first.value / second.value)
     spread = math.hypot(math.log(first.high / first.low), math.log(second.high / second.low)) / 2
-    return events.Interval(
-        value=math.exp(centre), low=math.exp(centre - spread), high=math.exp(centre + spread)
-    )
+    return Interval(value=math.exp(centre), low=math.exp(centre - spread), high=math.exp(centre + spread))
 
 
 def notes(state: RunState) -> list[str]:
@@ -250,7 +251,7 @@ def _best_single(state: RunState) -> CandidateState | None:
     return None if found is None else state.candidates[found.id]
 
 
-def scale_of(metric: events.Metric) -> tuple[float, str]:
+def scale_of(metric: Metric) -> tuple[float, str]:
     """Factor and unit to show a loss with: shares are shown as points (hundredths)."""
     return (100.0, "points") if metric.unit == "share" else (1.0, metric.unit)
 
@@ -289,7 +290,7 @@ def _points(state: RunState, labels: dict[str, str]) -> list[Point]:
 
 def _pictures(folder: Path, shown: list[CandidateState]) -> list[dict[str, Any]]:
     """Rows of the same prompt and seed across the candidates shown, the winner's worst first."""
-    by_prompt: dict[tuple[str, int], dict[str, events.Sample]] = {}
+    by_prompt: dict[tuple[str, int], dict[str, Sample]] = {}
     for candidate in shown:
         for sample in candidate.verdict.samples if candidate.verdict else ():
             by_prompt.setdefault((sample.prompt, sample.seed), {})[candidate.id] = sample
@@ -303,7 +304,7 @@ def _pictures(folder: Path, shown: list[CandidateState]) -> list[dict[str, Any]]
     return [row for _, row in sorted(rows, key=lambda one: one[0])[:PICTURES]]
 
 
-def _picture(folder: Path, sample: events.Sample | None) -> dict[str, Any] | None:
+def _picture(folder: Path, sample: Sample | None) -> dict[str, Any] | None:
     if sample is None:
         return None
     try:
@@ -335,7 +336,7 @@ def _order(candidate: CandidateState) -> tuple[int, float]:
     return (1, verdict.latency.value)
 
 
-def _interval(value: events.Interval | None, digits: int = 2) -> str:
+def _interval(value: Interval | None, digits: int = 2) -> str:
     return (
         ""
         if value is None

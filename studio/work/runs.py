@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from studio.errors import RunError, StudioError
 from studio.record import events
+from studio.record.data import Data
 from studio.record.events import Event
 from studio.record.folders import new_run_folder
 from studio.record.journal import NAME, Journal
@@ -216,7 +217,7 @@ class OpenRun:
     state: RunState
     job: Job
 
-    def record(self, data: events.Data) -> Event:
+    def record(self, data: Data) -> Event:
         """Commit an event, then tell it."""
         made = self.journal.append(data)
         self.state.apply(made)

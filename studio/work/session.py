@@ -23,6 +23,7 @@ from agent.planner.context import Context
 from agent.planner.context import prepare as context
 from agent.together import JudgeLike
 from studio.record import events
+from studio.record.data import Data
 from studio.work import llm
 from studio.work.certify import certify_run
 from studio.work.conversation import ConversationRecord
@@ -237,7 +238,7 @@ class Session:
             )
         return llm.language(begun, talk, Surroundings(ready.machine, spent), self._coder)
 
-    def _tell(self, data: events.Data) -> None:
+    def _tell(self, data: Data) -> None:
         """Something to be shown and not kept."""
         self._job.emit(events.event(data, run=self._run.folder.name))
 

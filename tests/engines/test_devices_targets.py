@@ -15,7 +15,7 @@ from engines import devices, drivers, installing
 from engines.backends import backend, base, tensor_rt_names
 from engines.backends.serves import SERVES
 from engines.measure import rates
-from studio.record.events import TargetState
+from studio.record.described import TargetState
 
 RUNTIMES = ("torch", "openvino", "onnxruntime", "onnx", "mlx", "coremltools", "tensorrt_rtx", "transformers")
 

@@ -10,6 +10,7 @@ from agent.coder import title
 from engines.models.card import describe
 from engines.models.load import open_model
 from studio.record import events
+from studio.record.described import Metric, ModelCard
 from studio.record.journal import Journal
 
 SCRIPT = '''"""A candidate."""
@@ -54,10 +55,10 @@ def begin(
     journal = Journal.create(folder)
     journal.append(
         events.RunStarted(
-            model=events.ModelCard.model_validate(asdict(describe(open_model(model)))),
+            model=ModelCard.model_validate(asdict(describe(open_model(model)))),
             target=target,
             workload=workload or {},
-            metric=events.Metric(name="adherence", title="Adherence loss", unit="points"),
+            metric=Metric(name="adherence", title="Adherence loss", unit="points"),
             preset="quick",
             generations=1,
             population=4,

@@ -15,7 +15,7 @@ from typing import Any
 from agent.candidate import Candidate, Interval, Recipe, Sample, Stage, Verdict
 from engines.models.card import Card, Component
 from engines.workload import Workload
-from studio.record import events
+from studio.record.described import Metric, ModelCard
 from studio.work import ready
 from studio.work.loss import LOSSES
 from studio.work.machine import fields_of
@@ -157,11 +157,11 @@ def prepare(
     name = metric or "adherence"
     return Scripted(
         model=model,
-        card=events.ModelCard.model_validate(fields_of(CARD)),
+        card=ModelCard.model_validate(fields_of(CARD)),
         described=CARD,
         target=target,
         workload=Workload.model_validate(workload),
-        metric=events.Metric(name=name, title=LOSSES[name].title, unit=LOSSES[name].unit),
+        metric=Metric(name=name, title=LOSSES[name].title, unit=LOSSES[name].unit),
         tolerance=LOSSES[name].tolerance,
         claim=LOSSES[name].claim,
         machine={"processor": "a test"},

@@ -8,7 +8,7 @@ import pytest
 
 from agent.bench.verdicts import from_json, to_json
 from agent.candidate import BuiltEngine, Verdict
-from studio.record import events
+from studio.record import verdict as record
 from studio.work.convert import verdict_event, verdict_value
 
 TEXT = BuiltEngine("text_encoder", "openvino", "fp32", "the CPU", "the CPU", psnr=200.0)
@@ -28,7 +28,7 @@ def test_engines_survive_the_journal_and_the_bench() -> None:
 def test_a_verdict_from_before_says_nothing_of_engines() -> None:
     old = verdict_event(Verdict("passed", "gate")).model_dump(mode="json")
     del old["engines"]
-    found = events.Verdict.model_validate(old)
+    found = record.Verdict.model_validate(old)
     assert (found.built_for, found.verified_on, found.parity) == ("", "", None)
     assert not found.verified_elsewhere
 

@@ -28,7 +28,7 @@ from studio.cli.main_job import unused_folder
 from studio.cli.perform import has_display, model_source
 from studio.errors import RunError
 from studio.record import library
-from studio.record.events import TargetState
+from studio.record.described import TargetState
 from studio.record.journal import Journal
 from studio.record.sources import STUDENT, TINY_DECODER, WITH
 from studio.record.state import RunState

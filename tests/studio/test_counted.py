@@ -14,6 +14,7 @@ from engines.errors import WorkloadError
 from studio.cli import main
 from studio.cli.follow import line_of
 from studio.record import events
+from studio.record import verdict as record
 from studio.record.events import event
 from studio.record.journal import Journal
 from studio.record.settings import Settings
@@ -66,7 +67,7 @@ EARLY = Verdict(
 @pytest.mark.parametrize("verdict", [FULL, EARLY])
 def test_counts_costs_and_early_ends_survive_the_journal_and_the_bench(verdict: Verdict) -> None:
     told = verdict_event(verdict)
-    assert verdict_value(events.Verdict.model_validate_json(told.model_dump_json())) == verdict
+    assert verdict_value(record.Verdict.model_validate_json(told.model_dump_json())) == verdict
     assert from_json(json.loads(json.dumps(to_json(verdict)))) == verdict
 
 
@@ -74,7 +75,7 @@ def test_a_verdict_from_before_says_nothing_of_counts() -> None:
     old = verdict_event(Verdict("passed", "gate")).model_dump(mode="json")
     for name in ("census", "stopped", "spent", "sets_note"):
         del old[name]
-    assert events.Verdict.model_validate(old) == verdict_event(Verdict("passed", "gate"))
+    assert record.Verdict.model_validate(old) == verdict_event(Verdict("passed", "gate"))
 
 
 def judged(home: Path) -> tuple[Path, RunState]:

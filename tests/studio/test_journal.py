@@ -15,12 +15,15 @@ import pytest
 
 from studio.errors import JournalError, ProtocolError, RunError, RunLocked
 from studio.record import events, library, protocol, settings
+from studio.record.data import Interval
+from studio.record.described import Metric, ModelCard
 from studio.record.folders import new_run_folder
 from studio.record.journal import NAME, Journal
 from studio.record.lock import RunLock, is_locked
 from studio.record.state import RunState
+from studio.record.verdict import Verdict
 
-CARD = events.ModelCard(
+CARD = ModelCard(
     name="tiny",
     source="tiny",
     family="sd",
@@ -40,7 +43,7 @@ def started(folder: Path) -> events.RunStarted:
         model=CARD,
         target="cpu",
         workload={},
-        metric=events.Metric(name="adherence", title="Adherence loss", unit="points"),
+        metric=Metric(name="adherence", title="Adherence loss", unit="points"),
         preset="quick",
         generations=1,
         population=2,
@@ -67,10 +70,10 @@ def proposed(name: str) -> events.CandidateProposed:
 def judged(name: str) -> events.CandidateJudged:
     return events.CandidateJudged(
         id=name,
-        verdict=events.Verdict(
+        verdict=Verdict(
             state="passed",
             stage="gate",
-            latency=events.Interval(value=1, low=0.9, high=1.1),
+            latency=Interval(value=1, low=0.9, high=1.1),
             throughput={1: 2.0, 4: 3.0},
         ),
     )

@@ -14,7 +14,8 @@ from agent.planner.builtin import BuiltinPlanner
 from agent.planner.paper import PaperPlanner
 from studio.cli import parser
 from studio.errors import RunError
-from studio.record.events import Metric, ModelCard, RunStarted
+from studio.record.described import Metric, ModelCard
+from studio.record.events import RunStarted
 from studio.record.settings import Settings, load
 from studio.work.bench import read_levels
 from studio.work.control import Control

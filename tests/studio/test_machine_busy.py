@@ -14,6 +14,7 @@ import pytest
 from agent.candidate import Candidate, Proposal, Verdict
 from engines.measure.neighbours import Neighbours
 from studio.record import events
+from studio.record.data import Data
 from studio.work import machine
 from studio.work.control import Control
 from studio.work.recorder import Recorder
@@ -50,7 +51,7 @@ def test_processes_of_our_own_are_no_neighbours() -> None:
 
 
 def test_a_candidate_that_was_timed_beside_others_says_so_and_the_run_warns_once(tmp_path: Path) -> None:
-    told: list[events.Data] = []
+    told: list[Data] = []
     recorder = Recorder(tmp_path, told.append, Control())
     for number, share in enumerate((0.05, 0.6, 0.4)):
         candidate = Candidate(f"c00{number}", 1, Proposal((), "", "seed"), "")

@@ -10,9 +10,12 @@ import pytest
 
 from studio.errors import ReportError, RunError
 from studio.record import events
+from studio.record.data import Interval
+from studio.record.described import Metric, ModelCard
 from studio.record.journal import Journal
 from studio.record.protocol import decode_event
 from studio.record.state import RunState
+from studio.record.verdict import Sample, Step, Verdict
 from studio.work.job import Job
 from studio.work.report import claims, notes, render, report
 from studio.work.report_plot import Point, pareto, steps, time
@@ -23,24 +26,24 @@ PIXEL = bytes.fromhex(
 )
 
 
-def around(value: float, share: float = 0.05) -> events.Interval:
-    return events.Interval(value=value, low=value * (1 - share), high=value * (1 + share))
+def around(value: float, share: float = 0.05) -> Interval:
+    return Interval(value=value, low=value * (1 - share), high=value * (1 + share))
 
 
-def verdict(name: str, seconds: float, loss: float, psnr: float) -> events.Verdict:
-    return events.Verdict(
+def verdict(name: str, seconds: float, loss: float, psnr: float) -> Verdict:
+    return Verdict(
         state="passed",
         stage="gate",
         latency=around(seconds),
         speedup=around(2 / seconds),
-        loss=events.Interval(value=loss, low=loss - 0.005, high=loss + 0.005),
+        loss=Interval(value=loss, low=loss - 0.005, high=loss + 0.005),
         metrics={"psnr": around(psnr)},
         memory=500,
         isolation="none" if name == "c003" else "isolated",
         stages={"encode": 0.1, "denoise": 0.2, "decode": 0.1},
         throughput={1: 1.0, 4: 2.0},
         samples=(
-            events.Sample(
+            Sample(
                 prompt="a <red> house & more", seed=3, image=f"images/{name}/00.png", metrics={"psnr": psnr}
             ),
         ),
@@ -52,25 +55,25 @@ def write_run(home: Path, *, certified: bool = True, finished: bool = True) -> P
     (folder / "images").mkdir(parents=True)
     steps_of = {
         "c000": [],
-        "c001": [events.Step(technique="fewer-steps", parameters={"steps": 12})],
-        "c002": [events.Step(technique="engine", parameters={"backend": "openvino"})],
+        "c001": [Step(technique="fewer-steps", parameters={"steps": 12})],
+        "c002": [Step(technique="engine", parameters={"backend": "openvino"})],
         "c003": [
-            events.Step(technique="fewer-steps", parameters={"steps": 8}),
-            events.Step(technique="bf16"),
+            Step(technique="fewer-steps", parameters={"steps": 8}),
+            Step(technique="bf16"),
         ],
-        "c004": [events.Step(technique="token-merging", parameters={"ratio": 0.5})],
+        "c004": [Step(technique="token-merging", parameters={"ratio": 0.5})],
     }
     verdicts = {
         "c000": verdict("c000", 2.0, 0.0, 100),
         "c001": verdict("c001", 0.8, 0.01, 24),
         "c002": verdict("c002", 0.9, 0.0, 45),
         "c003": verdict("c003", 0.3, 0.012, 22),
-        "c004": events.Verdict(state="failed", stage="smoke", reason="The picture is <black>."),
+        "c004": Verdict(state="failed", stage="smoke", reason="The picture is <black>."),
     }
     with Journal.create(folder) as journal:
         journal.append(
             events.RunStarted(
-                model=events.ModelCard(
+                model=ModelCard(
                     name="Tiny Scenes",
                     source="tiny-scenes",
                     family="sd",
@@ -85,7 +88,7 @@ def write_run(home: Path, *, certified: bool = True, finished: bool = True) -> P
                 ),
                 target="cpu",
                 workload={},
-                metric=events.Metric(name="adherence", title="Adherence loss", unit="share", note="A note."),
+                metric=Metric(name="adherence", title="Adherence loss", unit="share", note="A note."),
                 preset="quick",
                 generations=1,
                 population=4,
@@ -128,7 +131,7 @@ def write_run(home: Path, *, certified: bool = True, finished: bool = True) -> P
                     claim="adherence loss under 2 points",
                     held=True,
                     prompts=200,
-                    loss=events.Interval(value=0.01, low=0.004, high=0.018),
+                    loss=Interval(value=0.01, low=0.004, high=0.018),
                     speedup=around(6.5),
                 )
             )

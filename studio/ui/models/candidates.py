@@ -9,7 +9,7 @@ from typing import Any, Final
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtGui import QColor, QFont
 
-from studio.record.events import Interval
+from studio.record.data import Interval
 from studio.record.state import CandidateState
 from studio.ui import text
 from studio.ui.models.run import WORDS, Changes, RunModel, Standing

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from PySide6.QtCore import QObject, Signal
 
 from studio.record import events
+from studio.record.described import Metric
 from studio.record.events import Event
 from studio.record.state import CandidateState, RunState
 from studio.ui import text
@@ -113,7 +114,7 @@ class RunModel(QObject):
     # -- reading --------------------------------------------------------------------------------
 
     @property
-    def metric(self) -> events.Metric | None:
+    def metric(self) -> Metric | None:
         return None if self.state.started is None else self.state.started.metric
 
     @property

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from studio.record import costs
-from studio.record.events import LlmAnswered, LlmAsked, Verdict
+from studio.record.events import LlmAnswered, LlmAsked
 from studio.record.state import CandidateState, RunState, Said, Turn
+from studio.record.verdict import Verdict
 from studio.ui import text
 
 PURPOSES: Final = {"plan": "Plan", "code": "Code", "repair": "Repair"}

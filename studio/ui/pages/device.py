@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.record.events import EngineState, TargetState
+from studio.record.described import EngineState, TargetState
 from studio.ui import text
 from studio.ui.actions import Commands
 from studio.ui.desk import Desk

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.record import costs
-from studio.record.events import Verdict
+from studio.record.verdict import Verdict
 from studio.ui import text
 from studio.ui.desk import Desk
 from studio.ui.models.candidates import ROLES, SHAPES

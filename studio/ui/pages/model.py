@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.record.events import Component, ModelCard
+from studio.record.described import Component, ModelCard
 from studio.record.sources import Source
 from studio.ui import text
 from studio.ui.actions import Commands

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from studio.record.events import TargetState
+from studio.record.described import TargetState
 from studio.ui.widgets.labels import FlowRow, label
 
 

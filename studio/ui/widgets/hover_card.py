@@ -6,7 +6,7 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from studio.record.events import Verdict
+from studio.record.verdict import Verdict
 from studio.ui import text
 from studio.ui.models.run import WORDS, RunModel
 from studio.ui.pictures import Pictures

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.record.events import ModelCard
+from studio.record.described import ModelCard
 from studio.record.settings import SavedWorkload
 from studio.ui.widgets.fields import real, whole
 from studio.ui.widgets.labels import label

@@ -14,6 +14,9 @@ from agent.evaluate import reference
 from agent.evaluate.prompts import Asked
 from engines.measure import enlargement, images, video
 from studio.record import events as ev
+from studio.record import verdict as record
+from studio.record.data import Interval
+from studio.record.described import Metric
 from studio.record.journal import Journal
 from tests.studio.ui.window_recording import CARD
 
@@ -61,7 +64,7 @@ def write_clips(base: Path, kind: Literal["video", "enlarged"]) -> Path:
                 seed=0,
                 reference=(4.0, 0.5),
                 folder=str(folder),
-                metric=ev.Metric(name="haarpsi", title="HaarPSI loss", unit=""),
+                metric=Metric(name="haarpsi", title="HaarPSI loss", unit=""),
             )
         )
         for name, drawn, seconds, metrics in (("c000", theirs, 2.0, {}), ("c001", ours, 1.0, values)):
@@ -90,12 +93,12 @@ def write_clips(base: Path, kind: Literal["video", "enlarged"]) -> Path:
     return folder
 
 
-def _verdict(seconds: float, loss: float, made: tuple[Sample, ...]) -> ev.Verdict:
-    def around(value: float) -> ev.Interval:
-        return ev.Interval(value=value, low=0.95 * value, high=1.05 * value)
+def _verdict(seconds: float, loss: float, made: tuple[Sample, ...]) -> record.Verdict:
+    def around(value: float) -> Interval:
+        return Interval(value=value, low=0.95 * value, high=1.05 * value)
 
-    samples = tuple(ev.Sample.model_validate(asdict(one)) for one in made)
-    return ev.Verdict(
+    samples = tuple(record.Sample.model_validate(asdict(one)) for one in made)
+    return record.Verdict(
         state="passed",
         stage="gate",
         latency=around(seconds),

@@ -12,8 +12,11 @@ from PySide6.QtWidgets import QApplication, QDialog, QLabel, QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
 from studio.record import events as ev
+from studio.record.data import Data, Interval
+from studio.record.described import Metric
 from studio.record.journal import Journal
 from studio.record.state import RunState
+from studio.record.verdict import Verdict
 from studio.ui.pages.agent import AgentDialog, ConsentDialog, PromptsDialog
 from studio.ui.pages.certifying import CertifyDialog
 from studio.ui.pages.evolve import EvolvePage
@@ -35,12 +38,12 @@ ABOUT = {
 MODEL = "claude-opus-5-5"
 
 
-def talk_events(folder: Path) -> list[ev.Data]:
+def talk_events(folder: Path) -> list[Data]:
     """A run in which c001 failed, c002 repaired it and c003 came from c002."""
     choice = ev.LlmChoice(model=MODEL, url="http://127.0.0.1:8080", approve=True)
-    found: list[ev.Data] = [
+    found: list[Data] = [
         ev.RunStarted(
-            model=CARD, target="cpu", workload={}, metric=ev.Metric(name="adherence", title="A", unit=""),
+            model=CARD, target="cpu", workload={}, metric=Metric(name="adherence", title="A", unit=""),
             preset="hybrid", generations=2, population=2, budget=None, seed=0, folder=str(folder),
             agent=choice,
         ),
@@ -67,10 +70,10 @@ def proposed(name: str, generation: int, origin: Any, *parents: str) -> ev.Candi
     )  # fmt: skip
 
 
-def verdict(state: Any) -> ev.Verdict:
+def verdict(state: Any) -> Verdict:
     passed = state == "passed"
-    one = ev.Interval(value=0.5, low=0.4, high=0.6)
-    return ev.Verdict(
+    one = Interval(value=0.5, low=0.4, high=0.6)
+    return Verdict(
         state=state, stage="gate" if passed else "smoke", reason="" if passed else "It broke.",
         latency=one if passed else None, speedup=one if passed else None, loss=one if passed else None,
     )  # fmt: skip
@@ -78,7 +81,7 @@ def verdict(state: Any) -> ev.Verdict:
 
 def called(
     number: int, purpose: Any, candidate: str, summary: str, generation: int, error: str = ""
-) -> list[ev.Data]:
+) -> list[Data]:
     file = f"llm/{number:03}.json"
     return [
         ev.LlmAsked(
@@ -293,7 +296,7 @@ def test_the_built_in_agent_starts_without_a_question(window: Window) -> None:
     assert arguments["wishes"] == []
 
 
-def built_in_run(folder: Path) -> list[ev.Data]:
+def built_in_run(folder: Path) -> list[Data]:
     """c001 fails and is repaired, a sentence, c003 waits; nobody asked a language model."""
     begun, *rest = talk_events(folder)
     assert isinstance(begun, ev.RunStarted)

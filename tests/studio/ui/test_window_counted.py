@@ -13,12 +13,13 @@ from studio.record.events import Event, event
 from studio.record.journal import Journal
 from studio.record.protocol import decode_request
 from studio.record.state import RunState
+from studio.record.verdict import Census, Counted
 from studio.ui.window import Window
 from tests.studio.ui.window_recording import open_run
 
-CENSUS = ev.Census(
+CENSUS = Census(
     by="program",
-    counted=(ev.Counted(component="denoiser", shape="16x16", engine="openvino bf16", calls=12, rows=24),),
+    counted=(Counted(component="denoiser", shape="16x16", engine="openvino bf16", calls=12, rows=24),),
     declared="openvino bf16",
 )
 

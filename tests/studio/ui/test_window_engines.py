@@ -13,26 +13,26 @@ from pytestqt.qtbot import QtBot
 from rich.console import Console
 
 from studio.cli.follow import summary
-from studio.record import events as ev
 from studio.record.events import Event
 from studio.record.journal import Journal
 from studio.record.state import RunState
+from studio.record.verdict import BuiltEngine
 from studio.ui.window import Window
 from studio.work.report import render
 from tests.studio.ui.window_recording import open_run
 
 HERE = (
-    ev.BuiltEngine(
+    BuiltEngine(
         component="denoiser", engine="openvino", precision="bf16",
         built_for="the CPU", verified_on="the CPU", psnr=54.27,
     ),
-    ev.BuiltEngine(
+    BuiltEngine(
         component="decoder", engine="openvino", precision="fp32",
         built_for="the CPU", verified_on="the CPU", psnr=120.0,
     ),
 )  # fmt: skip
 ELSEWHERE = (
-    ev.BuiltEngine(
+    BuiltEngine(
         component="denoiser", engine="mlx", precision="fp16",
         built_for="an Apple GPU", stand_in="MLX on this machine's CPU", psnr=61.0,
     ),

@@ -13,9 +13,10 @@ from PySide6.QtGui import QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
-from studio.record.events import EngineState, Verdict
+from studio.record.described import EngineState
 from studio.record.journal import Journal
 from studio.record.protocol import decode_request
+from studio.record.verdict import Verdict
 from studio.ui.actions import STEPS
 from studio.ui.desk import Problem
 from studio.ui.pages.model import DropZone

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from studio.record.events import Metric
+from studio.record.described import Metric
 from studio.ui import text
 from studio.ui.blind import Session, Tally, exact_interval
 from studio.ui.text import THIN

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QImage
 
 from studio.record import events as ev
+from studio.record.data import Interval
+from studio.record.described import Component, Metric, ModelCard, TargetState
 from studio.record.journal import Journal
 from studio.record.protocol import decode_event
+from studio.record.verdict import Sample, Step, Verdict
 from studio.ui.window import Window
 
 PROMPTS = (
@@ -35,7 +38,7 @@ TECHNIQUES: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("int8", {}, "int8"),
     ("tiny-decoder", {}, "tiny decoder"),
 )
-CARD = ev.ModelCard(
+CARD = ModelCard(
     name="Tiny Scenes",
     source="tiny-scenes",
     family="Stable Diffusion",
@@ -45,7 +48,7 @@ CARD = ev.ModelCard(
     guidance=4.0,
     licence="Apache-2.0",
     components=(
-        ev.Component(
+        Component(
             name="text_encoder",
             kind="CLIPTextModel",
             parameters=3_400_000,
@@ -53,7 +56,7 @@ CARD = ev.ModelCard(
             bytes=6_800_000,
             share=0.02,
         ),
-        ev.Component(
+        Component(
             name="denoiser",
             kind="UNet2DConditionModel",
             parameters=13_900_000,
@@ -61,7 +64,7 @@ CARD = ev.ModelCard(
             bytes=27_800_000,
             share=0.93,
         ),
-        ev.Component(
+        Component(
             name="decoder",
             kind="AutoencoderKL",
             parameters=2_300_000,
@@ -69,14 +72,14 @@ CARD = ev.ModelCard(
             bytes=4_600_000,
             share=0.05,
         ),
-        ev.Component(name="scheduler", kind="DDIMScheduler", parameters=0, dtype="–", bytes=0),
+        Component(name="scheduler", kind="DDIMScheduler", parameters=0, dtype="–", bytes=0),
     ),
     hash="5f1c0a9be27d4416",
     memory=78_400_000,
     notes=("Trained for this program on rendered scenes; 64 px, made larger only for looking.",),
 )
 TARGETS = (
-    ev.TargetState(
+    TargetState(
         id="cpu",
         name="CPU",
         engine="OpenVINO, ONNX Runtime, PyTorch",
@@ -85,7 +88,7 @@ TARGETS = (
         gflops=96.0,
         gbytes=21.0,
     ),
-    ev.TargetState(
+    TargetState(
         id="coreml",
         name="Apple Core ML",
         engine="Core ML",
@@ -93,7 +96,7 @@ TARGETS = (
         reason="Packages can be built here and run on a Mac.",
         install="uv pip install coremltools",
     ),
-    ev.TargetState(
+    TargetState(
         id="windowsml",
         name="Windows ML",
         engine="ONNX Runtime",
@@ -101,17 +104,17 @@ TARGETS = (
         reason="Windows ML exists under Windows only.",
         packable=False,
     ),
-    ev.TargetState(
+    TargetState(
         id="cuda",
         name="NVIDIA GPU",
         engine="TensorRT, torch.compile",
         state="missing",
         reason="No NVIDIA driver was found.",
     ),
-    ev.TargetState(
+    TargetState(
         id="directml", name="DirectML", engine="ONNX Runtime", state="missing", reason="Windows only."
     ),
-    ev.TargetState(
+    TargetState(
         id="mlx",
         name="Apple MLX",
         engine="MLX",
@@ -165,13 +168,13 @@ def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
     assert QImage(body, width, height, width * 3, QImage.Format.Format_RGB888).save(str(path))
 
 
-def interval(value: float, spread: float) -> ev.Interval:
-    return ev.Interval(value=value, low=value - spread, high=value + spread)
+def interval(value: float, spread: float) -> Interval:
+    return Interval(value=value, low=value - spread, high=value + spread)
 
 
-def recipe(draw: np.random.Generator) -> tuple[tuple[ev.Step, ...], str]:
+def recipe(draw: np.random.Generator) -> tuple[tuple[Step, ...], str]:
     chosen = sorted(draw.choice(len(TECHNIQUES), size=int(draw.integers(1, 5)), replace=False))
-    steps = tuple(ev.Step(technique=TECHNIQUES[at][0], parameters=TECHNIQUES[at][1]) for at in chosen)
+    steps = tuple(Step(technique=TECHNIQUES[at][0], parameters=TECHNIQUES[at][1]) for at in chosen)
     return steps, " + ".join(TECHNIQUES[at][2] for at in chosen)
 
 
@@ -180,7 +183,7 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
     folder = base / "runs" / "20261120-101500-tiny-scenes"
     folder.mkdir(parents=True)
     draw = np.random.Generator(np.random.Philox(7))
-    metric = ev.Metric(name="adherence", title="Adherence loss", unit="points")
+    metric = Metric(name="adherence", title="Adherence loss", unit="points")
     latencies: dict[str, float] = {}
     losses: dict[str, float] = {}
     with Journal.create(folder) as journal:
@@ -211,7 +214,7 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
             loss: float,
             drift: float,
             title: str,
-            steps: tuple[ev.Step, ...],
+            steps: tuple[Step, ...],
             fate: str,
         ) -> None:
             script = f"candidates/{name}.py"
@@ -249,7 +252,7 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
                 put(
                     ev.CandidateJudged(
                         id=name,
-                        verdict=ev.Verdict(
+                        verdict=Verdict(
                             state="failed",
                             stage="build",
                             reason="The engine differs from eager by 0.31 (0.05 is allowed).",
@@ -266,7 +269,7 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
                 if pictures:
                     save_png(folder / image, scene(at, drift))
                 samples.append(
-                    ev.Sample(
+                    Sample(
                         prompt=prompt,
                         seed=100 + at,
                         image=image,
@@ -282,7 +285,7 @@ def write_run(base: Path, generations: int = 4, *, finished: bool = True, pictur
             put(
                 ev.CandidateJudged(
                     id=name,
-                    verdict=ev.Verdict(
+                    verdict=Verdict(
                         state="quarantined" if fate == "quarantined" else "passed",
                         stage="gate",
                         reason="Faster than this machine can do the declared work (floor 61 ms); look at it."
