@@ -71,13 +71,20 @@ def has_pip() -> bool:
     return True
 
 
+def find_uv() -> str | None:
+    """The system's uv, else the one that `./start` keeps beside this environment; None without either.
+
+    The installed program puts its own one on the path.
+    """
+    inside = ("Scripts", "uv.exe") if sys.platform == "win32" else ("bin", "uv")
+    beside = Path(sys.prefix).parent.joinpath(".uv", *inside)
+    return shutil.which("uv") or (str(beside) if beside.is_file() else None)
+
+
 def _pip(verb: str, *rest: str) -> str:
     if has_pip():
         return _words(sys.executable, "-m", "pip", verb, *rest)
-    # As packaging/environment.sh has it beside .venv where the system had none.
-    beside = Path(sys.prefix).parent / ".uv" / "bin" / "uv"
-    uv = shutil.which("uv") or (str(beside) if beside.is_file() else "uv")
-    return _words(uv, "pip", verb, "--python", sys.executable, *rest)
+    return _words(find_uv() or "uv", "pip", verb, "--python", sys.executable, *rest)
 
 
 def _words(*words: str) -> str:

@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from engines import installing
 from engines.errors import PackageError
 from engines.layouts.base import Drawn, Layout, Spoken, Subject, register
 from engines.layouts.hub import draw_by_package
@@ -237,7 +238,7 @@ def fresh(folder: Path, room: Path) -> tuple[Path, list[str]]:
     try:
         run_quietly([sys.executable, "-m", "venv", str(folder)], room, failed)
     except PackageError:
-        uv = shutil.which("uv")
+        uv = installing.find_uv()
         if uv is None:
             raise
         shutil.rmtree(folder, ignore_errors=True)

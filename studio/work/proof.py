@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from engines import installing
 from engines.errors import PackageError
 from engines.package.likeness import Pixels
 from engines.package.runner import read_picture
@@ -155,10 +156,12 @@ def make_environment(requirements: Path, room: Path, tell: Callable[[str], None]
 def _recipes(requirements: Path, env: Path, python: Path) -> Iterator[tuple[str, list[list[str]]]]:
     """Ways to make the environment, best first; without a network the caches alone are asked."""
     wanted = ["-r", str(requirements)]
-    if uv := shutil.which("uv"):
+    if uv := installing.find_uv():
         make = [uv, "venv", "--python", sys.executable, str(env)]
         install = [uv, "pip", "install", "--python", str(python)]
         yield "uv", [make, [*install, *wanted]]
+        # Some networks answer with certificates of their own, which the system knows and uv does not.
+        yield "uv, by the system's certificates", [make, [*install, "--system-certs", *wanted]]
         yield "uv, from its cache", [make, [*install, "--offline", *wanted]]
         return
     make = [sys.executable, "-m", "venv", str(env)]

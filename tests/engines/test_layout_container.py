@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -81,9 +80,6 @@ def test_a_wheelhouse_that_is_not_whole_gives_nothing(
 
 
 def test_where_python_makes_no_environments_uv_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("uv") is None:
-        pytest.skip("there is no uv here")
-
     def without_venv(command: list[str], room: Path, failed: str = "") -> str:
         if command[1:3] == ["-m", "venv"]:
             raise PackageError("ensurepip is not available.")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from agent.candidate import Step
+from engines import installing
 from engines.errors import PackageError
 from engines.package import sums
 from engines.package.likeness import psnr
@@ -195,13 +196,13 @@ def test_a_package_proves_itself_in_an_environment_that_holds_its_wheels_only(
 def test_without_wheels_the_proof_runs_isolated_and_says_so(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uv: bool
 ) -> None:
-    if uv and shutil.which("uv") is None:
-        pytest.skip("there is no uv here")
+    if uv:
+        assert installing.find_uv() is not None, "./check leaves one in .uv"
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     if not uv:
-        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(installing, "find_uv", lambda: None)
     before = check_folder(package)
     proof = prove(package, PROMPT, SEED)
     assert not proof.environment.fresh
