@@ -24,6 +24,7 @@ from engines.backends.base import Artifact, Availability, Backend, Built, Option
 from engines.backends.guard import Arrays, Component, first_line
 from engines.backends.lowered import program_of
 from engines.backends.torch_graphs import GraphedComponent, quantising_objection
+from engines.backends.torch_ways import refuse_slow_bf16
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.package.torch_files import COMPILERS, INSTALL
@@ -84,6 +85,7 @@ class TorchCompile(Backend):
 
         if options.device != "cpu":
             return _for_card(capture, options.precision, folder)
+        refuse_slow_bf16(options)
         program = program_of(capture, options.precision)
         settings: dict[str, Any] = {"layout_optimization": True} if options.channels_last else {}
         with _inductor_cache(), warnings.catch_warnings():

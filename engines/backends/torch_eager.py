@@ -13,7 +13,15 @@ from engines.backends.base import Artifact, Backend, Built, Options, Supplement
 from engines.backends.guard import Arrays, Component
 from engines.backends.serves import plain_precision
 from engines.backends.torch_graphs import GraphedComponent, quantise, quantising_objection
-from engines.backends.torch_ways import cast_layers, offload_groups, sage_objection, seated, within
+from engines.backends.torch_ways import (
+    cast_layers,
+    has_bf16,
+    offload_groups,
+    refuse_slow_bf16,
+    sage_objection,
+    seated,
+    within,
+)
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.plan import Offload, Precision, TorchWays
@@ -53,6 +61,10 @@ class TorchEager(Backend):
     def uses_channels_last(self) -> bool:
         return True
 
+    def machine(self) -> tuple[str, ...]:
+        # Nothing is stored but what was found out: bf16 is refused to processors that lack it.
+        return ("bf16",) if has_bf16() else ()
+
     def settings(self, options: Options) -> tuple[str, ...]:
         ways = [f"{name}={value}" for name, value in options.ways.facts().items()]
         return (*(("graphs",) if options.graphs else ()), *ways)
@@ -65,6 +77,7 @@ class TorchEager(Backend):
         return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:  # noqa: ARG002
+        refuse_slow_bf16(options)
         if options.ways.attention == "sage" and (reason := sage_objection()):
             raise BuildError(reason)
         ways = options.ways.facts()

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from engines.backends.base import Options
 from engines.backends.guard import Arrays, Component
 from engines.errors import BuildError
 from engines.plan import Attention, TorchWays
@@ -43,6 +44,21 @@ def sage_objection() -> str:
             "sageattention is not installed; install it beside torch and triton (pip install sageattention)"
         )
     return ""
+
+
+def has_bf16() -> bool:
+    """Whether torch has kernels in bf16 for this processor; without them it is far slower than in fp32."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():  # oneDNN, whose kernels they are
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - inductor asks it too
+
+
+def refuse_slow_bf16(options: Options) -> None:
+    """Raises `BuildError` where bf16 is wanted of a processor without it: fp32 is what it does quickest."""
+    if options.precision == "bf16" and options.device == "cpu" and not has_bf16():
+        raise BuildError("this CPU has no bf16 instructions, and torch would compute it slower than fp32")
 
 
 def within(component: Component, ways: TorchWays) -> Component:

@@ -15,6 +15,7 @@ import pytest
 
 from agent.evaluate import redteam
 from agent.evaluate.judge import Judge
+from engines.backends.torch_ways import has_bf16
 from engines.workload import Workload
 
 FOLDER = Path(__file__).parent / "cheats"
@@ -44,6 +45,8 @@ def cases() -> list[object]:
 
 @pytest.mark.parametrize("path", cases())
 def test_honest_scripts_pass_and_cheats_do_not(judge: Judge, path: Path) -> None:
+    if path.stem == "silent_bf16" and not has_bf16():
+        pytest.skip("the engines refuse this processor the bf16 that the script would have used in silence")
     [found] = redteam.judge_all(judge, [path])
     verdict = found.verdict
     assert found.right, f"{verdict.state} at {verdict.stage}: {verdict.reason}\n{verdict.evidence}"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engines import drivers
-from engines.backends import backend, parity
+from engines.backends import backend, parity, torch_ways
 from engines.backends.base import METADATA, Artifact, Backend, Built, Options
 from engines.backends.calibration import calibration_for, chosen
 from engines.backends.open_vino import has_bf16
@@ -195,6 +195,7 @@ def where(absent: str) -> str:
 
 
 WITH_TORCHAO: tuple[Precision, ...] = ("w8",) if find_spec("torchao") else ()
+BFLOAT: tuple[Precision, ...] = ("bf16",) if torch_ways.has_bf16() else ()
 DYNAMIC: tuple[Precision, ...] = ("int8",) if find_spec("torchao") else ()
 on_cuda = pytest.mark.skipif(
     bool(drivers.torch_on("cuda")), reason=drivers.torch_on("cuda") or "an NVIDIA GPU"
@@ -203,7 +204,7 @@ on_cuda = pytest.mark.skipif(
 
 class TestTorchEager(Contract):
     name = "torch"
-    able = ("fp32", "bf16", *WITH_TORCHAO)
+    able = ("fp32", *BFLOAT, *WITH_TORCHAO)
     ships = False
 
 
@@ -312,7 +313,7 @@ class TestTensorRt(Contract):
 @pytest.mark.slow
 class TestTorchCompile(Contract):
     name = "compile"
-    able = ("fp32", "bf16")
+    able = ("fp32", *BFLOAT)
 
 
 @pytest.mark.gpu

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from engines import drivers
-from engines.backends import backend, parity
+from engines.backends import backend, parity, torch_eager, torch_ways
 from engines.backends.base import Options
 from engines.backends.torch_eager import TorchComponent
 from engines.backends.torch_ways import _SEATS, sage_objection, seated, within
@@ -202,6 +202,20 @@ def test_weights_in_int8_without_torchao_say_what_to_install(model: Model) -> No
 
 
 @pytest.mark.skipif(not sage_objection(), reason="sageattention is installed")
+@pytest.mark.parametrize("able", [True, False])
+def test_bf16_is_for_processors_that_have_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
+    for module in (torch_eager, torch_ways):
+        monkeypatch.setattr(module, "has_bf16", lambda: able)
+    made = backend("torch").build(denoiser(model), Options("bf16"))
+    if able:
+        assert (made.precision, made.fallbacks) == ("bf16", ())
+    else:
+        assert (made.backend, made.precision) == ("torch", "fp32")
+        assert "torch eager bf16 was not used: this CPU has no bf16 instructions" in made.fallbacks[0]
+
+
 def test_sage_attention_that_is_not_installed_says_what_to_do(model: Model) -> None:
     with pytest.raises(BuildError, match=r"sageattention is not installed; install it .*pip install"):
         backend("torch").build(denoiser(model), Options("fp32", ways=TorchWays(attention="sage")))

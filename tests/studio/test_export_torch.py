@@ -13,6 +13,7 @@ import pytest
 
 from agent.candidate import Step
 from engines.backends.base import Artifact
+from engines.backends.torch_ways import has_bf16
 from engines.errors import PackageError
 from engines.package import torch_files
 from engines.package.runner import Package, read_picture
@@ -100,8 +101,9 @@ def test_eager_with_cached_features_is_packed_proved_and_extended(run: Path, tmp
         said = json.loads(done.stdout.splitlines()[-1])
         if arguments[0] == "--self-test":
             assert (said["passed"], said["psnr"]) == (True, 100)
-    added = add_variant(Job(home=tmp_path), str(place), engine="eager", precision="bf16")
-    assert added["verified"], added["text"]
+    if has_bf16():
+        added = add_variant(Job(home=tmp_path), str(place), engine="eager", precision="bf16")
+        assert added["verified"], added["text"]
     weights = next(place.rglob("weights.safetensors"))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
