@@ -19,13 +19,13 @@ from studio.work.job import Job
 from studio.work.runs import ask_first
 
 if TYPE_CHECKING:
-    from agent.bench.score import Scored
     from agent.bench.solve import Solver, World
     from agent.bench.targets import Target
     from agent.bench.tasks import Task
     from agent.llm.conversation import Conversation
     from agent.llm.operators import Operators
     from agent.planner.context import Context
+    from studio.work.bench_results import Results
     from studio.work.ready import Ready
 
 AGENTS: Final = ("built-in", "one-shot", "llm")
@@ -100,13 +100,14 @@ def bench(
     folder's results end.
 
     Raises:
-        RunError: no such agent, level or part, or two models of one name.
+        RunError: no such agent, level or part, two models of one name, or another agent's `out`.
         EngineError, AgentError: a model, the target or the language model cannot be used.
     """
     from agent.bench.score import by_difficulty, rates
     from agent.bench.tasks import sample as drawn
     from engines.paths import digest
     from studio.work import llm
+    from studio.work.bench_results import Results
 
     _check(agent, without, preset)
     ask_first(without_walls=without_walls)
@@ -138,8 +139,7 @@ def bench(
         )
     )
     folder = Path(out) if out else place / name.replace("/", "_")
-    folder.mkdir(parents=True, exist_ok=True)
-    results = _Results(folder / "results.jsonl")
+    results = Results(folder / "results.jsonl", name)
     telling = Telling(job)
     everything: list[Task] = []
     for subject in subjects:
@@ -238,7 +238,7 @@ def _solve(
     left: Sequence[tuple[_Subject, list[Task]]],
     total: int,
     solver: Solver,
-    results: _Results,
+    results: Results,
     generations: int,
     population: int,
     *,
@@ -349,31 +349,6 @@ def _asked(job: Job) -> Any:
     if job.cancelled.is_set() or job.control.wish in ("stop", "leave"):
         return "stop"
     return "go"
-
-
-class _Results:
-    """Scores of a folder, one JSON line each; a damaged line is a task that is done again."""
-
-    def __init__(self, path: Path) -> None:
-        from agent.bench.score import Scored
-        from agent.bench.verdicts import kept_lines
-
-        self._path = path
-        self.scored: list[Scored] = []
-        for line in kept_lines(path):
-            try:
-                self.scored.append(Scored(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
-
-    @property
-    def done(self) -> set[str]:
-        return {one.task for one in self.scored}
-
-    def add(self, scored: Scored) -> None:
-        self.scored.append(scored)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(scored.to_json(), ensure_ascii=False) + "\n")
 
 
 def _kept_targets(path: Path, search: int) -> list[Target] | None:
