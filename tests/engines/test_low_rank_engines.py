@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,7 @@ def test_mlx_rounds_the_residuals_alone(given: torch.Tensor, tmp_path: Path) -> 
         assert list(kinds.values()).count("quantised") == 2
         folder = tmp_path / str(at)
         folder.mkdir()
-        made.names = ["answer"]
-        save(made, weights, folder)
+        save(replace(made, names=["answer"]), weights, folder)
         found.append(loss(open_folder(folder)({"given": given.numpy()})["answer"], wanted))
     assert 0 < found[1] < found[0] / 2
 
