@@ -245,9 +245,11 @@ def name_branches(model: Any, values: Mapping[str, Any]) -> None:
             continue
         shape = tuple(source.get_output_shape(0))
         alike = {name: one for name, one in wanted.items() if one.shape in (shape, shape[::-1])}
-        data = source.get_data() if alike else None
+        if not alike:
+            continue
+        data: Any = source.get_data()
         for name, one in alike.items():
-            if any(one.shape == data.shape and np.array_equal(one, data) for one in (one, one.T)):
+            if any(np.array_equal(turned, data) for turned in (one, one.T)):
                 node.set_friendly_name(name)
 
 

@@ -54,7 +54,7 @@ class SVDQuant(Technique):
         )
 
     def label(self) -> str:
-        return f"SVDQuant {self.bits}-bit, rank {self.rank}"
+        return f"SVDQuant {self.bits}, rank {self.rank}"
 
     def apply(self, plan: Plan) -> Plan:
         return replace(plan, precision=self.precision, denoiser=replace(plan.denoiser, low_rank=self.rank))

@@ -523,7 +523,6 @@ class TestWeightBits(TechniqueContract):
 
 class TestSVDQuant(TechniqueContract):
     kind, changed = SVDQuant, frozenset({"precision", "denoiser.low_rank"})
-    device = "mlx"
 
     def test_an_engine_that_cannot_leave_a_branch_as_it_is_is_refused(self) -> None:
         assert check([SVDQuant(), Engine("openvino")], card(), "cpu") == []

@@ -166,6 +166,7 @@ def test_weights_of_torchaos_are_packed_small_proved_and_need_torchao_by_name(tm
     facts = denoiser.additional_metadata
     assert facts.build_options == {"torchao": metadata.version("torchao")}
     assert facts.parity is not None
+    assert facts.parity.psnr is not None
     assert facts.parity.psnr > 25
     assert f"torchao=={metadata.version('torchao')}" in (place / "requirements.txt").read_text().splitlines()
     plain = add_variant(Job(home=tmp_path), str(place), engine="eager", precision="fp32")
