@@ -28,7 +28,7 @@ _MEMORY: Final = re.compile(
 _BF16: Final = re.compile(r"bf16|bfloat16", re.IGNORECASE)
 _INT8: Final = re.compile(r"int8|quanti[sz]|calibrat|nncf", re.IGNORECASE)
 _BLANK: Final = re.compile(r"\bnan\b|not finite|black|blank|solid colou?r|one colou?r", re.IGNORECASE)
-_PRECISIONS: Final = frozenset({"bf16", "fp32", "int8", "fp8", "weight-bits"})
+_PRECISIONS: Final = frozenset({"bf16", "fp32", "int8", "fp8", "weight-bits", "svdquant"})
 _CAPTURE: Final = re.compile(r"captur|torch\.export|export", re.IGNORECASE)
 _SLOW: Final = re.compile(r"time limit|timed out|timeout|too long|did not finish", re.IGNORECASE)
 _ENGINE_WORDS: Final = {
@@ -39,7 +39,8 @@ _ENGINE_WORDS: Final = {
 _ENGINE_ORDER: Final = ("openvino", "onnxruntime", "compile", "torch")
 _GRAPH: Final = (
     "feature-cache", "token-merging", "fused-qkv", "threshold-cache", "attention-gate", "feature-forecast",
-    "teacache", "magcache", "dbcache", "progressive-resolution", "pruning", "channels-last", "student",
+    "teacache", "magcache", "dbcache", "progressive-resolution", "pruning", "svdquant", "channels-last",
+    "student",
 )  # fmt: skip
 """Techniques that change the captured graph or weights."""
 

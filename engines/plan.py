@@ -47,6 +47,8 @@ class DenoiserStructure:
     """Share of the inner channels that is removed."""
     sparse: bool = False
     """Two of every four neighbouring weights of a matrix product are zero."""
+    low_rank: int = 0
+    """Rank of the branch beside matrix products that holds what few bits lose most of (0: none)."""
     fused_norm: bool = False
     """Group norm and SiLU of residual blocks are one kernel where there is one."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.backends.onnx_files import LARGEST, files, quiet
+from engines.capture.structure import LOW_RANK
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -28,10 +29,20 @@ def narrow(source: Path, target: Path, bits: int) -> int:
     large = sum(path.stat().st_size for path in files(source)) > LARGEST
     with quiet():
         # Asymmetric, because DirectML's kernel wants the zero points that others may do without.
-        made = MatMulNBitsQuantizer(_with_weights_upright(onnx.load(str(source))), bits, BLOCK)
+        model = _with_weights_upright(onnx.load(str(source)))
+        made = MatMulNBitsQuantizer(model, bits, BLOCK, nodes_to_exclude=_branches(model))
         made.process()
         made.model.save_model_to_file(str(target), use_external_data_format=large)
     return sum(node.op_type == OPERATOR for node in made.model.model.graph.node)
+
+
+def _branches(model: ModelProto) -> list[str]:
+    """Products of low-rank branches, which stay as they are (`engines.capture.low_rank`)."""
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and any(LOW_RANK in name for name in node.input)
+    ]
 
 
 def _with_weights_upright(model: ModelProto) -> ModelProto:

@@ -15,10 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import numpy as np
+
 from engines import drivers
 from engines.backends.base import Artifact, Backend, Built, Options, Supplement
 from engines.backends.guard import Arrays, Component, ordered
 from engines.capture.capture import Capture
+from engines.capture.structure import LOW_RANK
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest, link, locked, new_folder
 from engines.plan import Precision
@@ -166,6 +169,8 @@ def convert(capture: Capture) -> Any:
         port.get_tensor().set_names({spec.name})
     model.reshape({spec.name: [-1, *spec.shape] for spec in capture.inputs})
     _number_by_place(model)
+    program = capture.program
+    name_branches(model, {**program.state_dict, **program.constants})
     return model
 
 
@@ -210,16 +215,48 @@ def narrow(model: Any, precision: Precision) -> Any:
 
     nncf.set_log_level(logging.ERROR)
     mode = nncf.CompressWeightsMode[MODES[precision]]
+    whole = branches(model)
+    ignored = nncf.IgnoredScope(names=whole) if whole else None
     if precision == "w8":
-        return nncf.compress_weights(model, mode=mode)
+        return nncf.compress_weights(model, mode=mode, ignored_scope=ignored)
     return nncf.compress_weights(
         model,
         mode=mode,
+        ignored_scope=ignored,
         group_size=GROUP,
         advanced_parameters=nncf.AdvancedCompressionParameters(
             group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST, min_adjusted_group_size=LEAST_GROUP
         ),
     )
+
+
+def name_branches(model: Any, values: Mapping[str, Any]) -> None:
+    """Products with a low-rank branch's weights are named after it, which OpenVINO's conversion does not do.
+
+    Args:
+        values: a program's weights by name.
+    """
+    wanted = {name: one.detach().numpy() for name, one in values.items() if LOW_RANK in name}
+    for node in model.get_ordered_ops() if wanted else ():
+        if node.get_type_name() != "MatMul":
+            continue
+        source = node.input_value(1).get_node()
+        if source.get_type_name() != "Constant":
+            continue
+        shape = tuple(source.get_output_shape(0))
+        alike = {name: one for name, one in wanted.items() if one.shape in (shape, shape[::-1])}
+        if not alike:
+            continue
+        data: Any = source.get_data()
+        for name, one in alike.items():
+            if any(np.array_equal(turned, data) for turned in (one, one.T)):
+                node.set_friendly_name(name)
+
+
+def branches(model: Any) -> list[str]:
+    """Products of low-rank branches, which stay as they are (`engines.capture.low_rank`)."""
+    names = (node.get_friendly_name() for node in model.get_ordered_ops())
+    return [name for name in names if LOW_RANK in name]
 
 
 class OpenVinoComponent:

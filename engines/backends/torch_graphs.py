@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from engines import installing
 from engines.backends.lowered import HALVES
 from engines.errors import BuildError
+from engines.models.inside import in_a_block
 from engines.plan import Precision
 
 if TYPE_CHECKING:
@@ -98,14 +99,6 @@ def quantise(module: torch.nn.Module, precision: Precision) -> int:
     options = {"granularity": torchao.PerRow()} if precision == "fp8" else {}
     torchao.quantize_(module, getattr(torchao, CONFIGS[precision])(**options), filter_fn=wide)
     return len(chosen)
-
-
-def in_a_block(name: str) -> bool:
-    """Whether a layer of that path does a repeated block's work: no norm's or embedding's, and none of those
-    before and behind all blocks, whose paths hold no number."""
-    parts = name.split(".")
-    apart = any("emb" in part or part.startswith("norm") for part in parts)
-    return not apart and any(part.isdigit() for part in parts)
 
 
 def compile_regions(module: torch.nn.Module) -> int:

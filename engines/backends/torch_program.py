@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engines.backends import parity
 from engines.backends.lowered import program_of
+from engines.backends.torch_quantised import Quantised, beside, place_of, quantised, torchao
 from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.package import torch_files
-from engines.package.torch_graph import FORMAT, GRAPH, PYTHON, WEIGHTS, is_word
+from engines.package.runtimes import BY_TORCHAO
+from engines.package.torch_graph import FORMAT, GRAPH, PYTHON, QUANTISED, WEIGHTS, is_word
 from engines.paths import cache_folder, digest, locked, new_folder, read_json, write_json
 from engines.plan import Precision
 
@@ -39,42 +41,53 @@ class Program:
     """A component's program on disk."""
 
     folder: Path
-    parity: Mapping[str, float]
+    parity: Mapping[str, Any]
     """`max_abs` and `psnr` in dB of what it computes, read back, against eager fp32."""
+    torchao: str = ""
+    """The version that quantised some of its weights; empty where none are its."""
 
     @property
     def files(self) -> dict[str, Path]:
         return {name: self.folder / name for name in (GRAPH, WEIGHTS)}
 
 
-def program(capture: Capture, precision: Precision) -> Program:
+def program(capture: Capture, precision: Precision, device: str = "cpu") -> Program:
     """A component's program, from the cache or written now and compared.
 
+    Args:
+        device: what it is for: where weights are torchao's, it says what is computed outside them.
+
     Raises:
-        BuildError: it calls what is none of torch's own operators, or computes something else than eager.
+        BuildError: it calls what is none of torch's own operators, or computes something else than eager;
+            torchao is wanted and not installed.
         CaptureError: torch.export refuses it.
     """
-    key = digest("program", FORMAT, capture.key, precision, metadata.version("torch"))
+    facts: tuple[object, ...] = (precision, metadata.version("torch"))
+    if precision in BY_TORCHAO:
+        facts = (*facts, torchao(precision), device)
+    key = digest("program", FORMAT, capture.key, *facts)
     folder = cache_folder("programs") / key
     with locked(folder):
         found = read_json(folder / _PARITY)
         if found is None:
             with new_folder(folder, replace=True) as fresh:
                 inputs, outputs = ([one.name for one in both] for both in (capture.inputs, capture.outputs))
-                save(program_of(capture, precision), inputs, outputs, fresh)
-                found = _compared(capture, precision, fresh)
+                written = program_of(capture, beside(precision, device))
+                version = save(written, inputs, outputs, fresh, quantised(capture, precision, device))
+                found = _compared(capture, precision, fresh, place_of(precision, device))
+                found |= {"torchao": version}
                 write_json(fresh / _PARITY, found)
-    return Program(folder, found)
+    return Program(folder, found, str(found.get("torchao", "")))
 
 
-def _compared(capture: Capture, precision: Precision, folder: Path) -> dict[str, float]:
+def _compared(capture: Capture, precision: Precision, folder: Path, place: str) -> dict[str, Any]:
     """One batch of two and one of one, for a program may have learned the size that it was captured at."""
     cases = [capture.example(batch=2, seed=1), capture.example(batch=1, seed=2)]
     capture.release()
     wanted = [capture.reference(inputs) for inputs in cases]
     capture.release()
     try:
-        component = torch_files.program(folder / GRAPH, {}, "cpu", compiled=False)
+        component = torch_files.program(folder / GRAPH, {}, place, compiled=False)
     except ValueError as error:
         raise BuildError(str(error)) from error
     found = [parity.compare(component(one), reference) for one, reference in zip(cases, wanted, strict=True)]
@@ -83,11 +96,18 @@ def _compared(capture: Capture, precision: Precision, folder: Path) -> dict[str,
     return {"max_abs": max(one["max_abs"] for one in found), "psnr": min(one["psnr"] for one in found)}
 
 
-def save(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], folder: Path) -> None:
-    """Write both files.
+def save(
+    program: ExportedProgram,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    folder: Path,
+    narrow: Quantised | None = None,
+) -> str:
+    """Write both files, and return the version of torchao where it keeps some of the weights.
 
     Args:
         inputs: the component's names for what the program takes, in its order; `outputs` likewise.
+        narrow: weights that take the place of the program's own.
 
     Raises:
         BuildError: the program calls something that is none of torch's own operators; it is named.
@@ -114,13 +134,19 @@ def save(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
     used = {name for node in nodes for name in references([node["args"], node["named"]])}
     constants = {name: lifted[name] for name in sorted(used | set(references(given))) if name in lifted}
     values = {**program.state_dict, **program.constants}
-    weights = _apart({name: values[name] for name in sorted(set(constants.values()))})
-    text = {
+    wanted = set(constants.values())
+    plain, said = narrow.flat(wanted) if narrow else ({}, {})
+    weights = _apart({name: values[name] for name in sorted(wanted - said.keys())}) | plain
+    text: dict[str, Any] = {
         "format": FORMAT, "inputs": list(inputs), "outputs": given, "names": list(outputs),
         "constants": constants, "nodes": nodes,
     }  # fmt: skip
+    version = narrow.version if narrow and said else ""
+    if version:
+        text[QUANTISED] = {"torchao": version, "weights": said}
     save_file(weights, folder / WEIGHTS)
     (folder / GRAPH).write_text(json.dumps(text), encoding="utf-8")
+    return version
 
 
 def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

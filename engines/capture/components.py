@@ -10,6 +10,7 @@ from torch import nn
 
 from engines.backends.triton_norm import fuse_norms
 from engines.capture.gating import Gated
+from engines.capture.low_rank import split
 from engines.capture.merging import merge_tokens
 from engines.capture.pruning import prune, sparsify
 from engines.capture.staging import TransformerStage, UNetStage
@@ -147,6 +148,11 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
         raise CaptureError(
             f"The {kind.title} of {model.name} has no residual blocks whose norms can be fused; leave"
             " fused-norm out."
+        )
+    if wanted.low_rank and split(network, wanted.low_rank) == 0:
+        raise CaptureError(
+            f"The {kind.title} of {model.name} has no matrix products wide enough for a branch of rank"
+            f" {wanted.low_rank}; choose a smaller rank or leave svdquant out."
         )
     if structure.component in STAGES and kind.cacheable:
         return UNetStage(network, names, STAGES[structure.component])

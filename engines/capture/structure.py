@@ -26,7 +26,11 @@ STAGES: Final[Mapping[str, Literal["first", "rest", "last"]]] = {
     "denoiser_rest": "rest",
     "denoiser_last": "last",
 }
-_LATER: Final = ("gated", "staged", "modulated", "front", "back", "pruned", "sparse", "fused_norm")
+LOW_RANK: Final = "low_rank_"
+"""In the names of a low-rank branch's constants, in every engine's graph: what few bits leave as it is."""
+_LATER: Final = (
+    "gated", "staged", "modulated", "front", "back", "pruned", "sparse", "fused_norm", "low_rank",
+)  # fmt: skip
 """Fields of `DenoiserStructure` that came later: left out of keys where they say nothing."""
 
 

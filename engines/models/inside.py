@@ -59,3 +59,11 @@ def groups_going(groups: int, share: float) -> int:
 def channels_going(inner: int, share: float) -> int:
     """Channels that a share of a feed-forward's comes to."""
     return round(inner * share) // _VECTOR * _VECTOR
+
+
+def in_a_block(name: str) -> bool:
+    """Whether a layer of that path does a repeated block's work: no norm's or embedding's, and none of those
+    before and behind all blocks, whose paths hold no number."""
+    parts = name.split(".")
+    apart = any("emb" in part or part.startswith("norm") for part in parts)
+    return not apart and any(part.isdigit() for part in parts)

@@ -68,7 +68,7 @@ class Engine(Part):
     """The last three are torch: a captured program as it is, compiled when first called, or ahead of time."""
     model_file: PackagePath
     """Where it is a folder, such as a Core ML package, a file inside it."""
-    precision: Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
+    precision: Literal["fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]
     device: str = "cpu"
     """What it was built for; whether it was verified there, `verified_on` says."""
     options: dict[str, str] = Field(default={})

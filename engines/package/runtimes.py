@@ -14,6 +14,8 @@ OWN: Final = frozenset({("onnxruntime", "cuda"), ("onnxruntime", "directml"), ("
 """Engines whose wheels for a device are others than for a CPU."""
 ON_TORCH: Final = ("eager", "compile", "aoti")
 """How torch runs a component, by the engine's name in the manifest; its one wheel serves them all."""
+BY_TORCHAO: Final = frozenset({"int8", "fp8", "w8"})
+"""Precisions in which torch's matrix products have weights of torchao's, which are read by it again."""
 CUDA_OPTIONS: Final[Mapping[str, str]] = {
     "cudnn_conv_algo_search": "HEURISTIC",
     "arena_extend_strategy": "kSameAsRequested",

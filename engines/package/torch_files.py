@@ -27,6 +27,10 @@ COMPILES: Final = (
     "torch.compile compiles when a picture is first made, which takes from seconds to minutes; later "
     "pictures do not wait for it."
 )
+LACKS_TORCHAO: Final = (
+    "Its weights are quantised by torchao, which is not installed; `run.py --info` names the file of wheels"
+    " that brings it."
+)
 
 
 def lacks_compiler() -> str:
@@ -46,7 +50,7 @@ def program(model_file: Path, options: Mapping[str, str], device: str, *, compil
         options: `channels_last` ("true"), `threads`.
 
     Raises:
-        PackageError: the device or the compiler is not there.
+        PackageError: the device or the compiler is not there, or torchao, whose weights it has.
         ImportError, ValueError, OSError: torch is not there, or the files are none that it knows.
     """
     import torch
@@ -59,7 +63,12 @@ def program(model_file: Path, options: Mapping[str, str], device: str, *, compil
     if compiled and device == "cpu" and (reason := lacks_compiler()):
         raise PackageError(reason)
     _limit(options)
-    graph = Graph(model_file.parent, device).eval()
+    try:
+        graph = Graph(model_file.parent, device).eval()
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "torchao":
+            raise
+        raise PackageError(LACKS_TORCHAO) from None
     last = options.get("channels_last") == "true"
     if last:
         graph = graph.to(memory_format=torch.channels_last)

@@ -3,11 +3,14 @@
 `torch.export.save` pickles its sample inputs, and reading its graph evaluates
 text.  Here a file is data: `graph.json` names ATen's operators and a few of
 Python's, the words it may hold are listed, every name in the program that
-torch makes of it is our own, and the weights are safetensors.
+torch makes of it is our own, and the weights are safetensors.  Weights that
+torchao quantised lie there as they were measured, values and scales, and
+torchao's own reader makes them its tensors again.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import operator
@@ -21,6 +24,10 @@ from torch import fx
 GRAPH: Final = "graph.json"
 WEIGHTS: Final = "weights.safetensors"
 FORMAT: Final = 1
+QUANTISED: Final = "quantised"
+"""In a graph with weights of torchao's: its version, and by weight what its reader is told of it."""
+KINDS: Final = frozenset({"Int8Tensor", "Float8Tensor"})
+"""Classes of torchao's that a weight may be."""
 PYTHON: Final[dict[str, Any]] = {
     **{
         f"operator.{name}": getattr(operator, name)
@@ -54,6 +61,7 @@ class Graph(torch.nn.Module):
         """
         Raises:
             ValueError, OSError: a file is missing, damaged, of another format, or calls what it must not.
+            ImportError: its weights are torchao's, and torchao is not there.
         """
         from safetensors.torch import load_file
 
@@ -65,6 +73,8 @@ class Graph(torch.nn.Module):
             self.inputs = [str(name) for name in said["inputs"]]
             self.outputs = [str(name) for name in said["names"]]
             weights = load_file(folder / WEIGHTS, device=device)
+            if QUANTISED in said:
+                weights = _with_quantised(weights, said[QUANTISED]["weights"])
             self.network: Any = _module(said, weights, device)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{GRAPH} is no graph ({error})") from None
@@ -72,6 +82,16 @@ class Graph(torch.nn.Module):
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found: tuple[torch.Tensor, ...] = self.network(*given)
         return found
+
+
+def _with_quantised(weights: dict[str, torch.Tensor], said: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Values and scales become torchao's tensors; its reader knows a few classes and evaluates nothing."""
+    if unknown := sorted({str(one["_type"]) for one in said.values()} - KINDS):
+        raise ValueError(f"a weight may not be {unknown[0]}")
+    support: Any = importlib.import_module("torchao.prototype.safetensors.safetensors_support")
+    facts = {name: json.dumps(one) for name, one in said.items()} | {"tensor_names": json.dumps(list(said))}
+    found, others = support.unflatten_tensor_state_dict(weights, facts)
+    return {**others, **found}
 
 
 def _module(said: dict[str, Any], weights: dict[str, torch.Tensor], device: str) -> fx.GraphModule:

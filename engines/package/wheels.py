@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from engines import drivers
 from engines.errors import EngineError, PackageError
-from engines.package.manifest import Wheel
+from engines.package.manifest import Manifest, Wheel
 from engines.package.runtimes import runtime
 from engines.paths import asset
 
@@ -30,6 +30,8 @@ DIRECT: Final = {
     "torch": ("torch", "safetensors", *_ALL),
 }
 """What a package imports, by runtime."""
+TORCHAO: Final = "torchao"
+"""A wheel that torch's variants with quantised weights need beside; their `build_options` say its version."""
 _OF_TORCH: Final = ("nvidia-", "cuda-", "triton")
 """Wheels of torch's builds for cards.  They are left to torch, which names them to the version where its
 wheel has a card's code: who takes torch from an index of CPU wheels is spared gigabytes."""
@@ -59,6 +61,46 @@ def needed(engine: str, device: str = "cpu") -> tuple[Wheel, ...]:
                 if name != "torch" or not key.startswith(_OF_TORCH)
             )
     return _locked(name)
+
+
+def own(manifest: Manifest) -> tuple[Wheel, ...]:
+    """Of the runtime that a package was made for, with what its variants need beside."""
+    facts = manifest.additional_metadata
+    name = runtime(facts.built_for.engine, facts.built_for.device)
+    return _with_torchao(facts.wheels, manifest) if name == "torch" else facts.wheels
+
+
+def further(manifest: Manifest) -> dict[str, tuple[Wheel, ...]]:
+    """Of runtimes beside the package's own."""
+    facts = manifest.additional_metadata
+    found = dict(facts.more_wheels)
+    first = runtime(facts.built_for.engine, facts.built_for.device)
+    variants = {
+        (one.executor_info.studio.engine, one.executor_info.studio.device)
+        for body in manifest.components.values()
+        for one in body.variants.values()
+    }
+    for engine, device in sorted(variants):
+        name = runtime(engine, device)
+        if name != first and name not in found:
+            with suppress(PackageError):
+                found[name] = needed(engine, device)
+    if "torch" in found:
+        found["torch"] = _with_torchao(found["torch"], manifest)
+    return found
+
+
+def _with_torchao(wheels: tuple[Wheel, ...], manifest: Manifest) -> tuple[Wheel, ...]:
+    """Torch's wheels, and torchao in the version that quantised weights of a variant."""
+    options = [
+        one.additional_metadata.build_options
+        for body in manifest.components.values()
+        for one in body.variants.values()
+    ]
+    version = next((one[TORCHAO] for one in options if TORCHAO in one), "")
+    if not version or any(wheel.name == TORCHAO for wheel in wheels):
+        return wheels
+    return (Wheel(name=TORCHAO, version=version, licence=_licence_here(TORCHAO, version)), *wheels)
 
 
 def installed(direct: Iterable[str]) -> dict[str, metadata.Distribution]:
@@ -143,7 +185,7 @@ def _licence(wheel: metadata.Distribution) -> str:
 
 def requirements(name: str, wheels: tuple[Wheel, ...]) -> str:
     """The text of a runtime's requirements file; names no index, so the user's own is asked."""
-    direct = len(DIRECT[name])
+    direct = len(DIRECT[name]) + any(wheel.name == TORCHAO for wheel in wheels)
     pins = [
         f"{wheel.name}=={wheel.version}" + (f" ; {wheel.marker}" if wheel.marker else "") for wheel in wheels
     ]

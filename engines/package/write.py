@@ -13,7 +13,6 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -40,13 +39,12 @@ from engines.package.manifest import (
     Tensor,
     Variant,
     VariantFacts,
-    Wheel,
 )
 from engines.package.native import native_files
 from engines.package.place import check_place, copy, move, sentences, staging
 from engines.package.runtimes import REQUIREMENTS, requirements_file, runtime
 from engines.package.verify import Verified, verify
-from engines.package.wheels import needed, requirements
+from engines.package.wheels import further, own, requirements
 
 OnProgress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
@@ -232,31 +230,17 @@ def amend(folder: Path, change: Callable[[Facts], Facts]) -> Verified:
 def finish(manifest: Manifest, partial: Path) -> None:
     """Write the manifest and what is made from it, the sums last."""
     facts = manifest.additional_metadata
-    facts = facts.model_copy(update={"sbom": BILL, "more_wheels": _more_wheels(manifest)})
+    before, now = facts.wheels, own(manifest)
+    facts = facts.model_copy(update={"sbom": BILL, "wheels": now, "more_wheels": further(manifest)})
+    if now != before:
+        first = runtime(facts.built_for.engine, facts.built_for.device)
+        (partial / REQUIREMENTS).write_text(requirements(first, now), encoding="utf-8")
     for name, wheels in facts.more_wheels.items():
         (partial / requirements_file(name)).write_text(requirements(name, wheels), encoding="utf-8")
     complete = manifest.model_copy(update={"additional_metadata": facts, "schema_version": SCHEMA_VERSION})
     (partial / BILL).write_bytes(bill_of_materials(complete))
     (partial / sums.MANIFEST).write_bytes(complete.to_json().encode())
     sums.write(partial)
-
-
-def _more_wheels(manifest: Manifest) -> dict[str, tuple[Wheel, ...]]:
-    """Of runtimes beside the package's own."""
-    facts = manifest.additional_metadata
-    found = dict(facts.more_wheels)
-    own = runtime(facts.built_for.engine, facts.built_for.device)
-    variants = {
-        (one.executor_info.studio.engine, one.executor_info.studio.device)
-        for body in manifest.components.values()
-        for one in body.variants.values()
-    }
-    for engine, device in sorted(variants):
-        name = runtime(engine, device)
-        if name != own and name not in found:
-            with suppress(PackageError):
-                found[name] = needed(engine, device)
-    return found
 
 
 def pack(folder: Path, target: Path | None = None) -> Path:

@@ -42,6 +42,7 @@ from engines.techniques.scheduler import Scheduler
 from engines.techniques.sequential_guidance import SequentialGuidance
 from engines.techniques.sparse_24 import Sparse24
 from engines.techniques.student import Student
+from engines.techniques.svdquant import SVDQuant
 from engines.techniques.teacache import TeaCache
 from engines.techniques.tf32 import TensorFloat32
 from engines.techniques.threshold_cache import ThresholdCache
@@ -78,6 +79,7 @@ __all__ = [
     "ProgressiveResolution",
     "PromptCache",
     "Pruning",
+    "SVDQuant",
     "SageAttention",
     "Scheduler",
     "SequentialGuidance",

@@ -34,7 +34,7 @@ from engines.devices import processor_name
 from engines.errors import EngineError, TechniqueError
 from engines.package.processors import cores
 from engines.plan import Backend
-from engines.techniques.base import Technique, Value, to_step
+from engines.techniques.base import Parameter, Technique, Value, to_step
 from engines.techniques.compatibility import canonical, check, search_space
 from engines.techniques.engine import Engine
 from engines.workload import Workload
@@ -105,7 +105,7 @@ def alone(card: Card, backends: Sequence[Backend], device: str) -> Iterator[tupl
 
 
 def written(text: str, card: Card, device: str) -> Iterator[tuple[Backend, Recipe]]:
-    """Recipes as `engine=compile + fewer-steps=20; int8`: a value is that of the first parameter.
+    """Recipes as `engine=compile + fewer-steps=20; svdquant=4,64`: values are those of the first parameters.
 
     Raises:
         TechniqueError: one of them is unknown or does not fit; all reasons.
@@ -115,11 +115,12 @@ def written(text: str, card: Card, device: str) -> Iterator[tuple[Backend, Recip
     for line in filter(None, map(str.strip, text.split(";"))):
         values = []
         for word in map(str.strip, line.split("+")):
-            name, _, value = word.partition("=")
+            name, _, said = word.partition("=")
             kind = technique(name)
             given: dict[str, Any] = {one.name: one.default for one in kind.parameters_for(card)}
-            if value and kind.parameters:
-                given[kind.parameters[0].name] = _value(kind.parameters[0].kind, value)
+            for parameter, value in zip(kind.parameters, said.split(","), strict=False):
+                if value:
+                    given[parameter.name] = _value(parameter, value)
             values.append(kind(**given))
         if reasons := check(values, card, device):
             raise TechniqueError(f"{line}: {' '.join(reasons)}")
@@ -127,9 +128,12 @@ def written(text: str, card: Card, device: str) -> Iterator[tuple[Backend, Recip
         yield engine, canonical(values)
 
 
-def _value(kind: str, text: str) -> Value:
+def _value(parameter: Parameter, text: str) -> Value:
+    numbers = [type(one) for one in parameter.choices if isinstance(one, int | float)]
     try:
-        return int(text) if kind == "int" else float(text) if kind == "float" else text
+        if numbers:
+            return numbers[0](text)
+        return int(text) if parameter.kind == "int" else float(text) if parameter.kind == "float" else text
     except ValueError:
         raise TechniqueError(f"{text!r} is no number; write for example fewer-steps=20.") from None
 

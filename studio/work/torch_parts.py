@@ -13,6 +13,7 @@ from engines.package.components import OPENS
 from engines.package.evidence import Parity, Target
 from engines.package.manifest import Engine, Format, Tensor
 from engines.package.torch_graph import FORMAT, GRAPH
+from engines.package.wheels import TORCHAO
 from engines.package.write import EngineFiles
 from studio.errors import ExportError
 
@@ -58,11 +59,6 @@ def parts(
         CaptureError: torch.export refuses it.
     """
     component, where = artifact.capture.component, artifact.device
-    if artifact.precision in ("int8", "fp8", "w8"):
-        raise ExportError(
-            f"The {component} in {artifact.precision} is quantised by torchao inside a running torch, and a "
-            "package's graph holds plain tensors only; choose a candidate in a half, or on another engine."
-        )
     if artifact.metadata.get("options", {}).get("cast"):
         raise ExportError(
             f"The weights of the {component} are kept in 8 bits by a running torch, and a package's graph"
@@ -91,7 +87,7 @@ def _program(artifact: Artifact, part: EngineFiles) -> EngineFiles:
     from engines.backends.torch_program import program
 
     try:
-        made: Program = program(artifact.capture, artifact.precision)
+        made: Program = program(artifact.capture, artifact.precision, artifact.device)
     except BuildError as error:
         raise ExportError(
             f"A package cannot hold the {part.component} on torch ({error}); choose a candidate on"
@@ -103,6 +99,7 @@ def _program(artifact: Artifact, part: EngineFiles) -> EngineFiles:
         engine=part.engine.model_copy(update={"options": options}),
         files=made.files,
         format=Format(name="ATen graph", version=str(FORMAT)),
+        build_options={TORCHAO: made.torchao} if made.torchao else {},
         # what a compiler makes of the program is seen in the picture of the proof
         parity=Parity(max_abs=made.parity["max_abs"], psnr=made.parity["psnr"], passed=True)
         if part.engine.engine == "eager"

@@ -25,10 +25,11 @@ from engines.backends.onnx_files import converted, precision_facts
 from engines.backends.onnx_runtime import OPTIONS, OnnxRuntime
 from engines.backends.providers import PROVIDERS, open_session, settings_for
 from engines.backends.split_einsum import attend, split_attention
-from engines.backends.torch_graphs import GraphedComponent, in_a_block
+from engines.backends.torch_graphs import GraphedComponent
 from engines.capture.capture import Capture
 from engines.capture.structure import Structure
 from engines.errors import BuildError, PackageError
+from engines.models.inside import in_a_block
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.package import components, windows_ml

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,24 @@ import pytest
 import torch
 from torch import nn
 
-from engines.backends.torch_program import save
+from engines.backends import backend
+from engines.backends.base import Options
+from engines.backends.parity import LEAST_PSNR
+from engines.backends.torch_graphs import quantise
+from engines.backends.torch_program import program, save
+from engines.capture.capture import Capture
+from engines.capture.structure import Structure
 from engines.errors import NoVariant, PackageError
+from engines.models.load import open_model
 from engines.package import fits, torch_files
 from engines.package.manifest import Engine
 from engines.package.runner import Package
-from engines.package.torch_graph import GRAPH, Graph
+from engines.package.torch_graph import GRAPH, KINDS, QUANTISED, WEIGHTS, Graph
 from engines.package.verify import verify
 from engines.package.wheels import installed, needed, requirements
 from engines.package.write import EngineFiles, write
 from tests.engines.package_parts import contents
+from tests.engines.small_model import LATENT, write_small_model
 
 _COMPILER = pytest.mark.skipif(bool(torch_files.lacks_compiler()), reason="no C++ compiler")
 ENGINES = (
@@ -262,3 +271,97 @@ def test_requirements_pin_torch_and_leave_a_cards_wheels_to_it() -> None:
     assert needed("eager") == needed("compile") == needed("aoti")
     assert {wheel.name for wheel in needed("eager")} <= set(installed(["torch", "safetensors", "numpy",
         "tokenizers", "pillow", "h11"]))  # fmt: skip
+
+
+# -- weights of torchao's
+
+
+def narrow(files: dict[str, dict[str, Path]], folder: Path, kind: str = "Int8Tensor") -> Path:
+    """A graph that says of its weight what one of torchao's says of its own."""
+    folder.mkdir()
+    for name, path in files["eager"].items():
+        shutil.copyfile(path, folder / name)
+    said = json.loads((folder / GRAPH).read_text())
+    said[QUANTISED] = {"torchao": "0.18.0", "weights": {"grow": {"_type": kind, "_data": {}}}}
+    (folder / GRAPH).write_text(json.dumps(said))
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::engines.errors.FallbackWarning")
+def test_without_torchao_one_sentence_says_so_and_the_next_variant_runs(
+    make: Make, files: dict[str, dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torchao", "torchao.prototype.safetensors.safetensors_support"):
+        monkeypatch.setitem(sys.modules, name, None)
+    folder = narrow(files, tmp_path / "narrow")
+    monkeypatch.setitem(files, "compile", {path.name: path for path in folder.iterdir()})
+    monkeypatch.setattr(torch_files, "lacks_compiler", lambda: "")
+    package = Package(make("compile", "eager"))
+    assert package.self_test()["passed"]
+    assert package.choices["decoder"].variant == "eager-cpu-fp32"
+    assert package.choices["decoder"].passed_over == (("compile-cpu-fp32", torch_files.LACKS_TORCHAO),)
+
+
+def test_a_weight_of_a_class_that_is_not_listed_is_refused(
+    files: dict[str, dict[str, Path]], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="a weight may not be Float8MMConfig"):
+        Graph(narrow(files, tmp_path / "narrow", "Float8MMConfig"))
+
+
+def test_torchao_is_pinned_where_a_variant_was_quantised_by_it(make: Make) -> None:
+    from engines.package.extend import extend, parts_of
+
+    folder = make("eager")
+    (part,) = [one for one in parts_of(folder) if one.engine.engine == "eager"]
+    narrow_part = replace(
+        part,
+        engine=part.engine.model_copy(update={"precision": "w8"}),
+        build_options={"torchao": "0.18.0"},
+    )
+    extended = extend(folder, [narrow_part])
+    pins = (folder / "requirements-torch.txt").read_text().splitlines()
+    assert pins[:2] == ["# What this package imports.", "torchao==0.18.0"]
+    assert pins[2].startswith("torch==")
+    wheels = extended.manifest.additional_metadata.more_wheels["torch"]
+    assert [wheel.name for wheel in wheels].count("torchao") == 1
+    assert "torchao" not in (folder / "requirements.txt").read_text()
+
+
+@pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed")
+@pytest.mark.parametrize("precision", ["w8", "int8"])
+def test_weights_of_torchaos_travel_as_values_and_scales_and_compute_what_they_did(
+    precision: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path / "cache"))
+    capture = Capture(open_model(write_small_model(tmp_path / "small")), Structure("denoiser", LATENT))
+    made = program(capture, precision)
+    assert made.torchao
+    assert made.parity["psnr"] > LEAST_PSNR[precision]
+    said = json.loads((made.folder / GRAPH).read_text())[QUANTISED]["weights"]
+    assert {one["_type"] for one in said.values()} <= KINDS
+    from safetensors.torch import load_file
+
+    kinds = {name: one.dtype for name, one in load_file(made.folder / WEIGHTS).items()}
+    assert sum(kind == torch.int8 for name, kind in kinds.items() if name.endswith("_qdata")) == len(said) > 9
+    assert not set(said) & set(kinds)
+    running = Capture(capture.model, capture.structure).module
+    if precision == "int8":
+        running = running.to(torch.bfloat16)
+    quantise(running, precision)
+    inputs = capture.example(batch=3, seed=4)
+    given = [torch.from_numpy(inputs[one.name]) for one in capture.inputs]
+    if precision == "int8":
+        given = [one.to(torch.bfloat16) if one.ndim > 1 else one for one in given]
+    with torch.inference_mode():
+        wanted = running(*given).float().numpy()
+    found = torch_files.program(made.folder / GRAPH, {}, "cpu", compiled=False)(inputs)["prediction"]
+    np.testing.assert_array_equal(found, wanted)
+    built = backend("torch").build(capture, Options("w8"))
+    if precision == "w8":
+        component = backend("torch").load(built).component
+        np.testing.assert_array_equal(found, component(inputs)["prediction"])
+    traced: Any = torch.compile(Graph(made.folder), backend="aot_eager", dynamic=False)
+    with torch.inference_mode():
+        again = traced(*(torch.from_numpy(inputs[one.name]) for one in capture.inputs))[0]
+    np.testing.assert_allclose(again.float().numpy(), found, atol=1e-2 if precision == "int8" else 1e-5)

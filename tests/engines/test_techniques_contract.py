@@ -50,6 +50,7 @@ from engines.techniques import (
     SequentialGuidance,
     Sparse24,
     Student,
+    SVDQuant,
     TeaCache,
     Technique,
     TensorFloat32,
@@ -520,6 +521,20 @@ class TestWeightBits(TechniqueContract):
         assert "OpenVINO keeps weights in 8 or 4 bits" in said
 
 
+class TestSVDQuant(TechniqueContract):
+    kind, changed = SVDQuant, frozenset({"precision", "denoiser.low_rank"})
+
+    def test_an_engine_that_cannot_leave_a_branch_as_it_is_is_refused(self) -> None:
+        assert check([SVDQuant(), Engine("openvino")], card(), "cpu") == []
+        assert check([SVDQuant(), Engine("onnxruntime")], card(), "directml") == []
+        said = " ".join(check([SVDQuant()], card(), "coreml"))
+        assert "not to be had on coreml: its engine cannot be told which weights" in said
+        said = " ".join(check([SVDQuant(), Engine("compile")], card(), "cpu"))
+        assert "Only ONNX Runtime, OpenVINO, MLX and torch are told" in said
+        said = " ".join(check([SVDQuant(), Engine("torch")], card(), "cpu"))
+        assert "torch eager keeps weights in 8 bits" in said
+
+
 class TestCudaGraphs(TechniqueContract):
     kind, changed = CudaGraphs, frozenset({"graphs"})
     device = "cuda"
@@ -672,7 +687,7 @@ def test_every_single_technique_of_the_space_fits() -> None:
         for parameter in axis.parameters or (None,):
             for value in samples(parameter) if parameter else [None]:
                 step = Step(axis.name, {parameter.name: value} if parameter and value is not None else {})
-                backend = [Engine("openvino")] if axis.name in ("int8", "weight-bits") else []
+                backend = [Engine("openvino")] if axis.name in ("int8", "weight-bits", "svdquant") else []
                 assert check([step, *backend], card()) == []
 
 

@@ -46,6 +46,7 @@ from engines.techniques import (
     SequentialGuidance,
     Sparse24,
     Student,
+    SVDQuant,
     TeaCache,
     Technique,
     TensorFloat32,
@@ -201,7 +202,8 @@ def test_every_technique_is_tried() -> None:
     transformers = {TeaCache, MagCache, DBCache}  # families/test_families_reuse.py
     cards = {SageAttention, TensorFloat32, Offloading}  # test_torch_ways.py
     assert tried | {AdaptiveGuidance, ThresholdCache} == set(all_techniques()) - transformers - cards - {
-        Int8, ComputeUnits, CudaGraphs, Float32, Float8, WeightBits, Sparse24, FusedNorm,
+        Int8, ComputeUnits, CudaGraphs, Float32, Float8, WeightBits, SVDQuant, Sparse24,
+        FusedNorm,
     }  # fmt: skip
 
 

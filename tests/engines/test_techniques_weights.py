@@ -15,8 +15,10 @@ import torch
 
 from engines.backends.triton_norm import NormSiLU, fuse_norms
 from engines.capture.capture import Capture
+from engines.capture.low_rank import LowRank, fits, in_four_bits, low_rank, split
 from engines.capture.pruning import fits_two_of_four, prune, sparsify, two_of_four
 from engines.capture.structure import Structure
+from engines.errors import CaptureError
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import DenoiserStructure
@@ -87,6 +89,58 @@ def test_every_fitting_matrix_of_a_sparse_denoiser_has_the_pattern(model: Model)
     found, weights = error(model, sparse=True)
     assert 0.01 < found < 1
     assert weights == error(model)[1]
+
+
+def heavy(inputs: int, outputs: int) -> torch.nn.Linear:
+    """Its weights have a few large directions beside many small ones, as trained ones do."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(inputs, outputs)
+    large = torch.randn(outputs, 8) @ torch.randn(8, inputs)
+    layer.weight.data += 0.3 * large
+    return layer
+
+
+def test_a_branch_and_its_residual_are_the_layer_and_round_with_less_loss() -> None:
+    layer = heavy(192, 128)
+    made = low_rank(layer, 16)
+    given = torch.randn(3, 5, 192)
+    with torch.no_grad():
+        torch.testing.assert_close(made(given), layer(given), atol=1e-4, rtol=1e-4)
+        whole = made.weight + made.low_rank_up @ made.low_rank_down
+        torch.testing.assert_close(whole, layer.weight, atol=1e-5, rtol=1e-5)
+        plain = float((in_four_bits(layer.weight) - layer.weight).norm())
+        beside = float((in_four_bits(made.weight) - made.weight).norm())
+    assert beside < plain / 3
+    again = low_rank(layer, 16)
+    assert torch.equal(again.low_rank_down, made.low_rank_down)
+    assert torch.equal(again.weight, made.weight)
+
+
+def test_four_bits_are_at_most_fifteen_values_in_each_group_whatever_the_width() -> None:
+    weight = torch.randn(4, 150)
+    rounded = in_four_bits(weight)
+    assert rounded.shape == weight.shape
+    for group in (rounded[:, :64], rounded[:, 64:128], rounded[:, 128:]):
+        assert max(len(row.unique()) for row in group) <= 15
+    assert float((rounded - weight).abs().max()) <= float(weight.abs().max()) / 14 + 1e-6
+
+
+def test_branches_stand_where_they_save_and_the_denoiser_computes_the_same(model: Model) -> None:
+    found, weights = error(model, low_rank=32)
+    assert found < 1e-4
+    assert weights == error(model)[1]
+    unet = model.part("unet")
+    wide = {name for name, one in unet.named_modules() if type(one) is torch.nn.Linear and fits(one, 32)}
+    count = split(unet, 32)
+    made = {name for name, one in unet.named_modules() if isinstance(one, LowRank)}
+    assert len(made) == count > 50
+    assert made < wide
+    assert not [name for name in made if "emb" in name]
+
+
+def test_a_rank_that_saves_nothing_is_refused_in_one_sentence(model: Model) -> None:
+    with pytest.raises(CaptureError, match="wide enough for a branch of rank 512; choose a smaller rank"):
+        error(model, low_rank=512)
 
 
 def test_fused_norms_change_nothing_but_the_number_of_operators(model: Model) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from tests.studio.recorded_run import add, begin
 BASE = (Step("fewer-steps", {"steps": 4}), Step("feature-cache", {"interval": 2}))
 COMPILE = Step("engine", {"backend": "compile"})
 
+_WITHOUT = pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed")
+_TORCHAO = pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed")
 _COMPILER = pytest.mark.skipif(bool(torch_files.lacks_compiler()), reason="no C++ compiler")
 
 
@@ -54,8 +58,8 @@ def test_a_candidate_on_torch_can_be_exported_and_what_it_needs_is_said(run: Pat
 @pytest.mark.parametrize(
     ("backend", "precision", "options", "words"),
     [
-        ("compile", "int8", {}, "quantised by torchao inside a running torch"),
-        ("torch", "w8", {}, "quantised by torchao inside a running torch"),
+        pytest.param("compile", "int8", {}, "torchao is not installed", marks=_WITHOUT),
+        pytest.param("torch", "w8", {}, "torchao is not installed", marks=_WITHOUT),
         ("torch", "fp16", {"cast": True}, "choose a candidate without layerwise-casting"),
     ],
 )
@@ -151,3 +155,34 @@ def test_a_package_of_another_engine_takes_torch_as_a_further_variant(tmp_path: 
     assert added["added"] == ["compile-cpu-fp32"]
     order = verify(place).manifest.components["decoder"].additional_metadata.order
     assert order == ("openvino-cpu-fp32", "eager-cpu-fp32", "compile-cpu-fp32")
+
+
+@pytest.mark.slow
+@_TORCHAO
+def test_weights_of_torchaos_are_packed_small_proved_and_need_torchao_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "r"
+    with begin(folder) as journal:
+        add(journal, folder, "c001", (*BASE[:1], Step("weight-bits", {"bits": 8})))
+    place = Path(export_candidate(folder, "c001")["package"])
+    denoiser = verify(place).manifest.components["denoiser"].variants["eager-cpu-w8"]
+    facts = denoiser.additional_metadata
+    assert facts.build_options == {"torchao": metadata.version("torchao")}
+    assert facts.parity is not None
+    assert facts.parity.psnr is not None
+    assert facts.parity.psnr > 25
+    assert f"torchao=={metadata.version('torchao')}" in (place / "requirements.txt").read_text().splitlines()
+    plain = add_variant(Job(home=tmp_path), str(place), engine="eager", precision="fp32")
+    assert plain["verified"], plain["text"]
+    sizes = {
+        name: sum(file.bytes for file in one.additional_metadata.files)
+        for name, one in verify(place).manifest.components["denoiser"].variants.items()
+    }
+    assert sizes["eager-cpu-w8"] < 0.9 * sizes["eager-cpu-fp32"]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [one for one in sys.modules if one.partition(".")[0] == "torchao"]:
+            patch.setitem(sys.modules, name, None)
+        patch.setitem(sys.modules, "torchao", None)
+        without = Package(place)
+        assert without.self_test()["passed"]
+        ((name, reason),) = without.choices["denoiser"].passed_over
+    assert (name, reason) == ("eager-cpu-w8", torch_files.LACKS_TORCHAO)

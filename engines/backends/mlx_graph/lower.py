@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.backends.mlx_graph.program import Constant, Kind, Node, Program, references
+from engines.capture.structure import LOW_RANK
 from engines.errors import BuildError
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ def lower(
     nodes = _used(nodes, outputs)
     values = {**program.state_dict, **program.constants}
     weights = {name: values[lifted[name]].detach() for name in _constants(nodes, outputs, lifted)}
-    constants = {name: Constant(lifted[name], *_form(name, nodes, weights[name], bits)) for name in weights}
+    forms = {
+        name: _form(name, nodes, weights[name], bits, branch=LOW_RANK in lifted[name]) for name in weights
+    }
+    constants = {name: Constant(lifted[name], *form) for name, form in forms.items()}
     return Program(list(inputs), outputs, nodes, constants), weights
 
 
@@ -169,8 +173,10 @@ def _constants(nodes: list[Node], outputs: list[Any], lifted: Mapping[str, str])
     return [name for name in dict.fromkeys([*every, *references(outputs)]) if name in lifted]
 
 
-def _form(name: str, nodes: list[Node], weight: torch.Tensor, bits: int) -> tuple[Kind, int, int]:
-    """How a weight is kept: as a kernel or quantised where nothing else uses it."""
+def _form(
+    name: str, nodes: list[Node], weight: torch.Tensor, bits: int, *, branch: bool
+) -> tuple[Kind, int, int]:
+    """How a weight is kept: as a kernel or quantised where nothing else uses it; a branch's stays plain."""
     users = [node for node in nodes if name in references([node.arguments, node.named])]
     as_weight = all(
         len(node.arguments) > 1
@@ -181,7 +187,8 @@ def _form(name: str, nodes: list[Node], weight: torch.Tensor, bits: int) -> tupl
     operators = {node.operator for node in users}
     if as_weight and operators == {"aten.convolution.default"}:
         return ("kernel", 0, 0)
-    if bits and as_weight and operators == {"aten.linear.default"} and weight.is_floating_point():
+    narrow = bits and not branch and as_weight and weight.is_floating_point()
+    if narrow and operators == {"aten.linear.default"}:
         for group in (GROUP, 32):
             if weight.shape[1] % group == 0:
                 return ("quantised", group, bits)
