@@ -50,7 +50,8 @@ def has_bf16() -> bool:
     """Whether torch has kernels in bf16 for this processor; without them it is far slower than in fp32."""
     import torch
 
-    if not torch.backends.mkldnn.is_available():  # oneDNN, whose kernels they are
+    kernels: Any = torch.backends.mkldnn  # oneDNN, whose they are
+    if not kernels.is_available():
         return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - inductor asks it too
 
