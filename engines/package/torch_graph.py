@@ -104,10 +104,18 @@ def _module(said: dict[str, Any], weights: dict[str, torch.Tensor], device: str)
         root.register_buffer(place, weights[tensor])
     for name, tensor in said["constants"].items():
         values[name] = graph.get_attr(places[tensor])
+    narrow = [
+        {"ref": name} for name, one in said["constants"].items() if type(weights[one]).__name__ in KINDS
+    ]
     for node in said["nodes"]:
         arguments = tuple(_value(one, values, device) for one in node["args"])
         named = {str(key): _value(one, values, device) for key, one in node["named"].items()}
-        values[node["name"]] = graph.call_function(_function(node["operator"]), arguments, named)
+        function = _function(node["operator"])
+        if function is torch.ops.aten.linear.default and node["args"][1] in narrow:
+            function = (
+                torch.nn.functional.linear
+            )  # the same; of torchao's tensors the compiler knows this one
+        values[node["name"]] = graph.call_function(function, arguments, named)
     graph.output(tuple(_value(one, values, device) for one in said["outputs"]))
     return fx.GraphModule(root, graph)
 
