@@ -6,13 +6,16 @@ import contextlib
 import importlib
 import io
 import logging
+import re
 import tempfile
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from engines.backends.lowered import place
 from engines.backends.split_einsum import split_attention
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -68,10 +71,33 @@ def _model(capture: Capture, precision: Precision, batch: int, *, split: bool) -
             compute_precision=whole,
             skip_model_load=True,
         )
-    except (NotImplementedError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BuildError(f"coremltools cannot convert it ({reason})") from error
+    except (NotImplementedError, ValueError, RuntimeError, TypeError, KeyError, IndexError) as error:
+        raise BuildError(_refusal(error, program)) from error
     return _renamed(_compressed(model, precision), capture)
+
+
+def _refusal(error: Exception, program: ExportedProgram) -> str:
+    """coremltools' own words, with the operator and its place in the model where it was at one.
+
+    Its converter holds the operator in the frame that raised; what fails later (as more than five axes do)
+    names it.
+    """
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    found = next(
+        (
+            getattr(frame.f_locals.get("node"), "name", "")
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+            if frame.f_code.co_name == "convert_single_node"
+        ),
+        "",
+    )
+    named = found or "".join(re.findall(r'Layer "([^"]*)"', reason))
+    for node in program.graph.nodes:
+        if node.name == named:
+            where = place(node)
+            inside = f" in {where}" if where else ""
+            return f"coremltools cannot convert {node.target}{inside} ({reason})"
+    return f"coremltools cannot convert it ({reason})"
 
 
 def _program(capture: Capture, batch: int, *, split: bool) -> ExportedProgram:

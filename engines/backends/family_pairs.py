@@ -20,7 +20,7 @@ from engines.backends.base import METADATA, Options
 from engines.devices import processor_name
 from engines.errors import EngineError
 from engines.package.processors import cores
-from engines.paths import cache_folder, digest, read_json
+from engines.paths import cache_folder, digest, read_json, write_json
 from engines.plan import Backend as BackendName
 from engines.plan import Precision
 
@@ -130,7 +130,13 @@ def opened(family: str, folder: Path) -> Model:
 
 def program_digest(capture: Capture) -> str:
     """What tells a component's computation from another's: its graph, without the weights' values."""
-    return digest(str(capture.program.graph), [[one.name, one.shape] for one in capture.inputs])[:12]
+    path = cache_folder("programs") / f"{capture.key}.json"
+    known = read_json(path)
+    if known is None:
+        shapes = [[one.name, one.shape] for one in capture.inputs]
+        known = {"program": digest(str(capture.program.graph), shapes)[:12]}
+        write_json(path, known)
+    return str(known["program"])
 
 
 def named(family: str, component: str, program: str, column: Column) -> Row:

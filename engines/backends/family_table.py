@@ -8,9 +8,9 @@
 
 The models are small, with random weights.  What was built before is read from
 `--keep` and not built again; `--again` builds anew what was refused, after a
-mend; `--seconds` ends a sitting between two pairs, with exit status 3.  Every
-family has a process of its own: what ends one, such as a converter that crashes,
-is a row of the table and no end of the walk.
+mend; `--seconds` ends a sitting between two pairs, with exit status 3.  Builds
+have a process of their own: what ends it, such as a converter that crashes, is a
+row of the table and no end of the walk.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from engines.backends.family_pairs import CLOSEST, COLUMNS, TINY, Column, Row
 from engines.errors import EngineError
 
 START: Final = "start "
-"""What a family's process says before each pair, so that one that ends it has a name."""
+"""What the builds' process says before each pair, so that one that ends it has a name."""
 UNFINISHED: Final = 3
 
 
@@ -55,14 +55,18 @@ def kept(path: Path | None) -> dict[str, Row]:
 
 
 def keep(path: Path, row: Row) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(row)) + "\n")
+    """Add a row; after a line that was cut short, on a line of its own."""
+    with path.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        cut = file.read()[-1:] not in ("", "\n")
+        file.write("\n" * cut + json.dumps(asdict(row)) + "\n")
 
 
 def walk(family: str, folder: Path, columns: Sequence[Column], known: Sequence[Row]) -> Iterator[Row]:
     """In this process: every pair of a family that is not known, as it is built.
 
-    A component whose program a known row of another family has is left out.
+    A component whose program a known row of another family has is left out, and one that torch.export
+    refuses is a row of no engine.
     """
     from engines.backends.family_pairs import built, captures, named, program_digest
 
@@ -96,12 +100,13 @@ def forget_refusals(path: Path, families: Sequence[str], columns: Sequence[Colum
     fresh.replace(path)
 
 
-def apart(family: str, folder: Path, columns: Sequence[Column], path: Path) -> Iterator[Row]:
-    """The same in a process of its own, begun anew after a pair that ended it."""
+def apart(families: Sequence[str], folder: Path, columns: Sequence[Column], path: Path) -> Iterator[Row]:
+    """The same of many families in a process of its own, begun anew after a pair that ended it."""
     while True:
         command = [
-            sys.executable, "-m", "engines.backends.family_table", "--one", family, "--folder", str(folder),
-            "--keep", str(path), "--engines", ",".join(one.name for one in columns),
+            sys.executable, "-m", "engines.backends.family_table", "--here", "--folder", str(folder),
+            "--families", ",".join(families), "--keep", str(path),
+            "--engines", ",".join(one.name for one in columns),
         ]  # fmt: skip
         at: Row | None = None
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -118,7 +123,7 @@ def apart(family: str, folder: Path, columns: Sequence[Column], path: Path) -> I
         if process.returncode == 0:
             return
         if at is None:
-            raise EngineError(f"The walk through {family} ended with exit status {process.returncode}.")
+            raise EngineError(f"The walk ended with exit status {process.returncode} between two pairs.")
         yield replace(at, refused=f"its build ended the process (exit status {process.returncode})")
 
 
@@ -195,19 +200,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="build anew what was refused")
     parser.add_argument("--seconds", type=float, help="of this sitting; no pair is begun after them")
     parser.add_argument("--only-print", action="store_true", help="build nothing, print what was kept")
-    parser.add_argument("--one", metavar="FAMILY", help=argparse.SUPPRESS)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     columns = [one for one in COLUMNS if one.name in given.engines.split(",")]
     if not columns:
         parser.error(f"there is no engine {given.engines}; choose of {', '.join(names)}")
     try:
-        if given.one:
-            for row in walk(given.one, given.folder, columns, list(kept(given.keep).values())):
-                print(json.dumps(asdict(row)), flush=True)
-            return 0
         wanted = given.families.split(",") if given.families else families()
         if unknown := set(wanted) - set(families()):
             parser.error(f"there is no family {min(unknown)}; choose of {', '.join(families())}")
+        if given.here:
+            known = list(kept(given.keep).values())
+            for family in wanted:
+                for row in walk(family, given.folder, columns, known):
+                    known.append(row)
+                    print(json.dumps(asdict(row)), flush=True)
+            return 0
         with tempfile.TemporaryDirectory(prefix="families-") as nowhere:
             folder = given.folder or Path(nowhere)
             path = given.keep or Path(nowhere) / "rows.jsonl"
@@ -228,13 +236,12 @@ def _walked(
 ) -> bool:
     """Keep every row as it is built; whether the time was enough."""
     end = time.monotonic() + seconds if seconds else None
-    for family in wanted:
-        for row in apart(family, folder, columns, path):
-            keep(path, row)
-            said = row.refused or f"{row.max_abs} {row.psnr} {row.note}"
-            print(f"{family} {row.component} {row.column}: {said}", file=sys.stderr, flush=True)
-            if end is not None and time.monotonic() > end:
-                return False
+    for row in apart(wanted, folder, columns, path):
+        keep(path, row)
+        said = row.refused or f"{row.max_abs} {row.psnr} {row.note}"
+        print(f"{row.family} {row.component} {row.column}: {said}", file=sys.stderr, flush=True)
+        if end is not None and time.monotonic() > end:
+            return False
     return True
 
 
