@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PALETTES: Final[dict[Precision, int]] = {"w6": 6, "w4": 4}
 TARGET: Final = "macOS15"
 """The oldest system that opens it."""
+FRONTEND: Final = "coremltools.converters.mil.frontend.torch"
 SMALLEST: Final = 512
 """Values of a weight below which it is left alone."""
 EMPTY: Final = ("alias", "detach", "lift_fresh_copy")
@@ -91,7 +92,7 @@ def _refusal(error: Exception, program: ExportedProgram) -> str:
         ),
         "",
     )
-    named = found or "".join(re.findall(r'Layer "([^"]*)"', reason))
+    named = found or "".join(re.findall(r'(?:Layer "|Unsupported fx node )(\w+)', reason)[:1])
     for node in program.graph.nodes:
         if node.name == named:
             where = place(node)
@@ -110,10 +111,59 @@ def _program(capture: Capture, batch: int, *, split: bool) -> ExportedProgram:
     with torch.no_grad(), attention:
         captured = torch.export.export(capture.module, given, strict=False)
         program: ExportedProgram = captured.run_decompositions({})
+    program = _with_known_operators(program)
     for node in list(program.graph.nodes):
         if node.op == "call_function" and str(node.target).split(".")[1:2] in ([one] for one in EMPTY):
             node.replace_all_uses_with(node.args[0])
             program.graph.erase_node(node)
+    return program
+
+
+def _with_known_operators(program: ExportedProgram) -> ExportedProgram:
+    """What coremltools has no converter for is decomposed by torch, and nothing else: attention stays whole.
+
+    The masks of text encoders are made of such operators.
+    """
+    import torch
+
+    registry: Any = importlib.import_module(f"{FRONTEND}.torch_op_registry")
+    names: Any = importlib.import_module(f"{FRONTEND}.utils")
+    known = registry._TORCH_OPS_REGISTRY.name_to_func_mapping  # noqa: SLF001 - it has no public name
+    lacking = {
+        node.target
+        for node in program.graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload)  # noqa: SLF001
+        and str(node.target).split(".")[1] not in EMPTY
+        and names.sanitize_op_kind(node.target.name()) not in known
+    }
+    table = torch.export.default_decompositions()
+    chosen = {operator: table[operator] for operator in lacking if operator in table}
+    if chosen:
+        program = program.run_decompositions(chosen)
+    return _with_permutations(program)
+
+
+def _with_permutations(program: ExportedProgram) -> ExportedProgram:
+    """An `einsum` of one tensor that only changes the order of its axes is a permutation.
+
+    Transformers put patches together so, in six axes; coremltools splits permutations of more than five axes
+    between two reshapes, and refuses such an `einsum`.
+    """
+    import torch
+
+    for node in list(program.graph.nodes):
+        if node.target is not torch.ops.aten.einsum.default or len(node.args[1]) != 1:
+            continue
+        given, _, wanted = node.args[0].replace(" ", "").partition("->")
+        if not given.isalpha() or sorted(given) != sorted(wanted) or len(set(given)) != len(given):
+            continue
+        with program.graph.inserting_before(node):
+            order = [given.index(axis) for axis in wanted]
+            moved = program.graph.call_function(torch.ops.aten.permute.default, (node.args[1][0], order))
+        moved.meta = dict(node.meta)
+        node.replace_all_uses_with(moved)
+        program.graph.erase_node(node)
+    program.graph_module.recompile()
     return program
 
 
