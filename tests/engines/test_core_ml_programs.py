@@ -15,6 +15,9 @@ pytest.importorskip("coremltools")
 from engines.backends import core_ml_convert
 from engines.errors import BuildError
 
+LEFT_BEHIND = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+"""coremltools 9.0 leaves the folder for weights to the garbage collector where it refuses a program."""
+
 
 class Masked(nn.Module):
     """A text encoder's mask as transformers makes it."""
@@ -91,6 +94,7 @@ def test_attention_is_not_decomposed() -> None:
     assert "scaled_dot_product_attention" in core_ml_of(Attention(), (2, 5, 8))[1]
 
 
+@LEFT_BEHIND
 def test_a_tensor_of_too_many_axes_is_named_with_its_place() -> None:
     with pytest.raises(
         BuildError, match=r"cannot convert aten\.\w+\.default in inner \(Core ML only support"
@@ -98,6 +102,7 @@ def test_a_tensor_of_too_many_axes_is_named_with_its_place() -> None:
         core_ml_of(Around(Deep()), (24,))
 
 
+@LEFT_BEHIND
 def test_an_operator_that_coremltools_lacks_is_named_with_its_place() -> None:
     with pytest.raises(BuildError, match=r"cannot convert aten\._?linalg_svd\w*\.\w+ in inner \(Unsupported"):
         core_ml_of(Around(Sorted()), (24,))
