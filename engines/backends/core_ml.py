@@ -19,6 +19,8 @@ from engines.errors import BuildError
 from engines.plan import Precision, Units
 
 PACKAGE: Final = "model.mlpackage"
+FORMAT: Final = 2
+"""Raise it when the same program becomes another package, or one that was refused becomes one."""
 BATCHES: Final = (1, 2)
 """One picture without guidance, and with it."""
 UNITS: Final[Mapping[Units, str]] = {
@@ -53,7 +55,8 @@ class CoreMl(Backend):
         return drivers.macos()
 
     def settings(self, options: Options) -> tuple[str, ...]:
-        return ("split-einsum",) if options.units in SPLIT else ()
+        form = f"form{FORMAT}"
+        return (form, "split-einsum") if options.units in SPLIT else (form,)
 
     def objection(self, precision: Precision, device: str) -> str:
         return super().objection(precision, device)

@@ -6,13 +6,16 @@ import contextlib
 import importlib
 import io
 import logging
+import re
 import tempfile
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from engines.backends.lowered import place
 from engines.backends.split_einsum import split_attention
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 PALETTES: Final[dict[Precision, int]] = {"w6": 6, "w4": 4}
 TARGET: Final = "macOS15"
 """The oldest system that opens it."""
+FRONTEND: Final = "coremltools.converters.mil.frontend.torch"
 SMALLEST: Final = 512
 """Values of a weight below which it is left alone."""
 EMPTY: Final = ("alias", "detach", "lift_fresh_copy")
@@ -68,10 +72,33 @@ def _model(capture: Capture, precision: Precision, batch: int, *, split: bool) -
             compute_precision=whole,
             skip_model_load=True,
         )
-    except (NotImplementedError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BuildError(f"coremltools cannot convert it ({reason})") from error
+    except (NotImplementedError, ValueError, RuntimeError, TypeError, KeyError, IndexError) as error:
+        raise BuildError(_refusal(error, program)) from error
     return _renamed(_compressed(model, precision), capture)
+
+
+def _refusal(error: Exception, program: ExportedProgram) -> str:
+    """coremltools' own words, with the operator and its place in the model where it was at one.
+
+    Its converter holds the operator in the frame that raised; what fails later (as more than five axes do)
+    names it.
+    """
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    found = next(
+        (
+            getattr(frame.f_locals.get("node"), "name", "")
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+            if frame.f_code.co_name == "convert_single_node"
+        ),
+        "",
+    )
+    named = found or "".join(re.findall(r'(?:Layer "|Unsupported fx node )(\w+)', reason)[:1])
+    for node in program.graph.nodes:
+        if node.name == named:
+            where = place(node)
+            inside = f" in {where}" if where else ""
+            return f"coremltools cannot convert {node.target}{inside} ({reason})"
+    return f"coremltools cannot convert it ({reason})"
 
 
 def _program(capture: Capture, batch: int, *, split: bool) -> ExportedProgram:
@@ -84,10 +111,59 @@ def _program(capture: Capture, batch: int, *, split: bool) -> ExportedProgram:
     with torch.no_grad(), attention:
         captured = torch.export.export(capture.module, given, strict=False)
         program: ExportedProgram = captured.run_decompositions({})
+    program = _with_known_operators(program)
     for node in list(program.graph.nodes):
         if node.op == "call_function" and str(node.target).split(".")[1:2] in ([one] for one in EMPTY):
             node.replace_all_uses_with(node.args[0])
             program.graph.erase_node(node)
+    return program
+
+
+def _with_known_operators(program: ExportedProgram) -> ExportedProgram:
+    """What coremltools has no converter for is decomposed by torch, and nothing else: attention stays whole.
+
+    The masks of text encoders are made of such operators.
+    """
+    import torch
+
+    registry: Any = importlib.import_module(f"{FRONTEND}.torch_op_registry")
+    names: Any = importlib.import_module(f"{FRONTEND}.utils")
+    known = registry._TORCH_OPS_REGISTRY.name_to_func_mapping  # noqa: SLF001 - it has no public name
+    lacking = {
+        node.target
+        for node in program.graph.nodes
+        if isinstance(node.target, torch._ops.OpOverload)  # noqa: SLF001
+        and str(node.target).split(".")[1] not in EMPTY
+        and names.sanitize_op_kind(node.target.name()) not in known
+    }
+    table = torch.export.default_decompositions()
+    chosen = {operator: table[operator] for operator in lacking if operator in table}
+    if chosen:
+        program = program.run_decompositions(chosen)
+    return _with_permutations(program)
+
+
+def _with_permutations(program: ExportedProgram) -> ExportedProgram:
+    """An `einsum` of one tensor that only changes the order of its axes is a permutation.
+
+    Transformers put patches together so, in six axes; coremltools splits permutations of more than five axes
+    between two reshapes, and refuses such an `einsum`.
+    """
+    import torch
+
+    for node in list(program.graph.nodes):
+        if node.target is not torch.ops.aten.einsum.default or len(node.args[1]) != 1:
+            continue
+        given, _, wanted = node.args[0].replace(" ", "").partition("->")
+        if not given.isalpha() or sorted(given) != sorted(wanted) or len(set(given)) != len(given):
+            continue
+        with program.graph.inserting_before(node):
+            order = [given.index(axis) for axis in wanted]
+            moved = program.graph.call_function(torch.ops.aten.permute.default, (node.args[1][0], order))
+        moved.meta = dict(node.meta)
+        node.replace_all_uses_with(moved)
+        program.graph.erase_node(node)
+    program.graph_module.recompile()
     return program
 
 

@@ -7,7 +7,8 @@ typed TensorRT, MLX, AOTInductor) are all built from these.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from engines.capture.capture import Capture
 from engines.capture.pictured import pictured
@@ -17,6 +18,7 @@ from engines.plan import Precision
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
+    from torch.fx import Node as TorchNode
 
 Half = Literal["fp16", "bf16"]
 HALVES: Final[tuple[Precision, ...]] = ("fp16", "bf16")
@@ -62,6 +64,13 @@ def program_of(capture: Capture, precision: Precision) -> ExportedProgram:
             f"torch.export cannot capture {capture.component} of {capture.model.name} in {precision}:"
             f" {first[:300]}"
         ) from error
+
+
+def place(node: TorchNode) -> str:
+    """The innermost module that a node comes from, such as `unet.down_blocks.0.attentions.1`."""
+    stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    return paths[-1] if paths else ""
 
 
 def check_range(capture: Capture) -> None:

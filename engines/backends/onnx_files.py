@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 MODEL: Final = "model.onnx"
-FORMAT: Final = 2
+FEW: Final = 64
+"""Values up to which a constant is axes or a shape, and no weight."""
+FORMAT: Final = 3
 """Raise it when the same program becomes another file."""
 LARGEST: Final = 2**31 - 2**20
 """Bytes that fit into one ONNX file; beyond it weights would lie in a second file."""
@@ -72,7 +74,30 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
     )
     if program is None:
         raise BuildError("torch.onnx.export returned nothing")
+    _with_plain_axes(program.model.graph)
     program.save(str(path))
+
+
+def _with_plain_axes(graph: Any) -> None:
+    """Constants that the file would only reshape are written as they are used.
+
+    The exporter reshapes the axes of every mean and sum, and TensorRT wants axes that are constants: without
+    this it reads no RMS norm, which are in T5, Gemma, SD 3, FLUX and Sana.
+    """
+    import onnx_ir
+
+    for node in list(graph):
+        if node.op_type != "Reshape" or node.domain or node.outputs[0].is_graph_output():
+            continue
+        given = [onnx_ir.convenience.get_const_tensor(one) for one in node.inputs if one is not None]
+        if any(one is None or one.size > FEW for one in given):
+            continue
+        values, shape = (one.numpy() for one in given if one is not None)
+        tensor = onnx_ir.tensor(values.reshape(shape.tolist()))
+        plain = onnx_ir.node("Constant", [], attributes={"value": tensor})
+        graph.insert_before(node, plain)
+        onnx_ir.convenience.replace_all_uses_with(node.outputs[0], plain.outputs[0])
+        graph.remove(node, safe=True)
 
 
 def _without_idle_squeezes(program: ExportedProgram) -> ExportedProgram:

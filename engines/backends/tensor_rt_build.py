@@ -52,7 +52,7 @@ def build_engine(
     network = builder.create_network(network_flags(trt))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(source)):
-        reasons = [str(parser.get_error(index).desc()) for index in range(parser.num_errors)]
+        reasons = [_placed(parser.get_error(index), source) for index in range(parser.num_errors)]
         raise BuildError(f"TensorRT cannot read its ONNX file ({_first([*reasons, *log.errors])})")
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
@@ -69,6 +69,23 @@ def build_engine(
     if serialised is None:
         raise BuildError(f"TensorRT built no engine ({_first(log.errors)})")
     return bytes(serialised)
+
+
+def _placed(error: Any, source: Path) -> str:
+    """The parser's words, after the operator and the innermost module of the model that it comes from."""
+    import ast
+
+    import onnx
+
+    operator, name = str(error.node_operator()), str(error.node_name())
+    if not operator or not name:
+        return str(error.desc())
+    graph = onnx.load(str(source), load_external_data=False).graph
+    told = {
+        one.key: one.value for node in graph.node if node.name == name for one in node.metadata_props
+    }.get("pkg.torch.onnx.name_scopes", "[]")
+    scopes = [scope for scope in ast.literal_eval(told)[:-1] if scope]  # the last is the node itself
+    return f"{operator}{f' in {scopes[-1]}' if scopes else ''}: {error.desc()}"
 
 
 def _first(reasons: list[str]) -> str:

@@ -13,8 +13,8 @@ from agent.evaluate.declared import CANONICAL, same_recipe
 from agent.evaluate.judge import Judge
 from agent.evaluate.reference import read_picture
 from engines.models.small.families import write
+from engines.models.small.workloads import workload_of
 from engines.workload import Workload
-from tests.engines.families.family_models import workload_of
 
 pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")

@@ -367,6 +367,25 @@ def test_what_tensorrt_cannot_read_is_said_in_its_own_words(tmp_path: Path) -> N
 
 
 @rtx
+def test_an_operator_that_tensorrt_lacks_is_named_with_its_place(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    from engines.backends.tensor_rt_build import build_engine
+
+    node = helper.make_node("Det", ["x"], ["y"], name="node_det")
+    node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'blocks', 'blocks.0', 'det']")
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [node], "det", [value("x", TensorProto.FLOAT, ["B", 4, 4])], [value("y", TensorProto.FLOAT, ["B"])]
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), tmp_path / "det.onnx")
+    with pytest.raises(BuildError, match=r"cannot read its ONNX file \(Det in blocks\.0: "):
+        build_engine(tmp_path / "det.onnx", {"x": (4, 4)}, (1, 2, 8), tmp_path / "cache")
+
+
+@rtx
 @pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 def test_timing_is_kept_between_builds_where_tensorrt_measures_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -60,7 +60,7 @@ def test_sets_are_compared_by_what_the_pack_has_and_fid_is_refused_with_the_reas
 @pytest.mark.slow
 def test_a_run_of_a_video_model_is_compared_frame_by_frame(tmp_path: Path) -> None:
     from engines.models.small.families import write
-    from tests.engines.families.family_models import workload_of
+    from engines.models.small.workloads import workload_of
 
     source = str(write("modelscope", tmp_path / "model"))
     (tmp_path / "mine.py").write_text(SCRIPT)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from engines.backends.lowered import place
 from engines.backends.mlx_graph.program import Constant, Kind, Node, Program, references
 from engines.capture.structure import LOW_RANK
 from engines.errors import BuildError
@@ -105,13 +106,6 @@ def _name(node: TorchNode) -> str:
     if isinstance(target, torch._ops.OpOverload):  # noqa: SLF001 - the class has no public name
         return str(target)
     return str(getattr(target, "__name__", target))
-
-
-def place(node: TorchNode) -> str:
-    """The innermost module that a node comes from, such as `unet.down_blocks.0.attentions.1`."""
-    stack: Mapping[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values() if path]
-    return paths[-1] if paths else ""
 
 
 def _in(where: str) -> str:

@@ -4,6 +4,7 @@
     parts      what they are made of
     pictures   families that draw or enlarge pictures
     clips      families that draw videos
+    workloads  what each is asked to draw, where it is walked through
 
 They draw noise, fast: they show that a family goes through, and say nothing of its pictures' worth.
 """

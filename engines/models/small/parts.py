@@ -118,3 +118,13 @@ def unet(**changes: Any) -> Any:
             }
         )
     )
+
+
+def tiny_decoder(channels: int = 4) -> Any:
+    """TAESD's kind, for latents of as many channels, at `kl`'s scale."""
+    return settled(
+        diffusers.AutoencoderTiny(
+            latent_channels=channels, encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
+            num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1),
+        )
+    )  # fmt: skip

@@ -21,12 +21,12 @@ from engines.models.layout import examine
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.models.small.pictures import stable_cascade
+from engines.models.small.workloads import workload_of
 from engines.models.weights import diffusers_class
 from engines.pipeline import build, engines, loop_settings, plan
 from engines.techniques import FewerSteps, Scheduler
 from engines.techniques.compatibility import check, search_space
 from engines.workload import Workload
-from tests.engines.families.family_models import workload_of
 
 torch = pytest.importorskip("torch")
 NAME = "stable-cascade"

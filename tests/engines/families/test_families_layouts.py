@@ -10,10 +10,10 @@ import pytest
 
 from engines.layouts import LAYOUTS, Layout, Spoken, Subject
 from engines.models.model import Model
+from engines.models.small.workloads import workload_of
 from engines.package.likeness import psnr
 from engines.pipeline import build, plan, prepare
 from engines.techniques import Engine, GuidanceCutoff
-from tests.engines.families.family_models import workload_of
 
 PROMPT, SEED = "the small red house", 11
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from engines.models.load import open_model
 from engines.models.model import Model
 from engines.models.reference import Reference, plain
 from engines.models.small.families import MAKERS
+from engines.models.small.workloads import workload_of
 from engines.pipeline import build, plan
-from tests.engines.families.family_models import workload_of
 
 PROMPTS, SEEDS = ["a red house", "the small blue bird and a cat"], [3, 2**40]
 

@@ -16,10 +16,10 @@ from engines.models.card import describe
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.models.reference import Reference
+from engines.models.small.workloads import workload_of
 from engines.pipeline import build, plan
 from engines.techniques import Scheduler
 from engines.techniques.compatibility import check, check_plan, search_space
-from tests.engines.families.family_models import workload_of
 from tests.engines.test_hostloop_schedulers import FLOW, compare
 
 PROMPTS, SEEDS = ["a red house", "the small blue bird and a cat"], [3, 2**40]

@@ -20,6 +20,7 @@ from engines.measure import floor, images
 from engines.models.card import describe
 from engines.models.model import Model
 from engines.models.small.families import MAKERS, NETWORKS
+from engines.models.small.workloads import workload_of
 from engines.package.evidence import Evidence, Golden
 from engines.package.likeness import dhash, sheet
 from engines.package.manifest import (
@@ -53,7 +54,6 @@ from engines.techniques import Technique as Change
 from engines.techniques.base import Parameter, Value
 from engines.techniques.compatibility import check, search_space
 from studio.work.package_contents import engine_files, output, target_of, tokenizers
-from tests.engines.families.family_models import workload_of
 
 PROMPT, SEED = "the small red house", 11
 QUICK = ("sdxl",)

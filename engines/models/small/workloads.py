@@ -1,4 +1,4 @@
-"""How the small models of each family are walked through: few steps at a size that each takes."""
+"""What the small model of each family is asked to draw: few steps at a size that it takes."""
 
 from __future__ import annotations
 
