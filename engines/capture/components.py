@@ -16,6 +16,7 @@ from engines.capture.staging import TransformerStage, UNetStage
 from engines.capture.structure import STAGES, Structure, interface
 from engines.capture.unet_split import DenoiserFull, DenoiserShallow
 from engines.errors import CaptureError
+from engines.hostloop.passes import GATED, SPLIT
 from engines.models import upscaler
 from engines.models.kinds import decoder_kind, picture
 from engines.models.lora import merge
@@ -150,18 +151,36 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
         )
     if structure.component in STAGES and kind.cacheable:
         return UNetStage(network, names, STAGES[structure.component])
-    if structure.component in ("denoiser_full", "denoiser_shallow") and wanted.cached:
-        return (DenoiserFull if structure.component == "denoiser_full" else DenoiserShallow)(network, names)
+    if structure.component in SPLIT + GATED and wanted.cached:
+        return _around_the_deep_part(model, structure, network, names)
 
     def run(inner: Any, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return kind.run(inner, given, latent)
 
     call: Call = run
     if structure.component in STAGES:
-        call = TransformerStage(network, run, STAGES[structure.component], latent, wanted)
+        assert kind.blocks is not None  # it has an interface
+        call = TransformerStage(network, run, STAGES[structure.component], latent, wanted, kind.blocks)
     elif wanted.gated:
-        call = Gated(network, run, given=structure.component == "denoiser_shallow")
+        call = Gated(network, run, given="feature" if structure.component == "denoiser_shallow" else "")
     return Adapted(network, call, names, kind.constants(network, model, latent))
+
+
+def _around_the_deep_part(
+    model: Model, structure: Structure, network: Any, names: Sequence[str]
+) -> nn.Module:
+    """A U-Net's whole pass or its shallow one, before and behind T-GATE's gate where it has one."""
+    name, gated = structure.component, structure.component in GATED
+    own = [one for one in names if one != "attention"]
+    part: nn.Module = (DenoiserFull if name in (SPLIT[0], GATED[0]) else DenoiserShallow)(network, own)
+    if not structure.denoiser.gated or name == SPLIT[1]:
+        return part
+    ends = model.denoiser_kind.outer_attention(model, structure.latent) if name == GATED[1] else None
+
+    def run(inner: Any, given: Mapping[str, torch.Tensor]) -> Any:
+        return inner(*(given[one] for one in own))
+
+    return Adapted(part, Gated(part, run, given="attention" if gated else "", ends=ends), names)
 
 
 def _drop_unfused(attention: Any) -> None:

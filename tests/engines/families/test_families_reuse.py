@@ -22,13 +22,19 @@ WORKLOAD = Workload(steps=10)
 PROMPTS, SEEDS = ["a red bicycle", "a harbour at night"], [3, 4]
 CACHES = (TeaCache(0.3), MagCache(0.3, longest=2), DBCache(0.3, front=0.2, back=0.2))
 
+FAMILIES = {
+    "pixart": "pixart-sigma", "sd3": "sd3", "flux": "flux-dev", "hunyuan": "hunyuan-dit", "sana": "sana",
+    "ltx": "ltx", "wan": "wan",
+}  # fmt: skip
+
 
 def slow(*values: object) -> object:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def made(model: Model, *techniques: Technique) -> Pipeline:
-    workload = WORKLOAD.model_copy(update={"size": 8 * model.scale})
+    frames = model.decoder_kind.frames(model.layout.parts["vae"].config, 2) if model.frames else None
+    workload = WORKLOAD.model_copy(update={"size": 8 * model.scale, "frames": frames})
     found = build(plan(model, "cpu", workload, techniques))
     assert found.fallbacks == ()
     return found
@@ -37,8 +43,10 @@ def made(model: Model, *techniques: Technique) -> Pipeline:
 @pytest.mark.parametrize(
     ("name", "cache"),
     [
-        *(("pixart", cache) for cache in CACHES),
-        *(slow(name, cache) for name in ("sd3", "flux") for cache in CACHES),
+        *((name, cache) for name in ("pixart", "wan") for cache in CACHES),
+        ("hunyuan", CACHES[-1]),
+        *(slow("hunyuan", cache) for cache in CACHES[:-1]),
+        *(slow(name, cache) for name in ("sd3", "flux", "sana", "ltx") for cache in CACHES),
     ],
     ids=lambda value: value if isinstance(value, str) else value.label(),
 )
@@ -98,12 +106,11 @@ def test_where_the_cache_cannot_be_written_it_is_measured_all_the_same(
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("cache", CACHES, ids=lambda one: one.label())
-@pytest.mark.parametrize("name", ["pixart", "sd3", "flux"])
+@pytest.mark.parametrize("name", list(FAMILIES))
 def test_a_cache_travels_in_a_package(
     name: str, cache: Technique, backend: str, deep: Callable[[str], Model], tmp_path: Path
 ) -> None:
-    family = {"pixart": "pixart-sigma", "flux": "flux-dev"}.get(name, name)
-    walk(deep(name), family, backend, tmp_path / "package", (cache,))  # type: ignore[arg-type]
+    walk(deep(name), FAMILIES[name], backend, tmp_path / "package", (cache,))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
