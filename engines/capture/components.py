@@ -12,9 +12,9 @@ from engines.backends.triton_norm import fuse_norms
 from engines.capture.gating import Gated
 from engines.capture.merging import merge_tokens
 from engines.capture.pruning import prune, sparsify
-from engines.capture.staging import TransformerStage, UNetStage
+from engines.capture.staging import TransformerStage
 from engines.capture.structure import STAGES, Structure, interface
-from engines.capture.unet_split import DenoiserFull, DenoiserShallow
+from engines.capture.unet_parts import UNetPart
 from engines.errors import CaptureError
 from engines.hostloop.passes import GATED, SPLIT
 from engines.models import upscaler
@@ -139,7 +139,7 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
         for attention in network.modules():
             if hasattr(attention, "fused_projections"):
                 _drop_unfused(attention)
-    if wanted.merge_ratio > 0 and (not kind.cacheable or merge_tokens(network, wanted.merge_ratio) == 0):
+    if wanted.merge_ratio > 0 and (not kind.merges or merge_tokens(network, wanted.merge_ratio) == 0):
         raise CaptureError(
             f"The {kind.title} of {model.name} has no self-attention that tokens can be merged around;"
             " leave token-merging out."
@@ -149,38 +149,40 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
             f"The {kind.title} of {model.name} has no residual blocks whose norms can be fused; leave"
             " fused-norm out."
         )
-    if structure.component in STAGES and kind.cacheable:
-        return UNetStage(network, names, STAGES[structure.component])
-    if structure.component in SPLIT + GATED and wanted.cached:
-        return _around_the_deep_part(model, structure, network, names)
 
     def run(inner: Any, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return kind.run(inner, given, latent)
 
-    call: Call = run
-    if structure.component in STAGES:
-        assert kind.blocks is not None  # it has an interface
-        call = TransformerStage(network, run, STAGES[structure.component], latent, wanted, kind.blocks)
-    elif wanted.gated:
-        call = Gated(network, run, given="feature" if structure.component == "denoiser_shallow" else "")
+    call = _in_parts(model, structure, network, run)
     return Adapted(network, call, names, kind.constants(network, model, latent))
 
 
-def _around_the_deep_part(
-    model: Model, structure: Structure, network: Any, names: Sequence[str]
-) -> nn.Module:
-    """A U-Net's whole pass or its shallow one, before and behind T-GATE's gate where it has one."""
-    name, gated = structure.component, structure.component in GATED
-    own = [one for one in names if one != "attention"]
-    part: nn.Module = (DenoiserFull if name in (SPLIT[0], GATED[0]) else DenoiserShallow)(network, own)
-    if not structure.denoiser.gated or name == SPLIT[1]:
-        return part
-    ends = model.denoiser_kind.outer_attention(model, structure.latent) if name == GATED[1] else None
-
-    def run(inner: Any, given: Mapping[str, torch.Tensor]) -> Any:
-        return inner(*(given[one] for one in own))
-
-    return Adapted(part, Gated(part, run, given="attention" if gated else "", ends=ends), names)
+def _in_parts(
+    model: Model, structure: Structure, network: Any, run: Callable[[Any, Mapping[str, torch.Tensor]], Any]
+) -> Call:
+    """How the part of the denoiser that is asked for is called; the network is changed in place."""
+    kind, wanted, latent, name = (
+        model.denoiser_kind,
+        structure.denoiser,
+        structure.latent,
+        structure.component,
+    )
+    call: Call = run
+    if stage := STAGES.get(name):
+        if kind.cacheable:
+            return UNetPart(network, run, stage, latent)
+        assert kind.blocks is not None  # it has an interface
+        return TransformerStage(network, run, stage, latent, wanted, kind.blocks)
+    if name not in SPLIT + GATED:
+        return call
+    if wanted.cached:
+        call = UNetPart(network, run, "full" if name in (SPLIT[0], GATED[0]) else "shallow", latent)
+    if wanted.gated and not (wanted.cached and name == SPLIT[1]):
+        frozen = name in (GATED if wanted.cached else SPLIT[1:])
+        ends = kind.outer_attention(model, latent) if name == GATED[1] else None
+        given = ("attention" if wanted.cached else "feature") if frozen else ""
+        call = Gated(network, call, given=given, ends=ends)
+    return call
 
 
 def _drop_unfused(attention: Any) -> None:

@@ -12,59 +12,18 @@ the host loop decides whether the feature is re-used (`engines.hostloop.reuse`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
 from engines.capture.shared import Shared
-from engines.capture.unet_split import Split
 from engines.models.kinds.blocks import Blocks, borders
 from engines.plan import DenoiserStructure
 
 Stage = Literal["first", "rest", "last"]
 Run = Callable[[Any, Mapping[str, torch.Tensor]], Any]
-
-
-class UNetStage(Split):
-    """First: the first down block.  Last: the last up block.  Rest: all between; its answer is the feature.
-
-    `skips` are the first block's answers for the last one, joined along channels.
-    """
-
-    def __init__(self, unet: Any, names: Sequence[str], stage: Stage) -> None:
-        super().__init__(unet, names)
-        self._stage = stage
-        first, last = unet.down_blocks[0], unet.up_blocks[-1]
-        kept = {"first": (first,), "last": (last,), "rest": (*unet.down_blocks[1:], *unet.up_blocks[:-1])}
-        for blocks in (unet.down_blocks, unet.up_blocks):
-            for index, block in enumerate(blocks):
-                if not any(block is one for one in kept[stage]):
-                    blocks[index] = nn.Identity()
-        if stage != "rest":
-            unet.mid_block = None
-        if stage != "first":
-            unet.conv_in = nn.Identity()
-        if stage != "last":
-            unet.conv_norm_out, unet.conv_out = None, nn.Identity()
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        unet: Any = self.unet
-        given = self.named(inputs)
-        embeddings = given["embeddings"]
-        if self._stage == "first":
-            time = self.time(given)
-            entering = unet.conv_in(self.entering(given))
-            state, more = self.down(unet.down_blocks[0], entering, time, embeddings)
-            skips = (entering, *more[:-1])
-            return torch.cat(skips, dim=1), state, skips[-1] - entering
-        time = self.time({**given, "sample": given["state"]})
-        if self._stage == "rest":
-            return self.deep(given["state"], (given["state"],), time, embeddings)[0]
-        count = len(unet.up_blocks[-1].resnets)
-        skips = given["skips"].chunk(count, dim=1)
-        return self.out(self.up(unet.up_blocks[-1], given["feature"], skips, time, embeddings))
 
 
 class _Heard(nn.Module):

@@ -175,7 +175,7 @@ def _denoiser(model: Model, structure: Structure) -> tuple[Specs, Specs]:
         raise CaptureError(
             f"The U-Net of {model.name} has one level only, so there is no deep feature to cache."
         )
-    feature = TensorSpec("feature", (int(widths[1]), latent[1], latent[2]))
+    feature = TensorSpec("feature", (*latent[1:-2], int(widths[1]), *latent[-2:]))
     match structure.component:
         case "denoiser_full":
             return inputs, (prediction, feature, *((answers,) if wanted.gated else ()))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from engines.hostloop.settings import Clean, Condition
-from engines.models.kinds.blocks import PLAIN, Blocks, Stages
+from engines.models.kinds.blocks import PLAIN, Blocks, Stages, unet_stages
 from engines.plan import DenoiserStructure
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class DenoiserKind(ABC):
     steps: ClassVar[int] = 50
     guidance: ClassVar[float] = 5.0
     cacheable: ClassVar[bool] = False
-    """Can be split for feature caching."""
+    """It is a U-Net that can be taken apart around its deep part (`engines.capture.unet_parts`)."""
+    merges: ClassVar[bool] = False
+    """Tokens can be merged around its self-attention."""
     embedded_guidance: ClassVar[bool] = False
     blocks: ClassVar[Blocks | None] = None
     """Of a transformer: what its split has to know; `None` where it is not split block by block."""
@@ -150,6 +152,8 @@ class DenoiserKind(ABC):
 
     def stages(self, model: Model, latent: Latent, wanted: DenoiserStructure = PLAIN) -> Stages | None:
         """What it hands on where it is split as `wanted`; `None` where it cannot be."""
+        if self.cacheable:
+            return unet_stages(self.config(model), latent)
         if self.blocks is None:
             return None
         text = self.conditions(model, latent)[0].shape[0] if self.blocks.joint else 0

@@ -85,3 +85,21 @@ def borders(blocks: int, wanted: DenoiserStructure, *, skips: bool = False) -> t
         raise CaptureError("The denoiser has no block behind those in front; leave the cache out.")
     back = max(1, round(wanted.back * blocks)) if wanted.back and not skips else 0
     return front, max(front + 1, blocks - back)
+
+
+def unet_stages(config: Mapping[str, Any], latent: tuple[int, ...]) -> Stages | None:
+    """Of a U-Net, whose first block is its first level; `None` where it has no other."""
+    widths, layers = config["block_out_channels"], config.get("layers_per_block", 2)
+    if len(widths) < 2:
+        return None
+    count = int(layers if isinstance(layers, int) else layers[0])
+    frames, (height, width) = latent[1:-2], latent[-2:]
+    narrow = int(widths[0])
+    return Stages(
+        {
+            "skips": (*frames, narrow * (count + 1), height, width),
+            "state": (*frames, narrow, height // 2, width // 2),
+        },
+        probe=(*frames, narrow, height, width),
+        feature=(*frames, int(widths[1]), height, width),
+    )

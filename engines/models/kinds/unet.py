@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition, Picture
 from engines.models.kinds.base import DenoiserKind, Latent, Split, Tensors, TextUse
-from engines.models.kinds.blocks import PLAIN, Stages
-from engines.plan import DenoiserStructure
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +26,7 @@ class UNet(DenoiserKind):
     classes = ("UNet2DConditionModel",)
     title = "U-Net"
     guidance = 7.5
-    cacheable = True
+    cacheable = merges = True
 
     @property
     def splits(self) -> frozenset[Split]:
@@ -139,20 +137,6 @@ class UNet(DenoiserKind):
             _if_crossed(sizes[-1], middle),
             *(_if_crossed(one, name) for one, name in zip(up, config["up_block_types"], strict=True)),
         ]
-
-    def stages(self, model: Model, latent: Latent, wanted: DenoiserStructure = PLAIN) -> Stages | None:
-        config = self.config(model)
-        widths, layers = config["block_out_channels"], config.get("layers_per_block", 2)
-        if len(widths) < 2:
-            return None
-        count = int(layers if isinstance(layers, int) else layers[0])
-        height, width = latent[-2:]
-        narrow = int(widths[0])
-        return Stages(
-            {"skips": (narrow * (count + 1), height, width), "state": (narrow, height // 2, width // 2)},
-            probe=(narrow, height, width),
-            feature=(int(widths[1]), height, width),
-        )
 
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         import torch
