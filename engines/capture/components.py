@@ -161,12 +161,8 @@ def _in_parts(
     model: Model, structure: Structure, network: Any, run: Callable[[Any, Mapping[str, torch.Tensor]], Any]
 ) -> Call:
     """How the part of the denoiser that is asked for is called; the network is changed in place."""
-    kind, wanted, latent, name = (
-        model.denoiser_kind,
-        structure.denoiser,
-        structure.latent,
-        structure.component,
-    )
+    kind, wanted = model.denoiser_kind, structure.denoiser
+    latent, name = structure.latent, structure.component
     call: Call = run
     if stage := STAGES.get(name):
         if kind.cacheable:

@@ -6,11 +6,13 @@
     rest     (inputs but sample, state)     -> feature
     last     (inputs but sample, state, skips, feature) -> prediction
 
-`feature` is what enters the last up block (Ma et al., "DeepCache", arXiv 2312.00858, section 3.2), `state` what
-the first down block answers, `skips` what it and what stands before it leave for the last up block, joined along
-channels, `probe` what it added.  A part runs the network's own `forward` with others in place of the blocks that
-it does not need; what they leave without use is dead code that an export drops.  It works on every network of
-diffusers that goes through `conv_in`, `down_blocks`, `mid_block`, `up_blocks` and `conv_out` in turn.
+`feature` is what enters the last up block (Ma et al., "DeepCache", arXiv 2312.00858, section 3.2), `state`
+what the first down block answers, `skips` what it and what stands before it leave for the last up block,
+joined along channels, `probe` what it added.
+
+A part runs the network's own `forward` with others in place of the blocks that it does not need; what they
+leave without use is dead code that an export drops.  So it works on every network of diffusers that goes
+through `conv_in`, `down_blocks`, `mid_block`, `up_blocks` and `conv_out` in turn.
 """
 
 from __future__ import annotations
@@ -161,9 +163,8 @@ class UNetPart:
             case "rest":
                 told.append(self._apart(given["state"]))
             case "last":
-                told.extend(
-                    (*self._apart(given["skips"]).chunk(self._taken, dim=1), self._apart(given["feature"]))
-                )
+                told.extend(self._apart(given["skips"]).chunk(self._taken, dim=1))
+                told.append(self._apart(given["feature"]))
             case "shallow":
                 told.append(self._apart(given["feature"]))
         prediction = self._run(network, given)

@@ -14,8 +14,18 @@ from engines.measure import floor, images
 from engines.models.model import Model
 from engines.paths import cache_folder
 from engines.pipeline import Pipeline, build, plan, prepare, settled
-from engines.techniques import DBCache, Engine, MagCache, TeaCache, Technique
+from engines.techniques import (
+    DBCache,
+    Engine,
+    FeatureCache,
+    FeatureForecast,
+    MagCache,
+    TeaCache,
+    Technique,
+    ThresholdCache,
+)
 from engines.workload import Workload
+from tests.engines.families.family_models import workload_of
 from tests.engines.families.test_families_walk import walk
 
 WORKLOAD = Workload(steps=10)
@@ -67,6 +77,37 @@ def test_a_cache_leaves_blocks_out_and_draws_nearly_the_same(
     assert reuse is not None
     strict = replace(pipeline.plan, loop=replace(pipeline.plan.loop, reuse=replace(reuse, threshold=1e-12)))
     assert images.psnr(build(strict).generate(PROMPTS, SEEDS).images, plain.images).min() > 50
+
+
+VIDEO_CACHES = (FeatureCache(2), FeatureForecast(2), ThresholdCache(0.3))
+
+
+@pytest.mark.parametrize(
+    ("name", "cache"),
+    [
+        ("modelscope", VIDEO_CACHES[0]),
+        *(slow(name, one) for name in ("animatediff", "stable-video-diffusion") for one in VIDEO_CACHES),
+        *(slow("modelscope", one) for one in VIDEO_CACHES[1:]),
+        *(slow(name, FeatureForecast(2)) for name in ("ltx", "wan", "sana", "hunyuan-dit")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.label(),
+)
+def test_a_cache_of_other_families_does_the_work_it_says(
+    name: str, cache: Technique, family: Callable[[str], Model]
+) -> None:
+    """Of videos, or by a fixed schedule: DeepCache, TaylorSeer, and the first-block cache."""
+    model = family(name)
+    workload = workload_of(name).model_copy(update={"steps": 8})
+    plain = build(plan(model, "cpu", workload)).generate(PROMPTS[:1], SEEDS[:1])
+    pipeline = build(plan(model, "cpu", workload, [cache]))
+    assert pipeline.fallbacks == ()
+    found = pipeline.generate(PROMPTS[:1], SEEDS[:1])
+    least, most = (count(pipeline.plan.loop) for count in (floor.rows, floor.most))
+    assert found.rows.keys() == least.keys()
+    assert all(least[one] <= rows <= most[one] for one, rows in found.rows.items())
+    deep = "denoiser_full" if isinstance(cache, FeatureCache) else "denoiser_rest"
+    assert found.rows[deep] < plain.rows["denoiser"]
+    assert 15 < images.psnr(found.images, plain.images).min() < 90
 
 
 def test_what_is_measured_is_kept_and_goes_into_the_settings(

@@ -21,6 +21,7 @@ GATED = DenoiserStructure(gated=True)
 
 
 TRANSFORMERS = ("hunyuan-dit", "sana", "ltx", "wan")
+VIDEO_UNETS = ("modelscope", "animatediff", "stable-video-diffusion")
 
 
 def slow(name: str) -> Any:
@@ -40,7 +41,9 @@ def whole(model: Model) -> tuple[Arrays, Arrays]:
     return inputs, plain.reference(inputs)
 
 
-@pytest.mark.parametrize("name", ["pixart-sigma", *map(slow, ("sdxl", "sd3", "flux-dev", *TRANSFORMERS))])
+@pytest.mark.parametrize(
+    "name", ["pixart-sigma", *map(slow, ("sdxl", "sd3", "flux-dev", *TRANSFORMERS, *VIDEO_UNETS))]
+)
 def test_the_three_stages_with_a_fresh_feature_are_the_whole(
     name: str, family: Callable[[str], Model]
 ) -> None:
@@ -124,6 +127,28 @@ def test_shares_are_whole_blocks_and_one_at_least_lies_between() -> None:
     assert at(2, 0.3, 0.3) == (1, 2)
     with pytest.raises(CaptureError, match="no block behind"):
         at(1, 0.3, 0.0)
+
+
+CACHED = DenoiserStructure(cached=True)
+
+
+@pytest.mark.parametrize("name", ["sd15", "animatediff", *map(slow, ("sdxl", "upscaler", *VIDEO_UNETS[::2]))])
+def test_a_u_net_around_its_deep_part_with_a_fresh_feature_is_the_whole(
+    name: str, family: Callable[[str], Model]
+) -> None:
+    model = family(name)
+    inputs, wanted = whole(model)
+    full, shallow = (part(model, f"denoiser_{one}", CACHED) for one in ("full", "shallow"))
+    answers = full.reference(inputs)
+    assert answers["feature"].shape[1:] == full.outputs[1].shape
+    np.testing.assert_allclose(answers["prediction"], wanted["prediction"], atol=1e-5)
+    given = inputs | {"feature": answers["feature"]}
+    np.testing.assert_allclose(shallow.reference(given)["prediction"], wanted["prediction"], atol=1e-5)
+    other = shallow.reference(given | {"feature": np.roll(answers["feature"], 1, axis=1)})["prediction"]
+    assert np.abs(other - wanted["prediction"]).max() > 1e-4
+    assert shallow.reference(shallow.example(batch=3))["prediction"].shape == (3, *full.structure.latent)
+    sizes = [sum(value.numel() for value in one.module.parameters()) for one in (full, shallow)]
+    assert sizes[1] < 0.7 * sizes[0]
 
 
 BOTH = DenoiserStructure(cached=True, gated=True)

@@ -38,6 +38,8 @@ from engines.techniques import (
     AttentionGate,
     BFloat16,
     Engine,
+    FeatureCache,
+    FeatureForecast,
     FewerSteps,
     FusedQKV,
     Int8,
@@ -217,6 +219,11 @@ def test_a_network_that_enlarges_walks_the_whole_path(
         ("flux-dev", ThresholdCache(0.5)),
         ("sdxl", AttentionGate(0.5)),
         ("pixart-sigma", AttentionGate(0.5)),
+        ("sana", AttentionGate(0.5)),
+        ("hunyuan-dit", AttentionGate(0.5)),
+        *((name, ThresholdCache(0.5)) for name in ("hunyuan-dit", "sana", "ltx", "wan")),
+        *((name, FeatureCache(2)) for name in ("modelscope", "animatediff", "stable-video-diffusion")),
+        ("animatediff", FeatureForecast(2)),
         ("sd15", ProgressiveResolution(0.5)),
         ("sdxl", Pruning(0.25)),
         ("sd15", Int8()),
@@ -228,3 +235,12 @@ def test_a_denoiser_in_parts_travels_in_a_package(
     family: Callable[[str], Model], tmp_path: Path, name: str, change: Change, backend: Backend
 ) -> None:
     walk(family(name), name, backend, tmp_path / "package", (change,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_feature_cache_that_goes_on_behind_the_gate_travels_in_a_package(
+    family: Callable[[str], Model], tmp_path: Path, name: str, backend: Backend
+) -> None:
+    walk(family(name), name, backend, tmp_path / "package", (FeatureCache(2), AttentionGate(0.5)))
