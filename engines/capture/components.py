@@ -9,16 +9,18 @@ import torch
 from torch import nn
 
 from engines.backends.triton_norm import fuse_norms
+from engines.capture.cascade_parts import CascadePart
 from engines.capture.gating import Gated
 from engines.capture.merging import merge_tokens
 from engines.capture.pruning import prune, sparsify
 from engines.capture.staging import TransformerStage
 from engines.capture.structure import STAGES, Structure, interface
-from engines.capture.unet_parts import UNetPart
+from engines.capture.unet_parts import Part, UNetPart
 from engines.errors import CaptureError
 from engines.hostloop.passes import GATED, SPLIT
 from engines.models import upscaler
 from engines.models.kinds import decoder_kind, picture
+from engines.models.kinds.cascade import CascadePrior
 from engines.models.lora import merge
 
 if TYPE_CHECKING:
@@ -164,15 +166,20 @@ def _in_parts(
     kind, wanted = model.denoiser_kind, structure.denoiser
     latent, name = structure.latent, structure.component
     call: Call = run
+
+    def u_net(part: Part) -> Call:
+        made = CascadePart if isinstance(kind, CascadePrior) else UNetPart
+        return made(network, run, part, latent)
+
     if stage := STAGES.get(name):
         if kind.cacheable:
-            return UNetPart(network, run, stage, latent)
+            return u_net(stage)
         assert kind.blocks is not None  # it has an interface
         return TransformerStage(network, run, stage, latent, wanted, kind.blocks)
     if name not in SPLIT + GATED:
         return call
     if wanted.cached:
-        call = UNetPart(network, run, "full" if name in (SPLIT[0], GATED[0]) else "shallow", latent)
+        call = u_net("full" if name in (SPLIT[0], GATED[0]) else "shallow")
     if wanted.gated and not (wanted.cached and name == SPLIT[1]):
         frozen = name in (GATED if wanted.cached else SPLIT[1:])
         ends = kind.outer_attention(model, latent) if name == GATED[1] else None

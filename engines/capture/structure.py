@@ -170,12 +170,12 @@ def _denoiser(model: Model, structure: Structure) -> tuple[Specs, Specs]:
         raise CaptureError(
             f"The {kind.title} of {model.name} cannot be split for feature caching; leave feature-cache out."
         )
-    widths = model.denoiser.config["block_out_channels"]
-    if len(widths) < 2:
+    shapes = kind.stages(model, latent)
+    if shapes is None:
         raise CaptureError(
-            f"The U-Net of {model.name} has one level only, so there is no deep feature to cache."
+            f"The {kind.title} of {model.name} has one level only, so there is no deep feature to cache."
         )
-    feature = TensorSpec("feature", (*latent[1:-2], int(widths[1]), *latent[-2:]))
+    feature = TensorSpec("feature", shapes.feature)
     match structure.component:
         case "denoiser_full":
             return inputs, (prediction, feature, *((answers,) if wanted.gated else ()))

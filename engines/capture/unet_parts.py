@@ -30,7 +30,7 @@ Run = Callable[[Any, Mapping[str, torch.Tensor]], torch.Tensor]
 Answer = Callable[[torch.Tensor], Any]
 
 
-class _InPlace(nn.Module):
+class InPlace(nn.Module):
     """In place of a block: answers by what it is given first; of an up block it has as many `resnets`."""
 
     has_cross_attention = False
@@ -69,14 +69,14 @@ def _left(block: Any) -> int:
     return len(block.resnets) + (block.downsamplers is not None)
 
 
-def _same(hidden: torch.Tensor) -> torch.Tensor:
+def same(hidden: torch.Tensor) -> torch.Tensor:
     return hidden
 
 
-def _passed(block: Any, more: int = 0) -> _InPlace:
+def _passed(block: Any, more: int = 0) -> InPlace:
     """In place of a down block: leaves as many skips as it, or more."""
     count = _left(block) + more
-    return _InPlace(lambda hidden: (hidden, (hidden,) * count))
+    return InPlace(lambda hidden: (hidden, (hidden,) * count))
 
 
 class UNetPart:
@@ -93,12 +93,12 @@ class UNetPart:
         first, last = down[0], up[-1]
         self._taken, self._first = len(last.resnets), _left(first)
         if part in ("shallow", "first", "last"):
-            network.mid_block = _InPlace(_same)
+            network.mid_block = InPlace(same)
             for at in range(1, len(down)):
                 # what the first block's downsampler leaves, the next one leaves for it
                 down[at] = _passed(down[at], more=int(part == "shallow" and at == 1))
             for at in range(len(up) - 1):
-                up[at] = _InPlace(_same, len(up[at].resnets))
+                up[at] = InPlace(same, len(up[at].resnets))
         match part:
             case "full":
                 up[-1] = _Around(last, self._hear)
@@ -107,17 +107,17 @@ class UNetPart:
                 up[-1] = _Around(last, self._feature)
             case "first":
                 down[0] = _Around(first, self._hear, self._hear_all)
-                up[-1] = _InPlace(_same, self._taken)
+                up[-1] = InPlace(same, self._taken)
             case "rest":
-                down[0] = _InPlace(self._state)
-                up[-1] = _InPlace(self._hear, self._taken)
+                down[0] = InPlace(self._state)
+                up[-1] = InPlace(self._hear, self._taken)
             case "last":
-                down[0] = _InPlace(self._skips)
+                down[0] = InPlace(self._skips)
                 up[-1] = _Around(last, self._feature)
         if part in ("rest", "last"):
-            network.conv_in = _InPlace(self._entering)
+            network.conv_in = InPlace(self._entering)
             if hasattr(network, "transformer_in"):
-                network.transformer_in = _InPlace(lambda hidden: (hidden,))
+                network.transformer_in = InPlace(lambda hidden: (hidden,))
         if part in ("first", "rest"):
             network.conv_norm_out, network.conv_act, network.conv_out = (nn.Identity() for _ in range(3))
 

@@ -88,6 +88,7 @@ VIDEO_CACHES = (FeatureCache(2), FeatureForecast(2), ThresholdCache(0.3))
         ("modelscope", VIDEO_CACHES[0]),
         *(slow(name, one) for name in ("animatediff", "stable-video-diffusion") for one in VIDEO_CACHES),
         *(slow("modelscope", one) for one in VIDEO_CACHES[1:]),
+        *(slow("stable-cascade", one) for one in VIDEO_CACHES),
         *(slow(name, FeatureForecast(2)) for name in ("ltx", "wan", "sana", "hunyuan-dit")),
     ],
     ids=lambda value: value if isinstance(value, str) else value.label(),

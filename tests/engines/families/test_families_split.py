@@ -42,7 +42,8 @@ def whole(model: Model) -> tuple[Arrays, Arrays]:
 
 
 @pytest.mark.parametrize(
-    "name", ["pixart-sigma", *map(slow, ("sdxl", "sd3", "flux-dev", *TRANSFORMERS, *VIDEO_UNETS))]
+    "name",
+    ["pixart-sigma", "stable-cascade", *map(slow, ("sdxl", "sd3", "flux-dev", *TRANSFORMERS, *VIDEO_UNETS))],
 )
 def test_the_three_stages_with_a_fresh_feature_are_the_whole(
     name: str, family: Callable[[str], Model]
@@ -132,7 +133,9 @@ def test_shares_are_whole_blocks_and_one_at_least_lies_between() -> None:
 CACHED = DenoiserStructure(cached=True)
 
 
-@pytest.mark.parametrize("name", ["sd15", "animatediff", *map(slow, ("sdxl", "upscaler", *VIDEO_UNETS[::2]))])
+@pytest.mark.parametrize(
+    "name", ["sd15", "animatediff", "stable-cascade", *map(slow, ("sdxl", "upscaler", *VIDEO_UNETS[::2]))]
+)
 def test_a_u_net_around_its_deep_part_with_a_fresh_feature_is_the_whole(
     name: str, family: Callable[[str], Model]
 ) -> None:
@@ -200,6 +203,5 @@ def test_a_kind_that_cannot_be_split_says_so(family: Callable[[str], Model]) -> 
     model = family("wan")
     with pytest.raises(CaptureError, match="leave attention-gate out"):
         Capture(model, Structure("denoiser_full", model.latent(model.size, model.frames), GATED))
-    model = family("stable-cascade")
-    with pytest.raises(CaptureError, match="leave threshold-cache out"):
-        Capture(model, Structure("denoiser_first", model.latent(model.size), STAGED))
+    with pytest.raises(CaptureError, match="leave feature-cache out"):
+        Capture(model, Structure("denoiser_full", model.latent(model.size, model.frames), CACHED))

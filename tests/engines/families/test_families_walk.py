@@ -63,6 +63,8 @@ QUICK = ("sdxl",)
 PRECISIONS = (BFloat16, Int8)
 CHANGES: tuple[Change, ...] = (FewerSteps(4), PromptCache(), SequentialGuidance())
 
+CACHED_U_NETS = ("modelscope", "animatediff", "stable-video-diffusion", "stable-cascade")
+
 
 def every(names: tuple[str, ...]) -> list[Any]:
     """Every family; those that are not named are marked slow."""
@@ -222,7 +224,7 @@ def test_a_network_that_enlarges_walks_the_whole_path(
         ("sana", AttentionGate(0.5)),
         ("hunyuan-dit", AttentionGate(0.5)),
         *((name, ThresholdCache(0.5)) for name in ("hunyuan-dit", "sana", "ltx", "wan")),
-        *((name, FeatureCache(2)) for name in ("modelscope", "animatediff", "stable-video-diffusion")),
+        *((name, FeatureCache(2)) for name in CACHED_U_NETS),
         ("animatediff", FeatureForecast(2)),
         ("sd15", ProgressiveResolution(0.5)),
         ("sdxl", Pruning(0.25)),
