@@ -34,7 +34,8 @@ class DenoiserStructure:
     cached: bool = False
     """Split for feature caching into `denoiser_full` and `denoiser_shallow`."""
     gated: bool = False
-    """Split at cross-attention: `denoiser_full` returns its answers too, `denoiser_shallow` is given them."""
+    """Split at cross-attention: `denoiser_full` returns its answers too, `denoiser_shallow` is given them;
+    where it is cached as well, `denoiser_gated` and `denoiser_gated_shallow` are."""
     staged: bool = False
     """Split after its first block: `denoiser_first`, `denoiser_rest`, `denoiser_last`."""
     modulated: bool = False

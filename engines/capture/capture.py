@@ -93,6 +93,8 @@ class Capture:
 
     def _maker(self, name: str) -> str:
         """The part of the denoiser that makes an input of this one; empty where none does."""
+        if name == "attention":
+            return "denoiser_full"
         if name == "feature":
             return "denoiser_rest" if self.component in STAGES else "denoiser_full"
         return "denoiser_first" if name in ("state", "skips") else ""

@@ -9,16 +9,19 @@ import torch
 from torch import nn
 
 from engines.backends.triton_norm import fuse_norms
+from engines.capture.cascade_parts import CascadePart
 from engines.capture.gating import Gated
 from engines.capture.low_rank import split
 from engines.capture.merging import merge_tokens
 from engines.capture.pruning import prune, sparsify
-from engines.capture.staging import TransformerStage, UNetStage
+from engines.capture.staging import TransformerStage
 from engines.capture.structure import STAGES, Structure, interface
-from engines.capture.unet_split import DenoiserFull, DenoiserShallow
+from engines.capture.unet_parts import Part, UNetPart
 from engines.errors import CaptureError
+from engines.hostloop.passes import GATED, SPLIT
 from engines.models import upscaler
 from engines.models.kinds import decoder_kind, picture
+from engines.models.kinds.cascade import CascadePrior
 from engines.models.lora import merge
 
 if TYPE_CHECKING:
@@ -139,7 +142,7 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
         for attention in network.modules():
             if hasattr(attention, "fused_projections"):
                 _drop_unfused(attention)
-    if wanted.merge_ratio > 0 and (not kind.cacheable or merge_tokens(network, wanted.merge_ratio) == 0):
+    if wanted.merge_ratio > 0 and (not kind.merges or merge_tokens(network, wanted.merge_ratio) == 0):
         raise CaptureError(
             f"The {kind.title} of {model.name} has no self-attention that tokens can be merged around;"
             " leave token-merging out."
@@ -154,20 +157,41 @@ def _denoiser(model: Model, structure: Structure, names: Sequence[str]) -> nn.Mo
             f"The {kind.title} of {model.name} has no matrix products wide enough for a branch of rank"
             f" {wanted.low_rank}; choose a smaller rank or leave svdquant out."
         )
-    if structure.component in STAGES and kind.cacheable:
-        return UNetStage(network, names, STAGES[structure.component])
-    if structure.component in ("denoiser_full", "denoiser_shallow") and wanted.cached:
-        return (DenoiserFull if structure.component == "denoiser_full" else DenoiserShallow)(network, names)
 
     def run(inner: Any, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return kind.run(inner, given, latent)
 
-    call: Call = run
-    if structure.component in STAGES:
-        call = TransformerStage(network, run, STAGES[structure.component], latent, wanted)
-    elif wanted.gated:
-        call = Gated(network, run, given=structure.component == "denoiser_shallow")
+    call = _in_parts(model, structure, network, run)
     return Adapted(network, call, names, kind.constants(network, model, latent))
+
+
+def _in_parts(
+    model: Model, structure: Structure, network: Any, run: Callable[[Any, Mapping[str, torch.Tensor]], Any]
+) -> Call:
+    """How the part of the denoiser that is asked for is called; the network is changed in place."""
+    kind, wanted = model.denoiser_kind, structure.denoiser
+    latent, name = structure.latent, structure.component
+    call: Call = run
+
+    def u_net(part: Part) -> Call:
+        made = CascadePart if isinstance(kind, CascadePrior) else UNetPart
+        return made(network, run, part, latent)
+
+    if stage := STAGES.get(name):
+        if kind.cacheable:
+            return u_net(stage)
+        assert kind.blocks is not None  # it has an interface
+        return TransformerStage(network, run, stage, latent, wanted, kind.blocks)
+    if name not in SPLIT + GATED:
+        return call
+    if wanted.cached:
+        call = u_net("full" if name in (SPLIT[0], GATED[0]) else "shallow")
+    if wanted.gated and not (wanted.cached and name == SPLIT[1]):
+        frozen = name in (GATED if wanted.cached else SPLIT[1:])
+        ends = kind.outer_attention(model, latent) if name == GATED[1] else None
+        given = ("attention" if wanted.cached else "feature") if frozen else ""
+        call = Gated(network, call, given=given, ends=ends)
+    return call
 
 
 def _drop_unfused(attention: Any) -> None:

@@ -2,7 +2,8 @@
 
 Late steps hardly look at the prompt: what cross-attention answered at the gate
 stands in for it.  All layers' answers travel as one row, (B, sum of tokens x
-channels), in the order in which the network asks them.
+channels), in the order in which the network asks them.  A network may hold some
+layers only, the first and the last: of the row it takes its ends.
 """
 
 from __future__ import annotations
@@ -48,13 +49,16 @@ class _Frozen(nn.Module):
 
 
 class Gated:
-    """Runs a network whose cross-attention is kept, or, where it is `given`, frozen.
+    """Runs a network whose cross-attention is kept, or frozen where its answers are `given` under that name.
 
-    Changes the network in place: every layer called `attn2`.
+    Changes the network in place: every layer called `attn2`.  Of the row that is given it takes all, or
+    as many numbers as its `ends` say, from the front and from the back.
     """
 
-    def __init__(self, network: nn.Module, run: Run, *, given: bool) -> None:
-        self._run, self._given = run, given
+    def __init__(
+        self, network: nn.Module, run: Run, *, given: str = "", ends: tuple[int, int] | None = None
+    ) -> None:
+        self._run, self._given, self._ends = run, given, ends
         self._answers = Shared()
         for owner in list(network.modules()):
             inner = getattr(owner, "attn2", None)
@@ -65,9 +69,13 @@ class Gated:
         answers = self._answers.tensors
         answers.clear()
         if self._given:
-            answers.append(given["feature"])
+            row = given[self._given]
+            if self._ends is not None:
+                front, back = self._ends
+                row = torch.cat([row[:, :front], row[:, row.shape[1] - back :]], dim=1)
+            answers.append(row)
             return self._run(network, given)
-        prediction = self._run(network, given)
-        feature = torch.cat([answer.flatten(1) for answer in answers], dim=1)
+        found = self._run(network, given)
+        row = torch.cat([answer.flatten(1) for answer in answers], dim=1)
         answers.clear()
-        return prediction, feature
+        return (*found, row) if isinstance(found, tuple) else (found, row)

@@ -11,59 +11,19 @@ the host loop decides whether the feature is re-used (`engines.hostloop.reuse`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
 from engines.capture.shared import Shared
-from engines.capture.unet_split import Split
-from engines.errors import CaptureError
+from engines.models.kinds.blocks import Blocks, borders
 from engines.plan import DenoiserStructure
 
 Stage = Literal["first", "rest", "last"]
 Run = Callable[[Any, Mapping[str, torch.Tensor]], Any]
-
-
-class UNetStage(Split):
-    """First: the first down block.  Last: the last up block.  Rest: all between; its answer is the feature.
-
-    `skips` are the first block's answers for the last one, joined along channels.
-    """
-
-    def __init__(self, unet: Any, names: Sequence[str], stage: Stage) -> None:
-        super().__init__(unet, names)
-        self._stage = stage
-        first, last = unet.down_blocks[0], unet.up_blocks[-1]
-        kept = {"first": (first,), "last": (last,), "rest": (*unet.down_blocks[1:], *unet.up_blocks[:-1])}
-        for blocks in (unet.down_blocks, unet.up_blocks):
-            for index, block in enumerate(blocks):
-                if not any(block is one for one in kept[stage]):
-                    blocks[index] = nn.Identity()
-        if stage != "rest":
-            unet.mid_block = None
-        if stage != "first":
-            unet.conv_in = nn.Identity()
-        if stage != "last":
-            unet.conv_norm_out, unet.conv_out = None, nn.Identity()
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        unet: Any = self.unet
-        given = self.named(inputs)
-        embeddings = given["embeddings"]
-        if self._stage == "first":
-            time = self.time(given)
-            entering = unet.conv_in(self.entering(given))
-            state, more = self.down(unet.down_blocks[0], entering, time, embeddings)
-            skips = (entering, *more[:-1])
-            return torch.cat(skips, dim=1), state, skips[-1] - entering
-        time = self.time({**given, "sample": given["state"]})
-        if self._stage == "rest":
-            return self.deep(given["state"], (given["state"],), time, embeddings)[0]
-        count = len(unet.up_blocks[-1].resnets)
-        skips = given["skips"].chunk(count, dim=1)
-        return self.out(self.up(unet.up_blocks[-1], given["feature"], skips, time, embeddings))
 
 
 class _Heard(nn.Module):
@@ -84,93 +44,115 @@ class _Heard(nn.Module):
 
 
 class _Modulated(nn.Module):
-    """In place of the first block: answers what it is given, and keeps that and what its attention would see.
+    """In place of the first block: answers what it is given; keeps that and what its attention would see."""
 
-    Joint blocks norm by the timestep's embedding; PixArt's shift and scale by a table and the timestep.
-    """
-
-    def __init__(self, block: Any, into: Shared, *, joint: bool) -> None:
+    def __init__(self, block: Any, into: Shared, blocks: Blocks) -> None:
         super().__init__()
         self.norm = block.norm1
-        self.table = None if joint else block.scale_shift_table
-        self._into = into
+        self.table = block.scale_shift_table if blocks.modulation == "table" else None
+        self._into, self._blocks = into, blocks
+        self._names = tuple(inspect.signature(block.forward).parameters)
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        said: dict[str, Any] = dict(zip(self._names, given, strict=False)) | named
+        hidden, told = said["hidden_states"], said[self._blocks.timestep]
+        text = (said["encoder_hidden_states"],) if self._blocks.joint else ()
+        self._into.tensors.extend((self._seen(hidden, told), *text, hidden))
+        return (*text, hidden) if text else hidden
+
+    def _seen(self, hidden: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        if self.table is None:
+            seen = self.norm(hidden, emb=told)[0] if self._blocks.joint else self.norm(hidden, told)
+            return cast("torch.Tensor", seen)
+        rows = self.table.reshape(1, -1, self.table.shape[-1])
+        batch = hidden.shape[0]  # `len` would fix it in the graph
+        shift, scale = (rows + told.reshape(batch, *rows.shape[1:]))[:, :2].chunk(2, dim=1)
+        return cast("torch.Tensor", self.norm(hidden) * (1 + scale) + shift).to(hidden.dtype)
+
+
+class _Passed(nn.Module):
+    """In place of a block: answers what it is given."""
+
+    def __init__(self, *, joint: bool) -> None:
+        super().__init__()
+        self._joint = joint
 
     def forward(self, hidden_states: torch.Tensor, *_given: Any, **named: Any) -> Any:
-        if self.table is None:
-            seen = self.norm(hidden_states, emb=named["temb"])[0]
-            text: torch.Tensor = named["encoder_hidden_states"]
-            self._into.tensors.extend((seen, text, hidden_states))
-            return text, hidden_states
-        batch = hidden_states.shape[0]  # `len` would fix it in the graph
-        told = named["timestep"].reshape(batch, *self.table.shape)
-        shift, scale = (self.table[None] + told)[:, :2].chunk(2, dim=1)
-        seen = self.norm(hidden_states) * (1 + scale) + shift
-        self._into.tensors.extend((seen, hidden_states))
-        return hidden_states
+        return (named["encoder_hidden_states"], hidden_states) if self._joint else hidden_states
 
 
 class _Told(nn.Module):
-    """In place of blocks: answers what it was told, whatever it is asked."""
+    """A block that is given one of the states that are told, whatever comes to it."""
 
-    def __init__(self, told: Shared, *, joint: bool) -> None:
+    def __init__(self, inner: nn.Module, told: Shared, which: int, *, joint: bool) -> None:
         super().__init__()
-        self._told, self._joint = told, joint
+        self.inner = inner
+        self._told, self._which, self._joint = told, which, joint
 
-    def forward(self, *_given: Any, **named: Any) -> Any:
-        state = self._told.tensors[0]
-        if not self._joint:
-            return state
-        tokens = named["encoder_hidden_states"].shape[1]
-        return state[:, :tokens], state[:, tokens:]
-
-
-def borders(blocks: int, wanted: DenoiserStructure) -> tuple[int, int]:
-    """The block that `rest` begins with, and the one that `last` begins with; at least one lies between.
-
-    Raises:
-        CaptureError: there is one block only.
-    """
-    front = 0 if wanted.modulated else max(1, round(wanted.front * blocks))
-    if front >= blocks:
-        raise CaptureError("The denoiser has no block behind those in front; leave the cache out.")
-    back = max(1, round(wanted.back * blocks)) if wanted.back else 0
-    return front, max(front + 1, blocks - back)
+    def forward(self, *given: Any, **named: Any) -> Any:
+        state = self._told.tensors[self._which]
+        if self._joint:
+            tokens = named["encoder_hidden_states"].shape[1]
+            named |= {"encoder_hidden_states": state[:, :tokens], "hidden_states": state[:, tokens:]}
+        elif given:
+            given = (state, *given[1:])
+        else:
+            named["hidden_states"] = state
+        return self.inner(*given, **named)
 
 
 class TransformerStage:
     """First: the front blocks.  Rest: those between, whose sum is the feature.  Last: the back blocks, norm
     and projection.
 
-    Works on any transformer that goes through `transformer_blocks` (and `single_transformer_blocks`) in turn,
-    by standing in for blocks: what a stage does not need is dead code that an export leaves out.  The state
-    is the text's tokens, where the blocks change them, and then the picture's.  The feature is the picture's
-    part alone where no block comes after the rest.
+    Works on any transformer that goes through its blocks in turn (`engines.models.kinds.blocks`), by standing
+    in for blocks: what a stage does not need is dead code that an export leaves out.  The state is the text's
+    tokens, where the blocks change them, and then the picture's; with long skips the answers of all front
+    blocks, one after the other.  The feature is the picture's part alone where no block comes after the rest.
     """
 
     def __init__(
-        self, network: Any, run: Run, stage: Stage, latent: tuple[int, ...], wanted: DenoiserStructure
+        self,
+        network: Any,
+        run: Run,
+        stage: Stage,
+        latent: tuple[int, ...],
+        wanted: DenoiserStructure,
+        blocks: Blocks,
     ) -> None:
-        self._run, self._stage, self._latent = run, stage, latent
+        self._run, self._stage, self._latent, self._blocks = run, stage, latent, blocks
         self._modulated = wanted.modulated
+        self._whole = blocks.joint and wanted.back > 0
         self._heard = Shared()
         self._told = Shared()
-        doubles = list(network.transformer_blocks)
-        singles = list(getattr(network, "single_transformer_blocks", None) or ())
-        self._joint = hasattr(network, "context_embedder")
-        front, behind = borders(len(doubles) + len(singles), wanted)
-        self._whole = self._joint and wanted.back > 0
-        entering: list[nn.Module] = [] if stage == "first" else [_Told(self._told, joint=self._joint)]
-        if stage == "first" and wanted.modulated:
-            entering = [_Modulated(doubles[0], self._heard, joint=self._joint)]
-        begin, end = {"first": (0, front), "rest": (front, behind), "last": (behind, None)}[stage]
-        blocks: list[nn.Module] = [*doubles, *singles][begin:end]
-        if stage != "last":
-            for at in {0, len(blocks) - 1} if blocks else ():
-                blocks[at] = _Heard(blocks[at], self._heard)
-        here = len(doubles[begin:end])
-        network.transformer_blocks = nn.ModuleList([*entering, *blocks[:here]])
-        if singles:
-            network.single_transformer_blocks = nn.ModuleList(blocks[here:])
+        lists = [getattr(network, name) for name in blocks.lists]
+        count = sum(map(len, lists))
+        front, behind = borders(count, wanted, skips=blocks.skips)
+        self._states = max(1, front) if blocks.skips else 1
+        """Answers of front blocks that the state holds."""
+        own = {"first": range(front), "rest": range(front, behind), "last": range(behind, count)}[stage]
+        at = 0
+        for blocks_here in lists:
+            for index, block in enumerate(blocks_here):
+                blocks_here[index] = self._in_place(at, block, own)
+                at += 1
+
+    def _in_place(self, at: int, block: nn.Module, own: range) -> nn.Module:
+        """The block, or what stands in for it."""
+        joint, skips = self._blocks.joint, self._blocks.skips
+        if self._stage == "first" and self._modulated and at == 0:
+            return _Modulated(block, self._heard, self._blocks)
+        placed = block if at in own else _Passed(joint=joint)
+        # with long skips the answers of all front blocks are wanted
+        heard = set(own) if skips and self._stage == "first" else {*own[:1], *own[-1:]}
+        if self._stage != "last" and at in heard:
+            placed = _Heard(placed, self._heard)
+        told = 0
+        if self._stage == "last" and skips and not self._modulated:
+            told = self._states
+        if self._stage != "first" and at <= told:
+            placed = _Told(placed, self._told, at, joint=joint)
+        return placed
 
     def __call__(self, network: Any, given: Mapping[str, torch.Tensor]) -> Any:
         try:
@@ -180,25 +162,27 @@ class TransformerStage:
             self._told.tensors.clear()
 
     def _answer(self, network: Any, given: Mapping[str, torch.Tensor]) -> Any:
+        heard = self._heard.tensors
         if self._stage == "first":
             self._run(network, given)
-            entering, *answered = self._heard.tensors
-            state = torch.cat(answered[-2:], dim=1) if self._joint else answered[-1]
-            return state, entering if self._modulated else answered[-1] - entering
-        state = given["state"]
-        tokens = given["embeddings"].shape[1] if self._joint and not self._whole else 0
+            entering, answered = heard[0], heard[-1]
+            kept = heard[1::2] if self._blocks.skips else heard[-2:] if self._blocks.joint else heard[-1:]
+            return torch.cat(kept, dim=1), entering if self._modulated else answered - entering
+        *skips, state = given["state"].chunk(self._states, dim=1)
+        tokens = given["embeddings"].shape[1] if self._blocks.joint and not self._whole else 0
         changed = state[:, tokens:]
         if self._stage == "last":
+            # a block that another one skips to is told its own answer, the one after them what the rest left
+            self._told.tensors.extend([*skips, state] if self._blocks.skips and not self._modulated else [])
             state = torch.cat([state[:, :tokens], changed + given["feature"]], dim=1)
         self._told.tensors.append(state)
         sample = state.new_zeros(state.shape[0], *self._latent)
         prediction = self._run(network, {**given, "sample": sample})
         if self._stage == "last":
             return prediction
-        answered = self._heard.tensors
         if not self._whole:
-            return answered[-1] - changed
-        count = state.shape[1] - answered[-1].shape[1]
+            return heard[-1] - changed
+        count = state.shape[1] - heard[-1].shape[1]
         # with no block behind the rest nobody wants the text, and SD 3's last block answers none
-        text = answered[-2] if answered[-2].shape[1] == count else state[:, :count]
-        return torch.cat([text, answered[-1]], dim=1) - state
+        text = heard[-2] if heard[-2].shape[1] == count else state[:, :count]
+        return torch.cat([text, heard[-1]], dim=1) - state

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 ComponentName = str
 """`text_encoder`, `text_encoder_2`..., `image_encoder`, `picture_encoder`, `denoiser`, `denoiser_small`,
-`denoiser_full`, `denoiser_shallow`, `denoiser_first`, `denoiser_rest`, `denoiser_last`,
-`diffusion_decoder`, `decoder`, `upscaler`"""
+`denoiser_full`, `denoiser_shallow`, `denoiser_gated`, `denoiser_gated_shallow`, `denoiser_first`,
+`denoiser_rest`, `denoiser_last`, `diffusion_decoder`, `decoder`, `upscaler`"""
 Dtype = Literal["float32", "int64"]
 
 
@@ -64,6 +64,8 @@ class Structure:
             found["decoder"] = self.decoder
         if self.component.startswith("denoiser"):
             facts = asdict(self.denoiser)
+            if self.component == "denoiser_shallow" and self.denoiser.cached:
+                facts["gated"] = False  # it is the same before the gate
             found["denoiser"] = {name: value for name, value in facts.items() if value or name not in _LATER}
         return found
 
@@ -155,43 +157,50 @@ def _denoiser(model: Model, structure: Structure) -> tuple[Specs, Specs]:
         return inputs, (prediction,)
     if structure.component in STAGES:
         return _stage(model, structure, inputs, prediction)
-    if structure.denoiser.gated:
+    wanted = structure.denoiser
+    if wanted.gated:
         size = kind.attention_size(model, latent)
         if not size:
             raise CaptureError(
                 f"The {kind.title} of {model.name} has no cross-attention of its own that could be frozen;"
                 " leave attention-gate out."
             )
-        feature = TensorSpec("feature", (size,))
-        if structure.component == "denoiser_full":
-            return inputs, (prediction, feature)
-        return (*inputs, feature), (prediction,)
+        answers = TensorSpec("attention" if wanted.cached else "feature", (size,))
+        if not wanted.cached:
+            if structure.component == "denoiser_full":
+                return inputs, (prediction, answers)
+            return (*inputs, answers), (prediction,)
     if not kind.cacheable:
         raise CaptureError(
             f"The {kind.title} of {model.name} cannot be split for feature caching; leave feature-cache out."
         )
-    widths = model.denoiser.config["block_out_channels"]
-    if len(widths) < 2:
+    shapes = kind.stages(model, latent)
+    if shapes is None:
         raise CaptureError(
-            f"The U-Net of {model.name} has one level only, so there is no deep feature to cache."
+            f"The {kind.title} of {model.name} has one level only, so there is no deep feature to cache."
         )
-    feature = TensorSpec("feature", (int(widths[1]), latent[1], latent[2]))
-    if structure.component == "denoiser_full":
-        return inputs, (prediction, feature)
-    return (*inputs, feature), (prediction,)
+    feature = TensorSpec("feature", shapes.feature)
+    match structure.component:
+        case "denoiser_full":
+            return inputs, (prediction, feature, *((answers,) if wanted.gated else ()))
+        case "denoiser_gated":
+            return (*inputs, answers), (prediction, feature)
+        case "denoiser_gated_shallow":
+            return (*inputs, feature, answers), (prediction,)
+        case _:
+            return (*inputs, feature), (prediction,)
 
 
 def _stage(model: Model, structure: Structure, inputs: Specs, prediction: TensorSpec) -> tuple[Specs, Specs]:
     kind = model.denoiser_kind
-    shapes = kind.stages(model, structure.latent)
+    shapes = kind.stages(model, structure.latent, structure.denoiser)
     if shapes is None:
         raise CaptureError(
             f"The {kind.title} of {model.name} cannot be split after its first block; leave threshold-cache"
             " out."
         )
     state = tuple(TensorSpec(name, shape) for name, shape in shapes.state.items())
-    # blocks behind the rest want all tokens, the end the picture's alone
-    feature = TensorSpec("feature", shapes.state["state"] if structure.denoiser.back else shapes.feature)
+    feature = TensorSpec("feature", shapes.feature)
     after: Specs = (*inputs[1:], *state)
     match STAGES[structure.component]:
         case "first":

@@ -6,7 +6,8 @@ forecast_order: TaylorSeer (Liu et al., arXiv 2503.06923): the same schedule, th
 feature in between forecast from its finite differences at the last full passes.
 gate_after: T-GATE (Zhang et al., arXiv 2404.02747): full passes up to the gate;
 afterwards what cross-attention answered last, the mean with and without the
-prompt, stands in for it.
+prompt, stands in for it.  Together with cache_interval (57.9 to 43.9 T multiplications in the paper) the pass
+at the gate is whole, and frozen passes are whole or shallow by the same schedule.
 cache_threshold, reuse: the front of the denoiser runs at every step, and a rule
 (`reuse.py`) decides from what it shows whether the rest runs again or the last
 whole pass's feature is re-used.
@@ -31,6 +32,8 @@ Floats = NDArray[np.float32]
 Call = Callable[[str, Arrays], Arrays]
 
 SPLIT: Final = ("denoiser_full", "denoiser_shallow")
+GATED: Final = ("denoiser_gated", "denoiser_gated_shallow")
+"""As `SPLIT`, with frozen cross-attention, where the denoiser is split for both."""
 STAGES: Final = ("denoiser_first", "denoiser_rest", "denoiser_last")
 SMALL: Final = "denoiser_small"
 
@@ -46,13 +49,13 @@ def parts(settings: LoopSettings) -> tuple[str, ...]:
             "Settings make no sense: forecast_order must not be below 0, and needs a cache_interval above 1."
         )
     reuse = reuse_of(settings)
-    ways = [
-        settings.cache_interval > 1, settings.gate_after < 1, reuse is not None, settings.small_until > 0
-    ]  # fmt: skip
+    caches, gates = settings.cache_interval > 1, settings.gate_after < 1
+    joined = caches and gates and not settings.forecast_order
+    ways = [caches or joined, gates and not joined, reuse is not None, settings.small_until > 0]
     if sum(ways) > 1:
         raise LoopError(
             "Settings make no sense: of cache_interval, gate_after, cache_threshold, reuse and small_until "
-            "one can be used."
+            "one can be used, or the first two without a forecast."
         )
     if not (0 < settings.gate_after <= 1 and 0 <= settings.small_until < 1 and settings.cache_threshold >= 0):
         raise LoopError(
@@ -63,7 +66,9 @@ def parts(settings: LoopSettings) -> tuple[str, ...]:
         return STAGES
     if settings.small_until > 0:
         return ("denoiser", SMALL)
-    return SPLIT if settings.cache_interval > 1 or settings.gate_after < 1 else ("denoiser",)
+    if joined:
+        return SPLIT + GATED
+    return SPLIT if caches or gates else ("denoiser",)
 
 
 def guided_steps(settings: LoopSettings, steps: int) -> range:
@@ -77,9 +82,10 @@ def guided_steps(settings: LoopSettings, steps: int) -> range:
 
 
 def whole_steps(settings: LoopSettings, steps: int) -> list[int]:
-    """The steps of a feature cache that are whole: every so many, and the one where guidance begins."""
-    first = guided_steps(settings, steps)[:1]
-    return [step for step in range(steps) if step % settings.cache_interval == 0 or step in first]
+    """The steps of a feature cache that are whole: every so many, where guidance begins, and at the gate."""
+    also = {*guided_steps(settings, steps)[:1]}
+    also |= {gate(settings, steps)} if settings.gate_after < 1 else set()
+    return [step for step in range(steps) if step % settings.cache_interval == 0 or step in also]
 
 
 def gate(settings: LoopSettings, steps: int) -> int:
@@ -127,6 +133,9 @@ class Passes:
     def __init__(self, settings: LoopSettings, steps: int, call: Call) -> None:
         self._settings, self._steps, self._call = settings, steps, call
         self._features: dict[str, Floats] = {}
+        """Deep features of the last whole pass, by branch."""
+        self._answers: dict[str, Floats] = {}
+        """What cross-attention answered in it."""
         self._kept: dict[str, Kept] = {}
         self._reuse = reuse_of(settings)
         self._courses: dict[str, _Course] = {}
@@ -134,6 +143,7 @@ class Passes:
     def guided(self) -> None:
         """Guidance begins: what was kept is of passes with the prompt alone."""
         self._features.clear()
+        self._answers.clear()
         self._kept.clear()
         self._courses.clear()
 
@@ -147,15 +157,14 @@ class Passes:
 
     def unguided(self, count: int) -> None:
         """Guidance has ended for the `count` pictures that had it: the rows with the prompt go on."""
-        if self._settings.gate_after < 1:
-            self._settle(count)
-            return
+        self._settle(count)
         self._keep("both", slice(count, None), "prompt")
 
     def _keep(self, branch: str, which: Rows | slice, name: str) -> None:
         """Of what a branch keeps some rows, from now on under a name."""
-        if branch in self._features:
-            self._features[name] = self._features.pop(branch)[which]
+        for kept in (self._features, self._answers):
+            if branch in kept:
+                kept[name] = kept.pop(branch)[which]
         if branch in self._courses:
             self._courses[name] = self._courses.pop(branch).rows(which)
         if branch in self._kept:
@@ -163,12 +172,12 @@ class Passes:
 
     def _settle(self, count: int) -> None:
         """What is frozen is the mean of what cross-attention answered without and with the prompt."""
-        if "both" in self._features:
-            both = self._features.pop("both")
-            self._features["prompt"] = (both[:count] + both[count:]) * np.float32(0.5)
-        elif "negative" in self._features:
-            without = self._features.pop("negative")
-            self._features["prompt"] = (without + self._features["prompt"]) * np.float32(0.5)
+        if "both" in self._answers:
+            both = self._answers.pop("both")
+            self._answers["prompt"] = (both[:count] + both[count:]) * np.float32(0.5)
+        elif "negative" in self._answers:
+            without = self._answers.pop("negative")
+            self._answers["prompt"] = (without + self._answers["prompt"]) * np.float32(0.5)
 
     def evaluate(
         self, branch: str, inputs: Arrays, step: int, pictures: Pictures, small: bool = False
@@ -186,15 +195,29 @@ class Passes:
             return self._forecast(branch, inputs, step)
         if settings.cache_interval == 1 and settings.gate_after == 1:
             return self._call("denoiser", inputs)["prediction"]
-        if settings.gate_after < 1:
-            whole = step < gate(settings, self._steps)
-        else:
-            whole = step % settings.cache_interval == 0
-        if whole or branch not in self._features:
-            outputs = self._call("denoiser_full", inputs)
-            self._features[branch] = outputs["feature"]
-        else:
-            outputs = self._call("denoiser_shallow", inputs | {"feature": self._features[branch]})
+        if settings.cache_interval == 1:
+            return self._gated(branch, inputs, step)
+        return self._cached(branch, inputs, step)
+
+    def _gated(self, branch: str, inputs: Arrays, step: int) -> Floats:
+        if step >= gate(self._settings, self._steps) and branch in self._answers:
+            return self._call("denoiser_shallow", inputs | {"feature": self._answers[branch]})["prediction"]
+        outputs = self._call("denoiser_full", inputs)
+        self._answers[branch] = outputs["feature"]
+        return outputs["prediction"]
+
+    def _cached(self, branch: str, inputs: Arrays, step: int) -> Floats:
+        gates, at = self._settings.gate_after < 1, gate(self._settings, self._steps)
+        frozen = gates and step >= at and branch in self._answers
+        full, shallow = GATED if frozen else SPLIT
+        given = inputs | {"attention": self._answers[branch]} if frozen else inputs
+        due = step % self._settings.cache_interval == 0 or (gates and step == at)
+        if not due and branch in self._features:
+            return self._call(shallow, given | {"feature": self._features[branch]})["prediction"]
+        outputs = self._call(full, given)
+        self._features[branch] = outputs["feature"]
+        if gates and not frozen:
+            self._answers[branch] = outputs["attention"]
         return outputs["prediction"]
 
     def _forecast(self, branch: str, inputs: Arrays, step: int) -> Floats:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from engines.hostloop.conditions import encoders_of
 from engines.hostloop.guidance import surely_guided
-from engines.hostloop.passes import SMALL, SPLIT, STAGES, gate, guided_steps, small_steps, whole_steps
+from engines.hostloop.passes import (
+    GATED,
+    SMALL,
+    SPLIT,
+    STAGES,
+    gate,
+    guided_steps,
+    small_steps,
+    whole_steps,
+)
 from engines.hostloop.reuse import reuse_of, whole_at_least
 from engines.hostloop.settings import LoopSettings
 from engines.plan import Plan, Precision
@@ -55,6 +64,12 @@ def _denoiser_rows(loop: LoopSettings, by_step: list[int]) -> dict[str, int]:
     if loop.small_until > 0:
         small = sum(by_step[: small_steps(loop, loop.steps)])
         return {"denoiser": every - small, SMALL: small}
+    if loop.gate_after < 1 and loop.cache_interval > 1:
+        whole, at = whole_steps(loop, loop.steps), gate(loop, loop.steps)
+        before, after = sum(by_step[:at]), sum(by_step[at:])
+        full = sum(by_step[step] for step in whole if step < at)
+        frozen = sum(by_step[step] for step in whole if step >= at)
+        return dict(zip(SPLIT + GATED, (full, before - full, frozen, after - frozen), strict=True))
     if loop.gate_after < 1:
         full = sum(by_step[: gate(loop, loop.steps)])
     elif loop.cache_interval > 1:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
 
 from engines.errors import TechniqueError
+from engines.models.kinds import denoiser_kind
 from engines.plan import Plan, Precision
 from engines.techniques.facts import knowledge
 
@@ -170,7 +171,7 @@ class Technique(ABC):
         """Why this value is of no use for a model on a target; `None` where it is."""
         reasons = knowledge().techniques[self.name].needs
         for need in self.needs:
-            if not _met(need, card, device_of(target)):
+            if not is_met(need, card, device_of(target)):
                 return reasons[need]
         return None
 
@@ -208,13 +209,17 @@ def device_of(target: Target) -> str:
     return target if isinstance(target, str) else target.id
 
 
-def _met(need: str, card: Card, device: str) -> bool:
+def is_met(need: str, card: Card, device: str) -> bool:
+    """Whether a model on a device has what a technique needs; of engines the plan is asked (`objection`)."""
     kind, _, value = need.partition(":")
     match kind:
         case "part":
             return card.component(value) is not None
         case "kind":
             return kind_of(card) in value.split("|")
+        case "splits":
+            adapter = denoiser_kind(kind_of(card))
+            return adapter is not None and value in adapter.splits
         case "fusible":
             found = denoiser_of(card)
             return found is None or found.fusible

@@ -18,7 +18,7 @@ from typing import Final, Literal, get_args
 from engines.backends.serves import SERVES
 from engines.errors import TechniqueError
 from engines.plan import Plan
-from engines.techniques.base import Card, Export, Technique, technique
+from engines.techniques.base import Card, Export, Technique, is_met, technique
 from engines.techniques.compatibility import canonical, plan_for
 from engines.techniques.facts import knowledge
 from engines.techniques.rules import Basis, Subject, Verdict, rules
@@ -189,8 +189,8 @@ def _any_card(subjects: Sequence[Subject], values: Sequence[Technique]) -> Card:
     """Of the denoiser that is named, else a U-Net, or a transformer where something is for those alone."""
     named = [_DENOISERS[one.name] for one in subjects if one.name in _DENOISERS]
     usual = _AnyCard()
-    kinds = [need for one in values for need in one.needs if need.startswith("kind:")]
-    other = any(usual.denoiser not in need for need in kinds)
+    asked = [need for one in values for need in one.needs if need.startswith(("kind:", "splits:"))]
+    other = not all(is_met(need, usual, "cpu") for need in asked)
     return _AnyCard(named[0]) if named else _AnyCard(_DENOISERS["dit"]) if other else usual
 
 

@@ -60,6 +60,9 @@ def run(found: Capture, inputs: Arrays) -> Arrays:
         ("denoiser_shallow", DenoiserStructure(cached=True, fused_qkv=True), "vae"),
         ("denoiser_full", DenoiserStructure(gated=True), "vae"),
         ("denoiser_shallow", DenoiserStructure(gated=True), "vae"),
+        ("denoiser_full", DenoiserStructure(cached=True, gated=True), "vae"),
+        ("denoiser_gated", DenoiserStructure(cached=True, gated=True), "vae"),
+        ("denoiser_gated_shallow", DenoiserStructure(cached=True, gated=True), "vae"),
     ],
 )
 def test_a_program_equals_eager_at_a_batch_it_was_not_captured_with(

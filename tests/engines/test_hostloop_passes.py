@@ -28,6 +28,8 @@ class Parts(stand.Network):
         super().__init__()
         self.speed = speed
         self.frozen: list[Any] = []
+        self.answers: list[Any] = []
+        self.used: list[Any] = []
 
     def denoiser_small(self, inputs: Arrays) -> Arrays:
         assert inputs["sample"].shape[-2:] == (2, 2)
@@ -36,6 +38,20 @@ class Parts(stand.Network):
     def denoiser_shallow(self, inputs: Arrays) -> Arrays:
         self.frozen.append(inputs["feature"])
         return super().denoiser_shallow(inputs)
+
+    def denoiser_full(self, inputs: Arrays) -> Arrays:
+        answers = inputs["embeddings"].mean(axis=(1, 2)) + inputs["timestep"]
+        self.answers.append(answers[:, None])
+        return super().denoiser_full(inputs) | {"attention": answers[:, None]}
+
+    def denoiser_gated(self, inputs: Arrays) -> Arrays:
+        self.used.append(inputs["attention"])
+        deep = self._deep(inputs) + np.float32(0.01) * inputs["attention"][:, :, None, None]
+        return {"prediction": self._shallow(inputs, deep), "feature": deep}
+
+    def denoiser_gated_shallow(self, inputs: Arrays) -> Arrays:
+        self.used.append(inputs["attention"])
+        return {"prediction": self._shallow(inputs, inputs["feature"])}
 
     def denoiser_first(self, inputs: Arrays) -> Arrays:
         moved = 1 + self.speed * inputs["timestep"] / 1000 * (1 + inputs["embeddings"].mean(axis=(1, 2)))
@@ -49,7 +65,7 @@ class Parts(stand.Network):
         return {"prediction": self._shallow({**inputs, "sample": inputs["state"]}, inputs["feature"])}
 
     def components(self) -> dict[str, Any]:
-        names = ("small", "first", "rest", "last")
+        names = ("small", "gated", "gated_shallow", "first", "rest", "last")
         return super().components() | {
             f"denoiser_{name}": getattr(self, f"denoiser_{name}") for name in names
         }
@@ -89,11 +105,39 @@ def test_after_the_gate_cross_attention_is_the_mean_of_both_passes_and_guidance_
     assert all(one is parts.frozen[0] for one in parts.frozen)
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_feature_cache_goes_on_behind_the_gate_whose_pass_is_whole(
+    tokenizer: Tokenizer, batched: bool
+) -> None:
+    parts = Parts()
+    found = draw(
+        tokenizer, parts, ["a red house"], [1],
+        gate_after=0.4, guidance_until=0.4, cache_interval=3, batched_guidance=batched,
+    )  # fmt: skip
+    # whole at 0 and 3, the gate at 5, whole again at 6 and 9
+    rows = {name: count for name, count in found.rows.items() if name.startswith("denoiser")}
+    assert rows == {
+        "denoiser_full": 2 * 2, "denoiser_shallow": 2 * 3, "denoiser_gated": 3, "denoiser_gated_shallow": 4,
+    }  # fmt: skip
+    assert len(parts.frozen) == (3 if batched else 6)
+    last = np.concatenate(parts.answers[-1 if batched else -2 :])
+    assert last.shape == (2, 1)
+    for used in parts.used:
+        np.testing.assert_allclose(used, last.mean(axis=0, keepdims=True), rtol=1e-6)
+    whole = draw(
+        tokenizer, Parts(), ["a red house"], [1],
+        gate_after=0.4, guidance_until=0.2, cache_interval=3, batched_guidance=batched,
+    )  # fmt: skip
+    # guidance ends at step 3: the prompt's own pass there is the last before the gate
+    assert whole.rows["denoiser_full"] == 2 + 1
+
+
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++2m", "unipc", "lcm", "euler"])
 @pytest.mark.parametrize(
     "change",
     [
         {"gate_after": 0.5, "guidance_until": 0.4},
+        {"gate_after": 0.5, "guidance_until": 0.4, "cache_interval": 3},
         {"cache_threshold": 0.05},
         {"small_until": 0.3},
         {"cache_interval": 3, "forecast_order": 2, "guidance_until": 0.6},
@@ -168,6 +212,9 @@ def test_the_first_steps_are_small_and_previews_are_not(tokenizer: Tokenizer) ->
     [
         {"gate_after": 0.4, "guidance_until": 0.4},
         {"gate_after": 0.6, "guidance_until": 0.3},
+        {"gate_after": 0.4, "guidance_until": 0.4, "cache_interval": 3},
+        {"gate_after": 0.6, "guidance_until": 0.3, "cache_interval": 4},
+        {"gate_after": 0.6, "guidance_from": 0.2, "guidance_until": 0.6, "cache_interval": 5},
         {"small_until": 0.4, "guidance_until": 0.7},
         {"cache_interval": 3, "forecast_order": 2, "guidance_until": 0.7},
         {"cache_interval": 3, "guidance_from": 0.3, "guidance_until": 0.7},
@@ -216,7 +263,8 @@ def test_half_of_unit_noise_is_unit_noise_and_enlarging_keeps_what_is_even() -> 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"gate_after": 0.5, "cache_interval": 2}, "one can be used"),
+        ({"gate_after": 0.5, "cache_interval": 2, "forecast_order": 1}, "one can be used"),
+        ({"gate_after": 0.5, "cache_interval": 2, "small_until": 0.3}, "one can be used"),
         ({"small_until": 0.5, "cache_threshold": 0.1}, "one can be used"),
         ({"forecast_order": 1}, "needs a cache_interval above 1"),
         ({"forecast_order": 1, "cache_interval": 2, "cache_threshold": 0.1}, "one can be used"),

@@ -18,6 +18,7 @@ from engines.backends.serves import SERVES
 from engines.errors import EngineError, TechniqueError
 from engines.hostloop import LoopSettings, make
 from engines.models.card import Card, Component
+from engines.models.kinds import DENOISERS
 from engines.plan import Plan
 from engines.techniques import (
     AdaptiveGuidance,
@@ -233,6 +234,15 @@ class TechniqueContract:
                         for one in others
                         if one not in known
                     ]
+                    found = [self.kind().applies(card(parts=one), self.device) for one in parts]
+                case "splits":
+                    parts = [
+                        {"unet" if "UNet" in one else "transformer": one}
+                        for adapter in DENOISERS
+                        for one in adapter.classes
+                        if value not in adapter.splits
+                    ]
+                    parts.append({"transformer": "AnotherTransformer"})
                     found = [self.kind().applies(card(parts=one), self.device) for one in parts]
                 case "fusible":
                     found = [self.kind().applies(card(fusible=False), self.device)]

@@ -144,6 +144,17 @@ EXPECTED = (
         70,
     ),
     Expected(
+        (AttentionGate(0.5), FeatureCache(3)),
+        ENCODE
+        | DECODE
+        | {"denoiser_full": 2, "denoiser_shallow": 2, "denoiser_gated": 2, "denoiser_gated_shallow": 2},
+        ENCODE_ROWS
+        | DECODE_ROWS
+        | {"denoiser_full": 8, "denoiser_shallow": 8, "denoiser_gated": 4, "denoiser_gated_shallow": 4},
+        ALIKE,
+        70,
+    ),
+    Expected(
         (ProgressiveResolution(0.25),),
         USUAL | {"denoiser": 6, "denoiser_small": 2},
         USUAL_ROWS | {"denoiser": 24, "denoiser_small": 8},

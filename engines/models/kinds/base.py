@@ -8,12 +8,15 @@ alone (packing into patches, positions, rotary tables) belongs to its graph.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from engines.hostloop.settings import Clean, Condition
+from engines.models.kinds.blocks import PLAIN, Blocks, Stages, unet_stages
+from engines.plan import DenoiserStructure
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +27,8 @@ Config = Mapping[str, Any]
 Latent = tuple[int, ...]
 """(C, h, w), of video (C, F, h, w)"""
 Tensors = Mapping[str, "torch.Tensor"]
-
-
-def transformer_stages(config: Config, patches: int, text: int = 0) -> Stages:
-    """Of a transformer of equal blocks over `patches` tokens, and `text` tokens where blocks change them."""
-    width = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
-    return Stages({"state": (text + patches, width)}, (patches, width), (patches, width))
+Split = Literal["stages", "blocks", "deep", "attention"]
+"""After its first block; anywhere between equal blocks; around a U-Net's deep part; at cross-attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +53,6 @@ class TextUse:
     """See `engines.hostloop.settings.Encoder`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """Shapes, without the batch, of what a denoiser's stages hand on (`engines.capture.staging`)."""
-
-    state: Mapping[str, tuple[int, ...]]
-    probe: tuple[int, ...]
-    feature: tuple[int, ...]
-
-
 class DenoiserKind(ABC):
     """One kind of denoiser."""
 
@@ -75,8 +65,21 @@ class DenoiserKind(ABC):
     steps: ClassVar[int] = 50
     guidance: ClassVar[float] = 5.0
     cacheable: ClassVar[bool] = False
-    """Can be split for feature caching."""
+    """It is a U-Net that can be taken apart around its deep part (`engines.capture.unet_parts`)."""
+    merges: ClassVar[bool] = False
+    """Tokens can be merged around its self-attention."""
     embedded_guidance: ClassVar[bool] = False
+    blocks: ClassVar[Blocks | None] = None
+    """Of a transformer: what its split has to know; `None` where it is not split block by block."""
+
+    @property
+    def splits(self) -> frozenset[Split]:
+        """In which ways it can be taken apart, for techniques that leave a part out."""
+        found: set[Split] = {"stages", "deep"} if self.cacheable else set()
+        if self.blocks is not None:
+            found |= {"stages", "blocks"}
+            found |= {"attention"} if self.blocks.crossed else set()
+        return frozenset(found)
 
     def objection(self, model: Model) -> str | None:
         """What of this model's denoiser cannot be captured, as the end of a sentence."""
@@ -129,15 +132,32 @@ class DenoiserKind(ABC):
         del model, latent
         return {}
 
+    def patches(self, model: Model, latent: Latent) -> int:
+        """Of a transformer: tokens of the picture or the video."""
+        side, config = self.alignment(model), self.config(model)
+        moments = math.prod(latent[1:-2]) // int(config.get("patch_size_t") or 1)
+        return moments * (latent[-2] // side) * (latent[-1] // side)
+
     def attention_size(self, model: Model, latent: Latent) -> int:
         """Numbers that its cross-attention layers answer for one row; 0 where they cannot be frozen."""
-        del model, latent
-        return 0
+        if self.blocks is None or not self.blocks.crossed:
+            return 0
+        config = self.config(model)
+        return self.patches(model, latent) * self.blocks.width(config) * self.blocks.count(config)
 
-    def stages(self, model: Model, latent: Latent) -> Stages | None:
-        """What it hands on where it is split after its first block; `None` where it cannot be."""
+    def outer_attention(self, model: Model, latent: Latent) -> tuple[int, int]:
+        """How many of these the first down block and the last up block of a U-Net answer."""
         del model, latent
-        return None
+        return 0, 0
+
+    def stages(self, model: Model, latent: Latent, wanted: DenoiserStructure = PLAIN) -> Stages | None:
+        """What it hands on where it is split as `wanted`; `None` where it cannot be."""
+        if self.cacheable:
+            return unet_stages(self.config(model), latent)
+        if self.blocks is None:
+            return None
+        text = self.conditions(model, latent)[0].shape[0] if self.blocks.joint else 0
+        return self.blocks.stages(self.config(model), self.patches(model, latent), text, wanted)
 
     def constants(self, network: Any, model: Model, latent: Latent) -> dict[str, torch.Tensor]:
         """Tensors that the graph holds: tables of positions and the like."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engines.hostloop.settings import Condition
 from engines.models.kinds.base import DenoiserKind, DiffusionDecoderKind, Latent, Tensors, TextUse
+from engines.models.kinds.blocks import PLAIN, Stages
+from engines.plan import DenoiserStructure
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,7 @@ class CascadePrior(DenoiserKind):
     title = "prior"
     size = 1024
     steps, guidance = 20, 4.0
+    cacheable = True
 
     def objection(self, model: Model) -> str | None:
         config = self.config(model)
@@ -57,6 +60,16 @@ class CascadePrior(DenoiserKind):
         width = int(self.config(model)["clip_text_in_channels"])
         parts = ((f"{TEXT}.embeddings",),)
         return (Condition("embeddings", (model.token_length, width), parts), _pooled(self.config(model)))
+
+    def stages(self, model: Model, latent: Latent, wanted: DenoiserStructure = PLAIN) -> Stages | None:
+        config = self.config(model)
+        widths, halved = config["block_out_channels"], config.get("switch_level")
+        if len(widths) < 2:
+            return None
+        state = (int(widths[0]), *latent[-2:])
+        # of an odd side halving cuts off a row, which is stretched back only in the last level
+        sides = [side // 2 * 2 if halved is None or halved[0] else side for side in latent[-2:]]
+        return Stages({"state": state}, probe=state, feature=(state[0], *sides))
 
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         pooled = given["pooled"].unsqueeze(1)

@@ -7,15 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition
-from engines.models.kinds.base import (
-    Config,
-    DenoiserKind,
-    Latent,
-    Stages,
-    Tensors,
-    TextUse,
-    transformer_stages,
-)
+from engines.models.kinds.base import Config, DenoiserKind, Latent, Tensors, TextUse
+from engines.models.kinds.blocks import Blocks
 from engines.models.kinds.shift import dynamic_shift
 
 if TYPE_CHECKING:
@@ -38,6 +31,10 @@ class Flux(DenoiserKind):
     size = 1024
     steps, guidance = 28, 3.5
     embedded_guidance = True
+    blocks = Blocks(
+        ("transformer_blocks", "single_transformer_blocks"), ("num_layers", "num_single_layers"),
+        modulation="joint", joint=True,
+    )  # fmt: skip
 
     def objection(self, model: Model) -> str | None:
         config = self.config(model)
@@ -87,11 +84,6 @@ class Flux(DenoiserKind):
         ids[..., 1] += torch.arange(rows)[:, None]
         ids[..., 2] += torch.arange(columns)[None]
         return {"image_ids": ids.reshape(-1, 3), "text_ids": torch.zeros(T5_TOKENS, 3)}
-
-    def stages(self, model: Model, latent: Latent) -> Stages | None:
-        patch = 2
-        patches = (latent[-2] // patch) * (latent[-1] // patch)
-        return transformer_stages(self.config(model), patches, self.conditions(model, latent)[0].shape[0])
 
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         channels, height, width = latent

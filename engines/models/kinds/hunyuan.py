@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition
 from engines.models.kinds.base import DenoiserKind, Latent, Tensors, TextUse
+from engines.models.kinds.blocks import Blocks
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ class HunyuanDiT(DenoiserKind):
     title = "transformer"
     size = 1024
     steps, guidance = 50, 5.0
+    blocks = Blocks(("blocks",), modulation="norm", skips=True, crossed=True)
 
     def objection(self, model: Model) -> str | None:
         if len(model.text_parts) < 2:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition
-from engines.models.kinds.base import DenoiserKind, Latent, Stages, Tensors, TextUse, transformer_stages
+from engines.models.kinds.base import DenoiserKind, Latent, Tensors, TextUse
+from engines.models.kinds.blocks import Blocks
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,7 @@ class PixArt(DenoiserKind):
     classes = ("PixArtTransformer2DModel",)
     title = "transformer"
     steps, guidance = 20, 4.5
+    blocks = Blocks(timestep="timestep", crossed=True)
 
     def texts(self, model: Model) -> tuple[TextUse, ...]:
         length = 120 if model.layout.pipeline == "PixArtAlphaPipeline" else 300
@@ -45,18 +47,6 @@ class PixArt(DenoiserKind):
                 Condition("aspect_ratio", (1,), values=(height / wide,)),
             ]
         return tuple(found)
-
-    def _patches(self, model: Model, latent: Latent) -> int:
-        patch = int(self.config(model)["patch_size"])
-        return (latent[-2] // patch) * (latent[-1] // patch)
-
-    def attention_size(self, model: Model, latent: Latent) -> int:
-        config = self.config(model)
-        width = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
-        return self._patches(model, latent) * width * int(config["num_layers"])
-
-    def stages(self, model: Model, latent: Latent) -> Stages | None:
-        return transformer_stages(self.config(model), self._patches(model, latent))
 
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         found: torch.Tensor = network(

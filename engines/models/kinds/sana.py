@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition
 from engines.models.kinds.base import Config, DenoiserKind, Latent, Tensors, TextUse
+from engines.models.kinds.blocks import Blocks
 from engines.models.kinds.shift import dynamic_shift
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Sana(DenoiserKind):
     title = "transformer"
     size = 1024
     steps, guidance = 20, 4.5
+    blocks = Blocks(timestep="timestep", crossed=True)
 
     def objection(self, model: Model) -> str | None:
         if self.config(model).get("guidance_embeds"):

@@ -7,15 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition
-from engines.models.kinds.base import (
-    Config,
-    DenoiserKind,
-    Latent,
-    Stages,
-    Tensors,
-    TextUse,
-    transformer_stages,
-)
+from engines.models.kinds.base import Config, DenoiserKind, Latent, Tensors, TextUse
+from engines.models.kinds.blocks import Blocks
 from engines.models.kinds.shift import dynamic_shift
 
 if TYPE_CHECKING:
@@ -33,6 +26,7 @@ class SD3(DenoiserKind):
     title = "transformer"
     size = 1024
     steps, guidance = 28, 7.0
+    blocks = Blocks(modulation="joint", joint=True)
 
     def objection(self, model: Model) -> str | None:
         clips = [name for name in model.text_parts if name in ("text_encoder", "text_encoder_2")]
@@ -59,11 +53,6 @@ class SD3(DenoiserKind):
         patch = int(self.config(model)["patch_size"])
         tokens = (latent[-2] // patch) * (latent[-1] // patch)
         return dynamic_shift(model.scheduler_config, tokens, highest=1.16)
-
-    def stages(self, model: Model, latent: Latent) -> Stages | None:
-        patch = int(self.config(model)["patch_size"])
-        patches = (latent[-2] // patch) * (latent[-1] // patch)
-        return transformer_stages(self.config(model), patches, self.conditions(model, latent)[0].shape[0])
 
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         found: torch.Tensor = network(

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition, Picture
-from engines.models.kinds.base import DenoiserKind, Latent, Stages, Tensors, TextUse
+from engines.models.kinds.base import DenoiserKind, Latent, Split, Tensors, TextUse
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,11 @@ class UNet(DenoiserKind):
     classes = ("UNet2DConditionModel",)
     title = "U-Net"
     guidance = 7.5
-    cacheable = True
+    cacheable = merges = True
+
+    @property
+    def splits(self) -> frozenset[Split]:
+        return super().splits | {"attention"}
 
     def objection(self, model: Model) -> str | None:
         config = self.config(model)
@@ -106,39 +110,33 @@ class UNet(DenoiserKind):
         return found
 
     def attention_size(self, model: Model, latent: Latent) -> int:
-        """Layers called `attn2` at each level, in the down, middle and up blocks."""
+        return sum(self._attention_sizes(model, latent))
+
+    def outer_attention(self, model: Model, latent: Latent) -> tuple[int, int]:
+        found = self._attention_sizes(model, latent)
+        return (found[0], found[-1]) if found else (0, 0)
+
+    def _attention_sizes(self, model: Model, latent: Latent) -> list[int]:
+        """Of the layers called `attn2`: of each down block, of the middle, of each up block."""
         config = self.config(model)
         if config.get("only_cross_attention") or config.get("dual_cross_attention"):
-            return 0
+            return []
         widths = [int(width) for width in config["block_out_channels"]]
         levels = range(len(widths))
         tokens = [(latent[-2] >> level) * (latent[-1] >> level) for level in levels]
         layers, depth = config.get("layers_per_block", 2), config.get("transformer_layers_per_block", 1)
         if not isinstance(layers, int) or any(isinstance(one, list | tuple) for one in _each(depth, levels)):
-            return 0
+            return []
         depths = _each(depth, levels)
-        found = 0
-        for level in levels:
-            size = tokens[level] * widths[level] * int(depths[level])
-            found += size * layers * ("CrossAttn" in config["down_block_types"][level])
-            found += size * (layers + 1) * ("CrossAttn" in config["up_block_types"][-1 - level])
-        if "CrossAttn" in str(config.get("mid_block_type", "UNetMidBlock2DCrossAttn")):
-            found += tokens[-1] * widths[-1] * int(depths[-1])
-        return found
-
-    def stages(self, model: Model, latent: Latent) -> Stages | None:
-        config = self.config(model)
-        widths, layers = config["block_out_channels"], config.get("layers_per_block", 2)
-        if len(widths) < 2:
-            return None
-        count = int(layers if isinstance(layers, int) else layers[0])
-        height, width = latent[-2:]
-        narrow = int(widths[0])
-        return Stages(
-            {"skips": (narrow * (count + 1), height, width), "state": (narrow, height // 2, width // 2)},
-            probe=(narrow, height, width),
-            feature=(int(widths[1]), height, width),
-        )
+        sizes = [tokens[level] * widths[level] * int(depths[level]) for level in levels]
+        down = [size * layers for size in sizes]
+        middle = str(config.get("mid_block_type", "UNetMidBlock2DCrossAttn"))
+        up = [size * (layers + 1) for size in reversed(sizes)]
+        return [
+            *(_if_crossed(one, name) for one, name in zip(down, config["down_block_types"], strict=True)),
+            _if_crossed(sizes[-1], middle),
+            *(_if_crossed(one, name) for one, name in zip(up, config["up_block_types"], strict=True)),
+        ]
 
     def run(self, network: Any, given: Tensors, latent: Latent) -> torch.Tensor:
         import torch
@@ -158,6 +156,10 @@ class UNet(DenoiserKind):
             sample, given["timestep"], given["embeddings"], return_dict=False, **arguments
         )[0]
         return found
+
+
+def _if_crossed(size: int, block: str) -> int:
+    return size if "CrossAttn" in block else 0
 
 
 def _each(value: Any, levels: range) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.hostloop.settings import Condition
 from engines.models.kinds.base import Config, DenoiserKind, Latent, Tensors, TextUse
+from engines.models.kinds.blocks import Blocks
 from engines.models.kinds.shift import dynamic_shift
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Ltx(DenoiserKind):
     title = "video transformer"
     frames = 161
     steps, guidance = 50, 3.0
+    blocks = Blocks()
 
     def texts(self, model: Model) -> tuple[TextUse, ...]:
         return (TextUse(model.text_parts[0], length=LTX_TOKENS),)
@@ -85,6 +87,7 @@ class Wan(DenoiserKind):
     size = 480
     frames = 81
     steps, guidance = 50, 5.0
+    blocks = Blocks(("blocks",))
 
     def objection(self, model: Model) -> str | None:
         if self.config(model).get("image_dim") is not None:
@@ -93,8 +96,17 @@ class Wan(DenoiserKind):
             return "is one of two for different noise levels (Wan 2.2)"
         return None
 
+    def _patch(self, model: Model) -> tuple[int, int]:
+        """Frames and pixels of the latent in one token, along time and one side."""
+        found = self.config(model).get("patch_size") or (1, 2, 2)
+        return int(found[0]), int(found[1])
+
     def alignment(self, model: Model) -> int:
-        return int((self.config(model).get("patch_size") or (1, 2, 2))[1])
+        return self._patch(model)[1]
+
+    def patches(self, model: Model, latent: Latent) -> int:
+        moments, side = self._patch(model)
+        return (latent[1] // moments) * (latent[2] // side) * (latent[3] // side)
 
     def texts(self, model: Model) -> tuple[TextUse, ...]:
         use = TextUse(model.text_parts[0], length=WAN_TOKENS, masked=True, blank=True, clean="spaces")

@@ -20,6 +20,7 @@ class TextToVideo(DenoiserKind):
 
     classes = ("UNet3DConditionModel", "UNetMotionModel")
     title = "video U-Net"
+    cacheable = True
     frames = 16
     guidance = 7.5
 
@@ -59,6 +60,7 @@ class ImageToVideo(DenoiserKind):
 
     classes = ("UNetSpatioTemporalConditionModel",)
     title = "video U-Net"
+    cacheable = True
     frames = 25
     steps, guidance = 25, 3.0
     RATE, MOTION, NOISE = 7, 127, 0.02

@@ -35,10 +35,10 @@ def animatediff() -> Any:
     )
 
 
-def ltx() -> Any:
+def ltx(blocks: int = 2) -> Any:
     transformer = diffusers.LTXVideoTransformer3DModel(
         in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=12, cross_attention_dim=24,
-        num_layers=2, caption_channels=16,
+        num_layers=blocks, caption_channels=16,
     )  # fmt: skip
     decoder = diffusers.AutoencoderKLLTXVideo(
         latent_channels=8, block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8),
@@ -58,10 +58,10 @@ def ltx() -> Any:
     return diffusers.LTXPipeline(scheduler, settled(decoder), t5(), t5_tokenizer(128), settled(transformer))
 
 
-def wan() -> Any:
+def wan(blocks: int = 2) -> Any:
     transformer = diffusers.WanTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16,
-        text_dim=16, freq_dim=32, ffn_dim=32, num_layers=2, cross_attn_norm=True,
+        text_dim=16, freq_dim=32, ffn_dim=32, num_layers=blocks, cross_attn_norm=True,
         qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
     )  # fmt: skip
     decoder = diffusers.AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1,

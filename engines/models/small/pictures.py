@@ -148,11 +148,11 @@ def flux_schnell() -> Any:
     return _flux(guided=False)
 
 
-def hunyuan_dit() -> Any:
+def hunyuan_dit(blocks: int = 4) -> Any:
     transformer = diffusers.HunyuanDiT2DModel(
-        sample_size=8, num_layers=4, patch_size=2, attention_head_dim=8, num_attention_heads=2, in_channels=4,
-        hidden_size=16, cross_attention_dim=16, cross_attention_dim_t5=24, pooled_projection_dim=16,
-        mlp_ratio=2.0,
+        sample_size=8, num_layers=blocks, patch_size=2, attention_head_dim=8, num_attention_heads=2,
+        in_channels=4, hidden_size=16, cross_attention_dim=16, cross_attention_dim_t5=24,
+        pooled_projection_dim=16, mlp_ratio=2.0,
     )  # fmt: skip
     bert = transformers.BertModel(
         transformers.BertConfig(
@@ -179,9 +179,9 @@ def hunyuan_dit() -> Any:
     )  # fmt: skip
 
 
-def sana() -> Any:
+def sana(blocks: int = 2) -> Any:
     transformer = diffusers.SanaTransformer2DModel(
-        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=2,
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=blocks,
         num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=16,
         sample_size=8,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from engines.models.load import open_model
 from engines.models.model import Model
-from engines.models.small import pictures
+from engines.models.small import clips, pictures
 from engines.models.small.families import SEED, write
 
 torch = pytest.importorskip("torch")
@@ -41,11 +41,15 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
 
 @pytest.fixture(scope="session")
 def deep(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
-    """Opens a tiny transformer of six blocks, for what keeps some of them in front and behind."""
+    """Opens a tiny transformer of six blocks or eight, for what keeps some of them in front and behind."""
     makers = {
         "pixart": lambda: pictures.pixart_sigma(blocks=6),
         "sd3": lambda: pictures.sd3(blocks=6),
         "flux": lambda: pictures.flux_dev(doubles=2, singles=4),
+        "sana": lambda: pictures.sana(blocks=6),
+        "hunyuan": lambda: pictures.hunyuan_dit(blocks=8),
+        "ltx": lambda: clips.ltx(blocks=6),
+        "wan": lambda: clips.wan(blocks=6),
     }
     kept: dict[str, Path] = {}
 

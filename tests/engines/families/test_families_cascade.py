@@ -113,7 +113,8 @@ def test_what_does_not_fit_it_says_so(family: Callable[[str], Model]) -> None:
     assert "continuous" in " ".join(check([Scheduler("dpm++2m")], card))
     axes = {axis.name for axis in search_space(card)}
     assert {"fewer-steps", "guidance-cutoff", "sequential-guidance", "prompt-cache", "engine"} <= axes
-    assert not axes & {"scheduler", "feature-cache", "threshold-cache", "token-merging", "student"}
+    assert {"feature-cache", "feature-forecast", "threshold-cache"} <= axes
+    assert not axes & {"scheduler", "teacache", "attention-gate", "token-merging", "student"}
     refused = LAYOUTS["diffusers"].spoken(plan(model, "cpu", workload_of(NAME)), model).refused
     assert "export the package as it is" in " ".join(refused)
 

@@ -14,13 +14,28 @@ from engines.measure import floor, images
 from engines.models.model import Model
 from engines.paths import cache_folder
 from engines.pipeline import Pipeline, build, plan, prepare, settled
-from engines.techniques import DBCache, Engine, MagCache, TeaCache, Technique
+from engines.techniques import (
+    DBCache,
+    Engine,
+    FeatureCache,
+    FeatureForecast,
+    MagCache,
+    TeaCache,
+    Technique,
+    ThresholdCache,
+)
 from engines.workload import Workload
+from tests.engines.families.family_models import workload_of
 from tests.engines.families.test_families_walk import walk
 
 WORKLOAD = Workload(steps=10)
 PROMPTS, SEEDS = ["a red bicycle", "a harbour at night"], [3, 4]
 CACHES = (TeaCache(0.3), MagCache(0.3, longest=2), DBCache(0.3, front=0.2, back=0.2))
+
+FAMILIES = {
+    "pixart": "pixart-sigma", "sd3": "sd3", "flux": "flux-dev", "hunyuan": "hunyuan-dit", "sana": "sana",
+    "ltx": "ltx", "wan": "wan",
+}  # fmt: skip
 
 
 def slow(*values: object) -> object:
@@ -28,7 +43,8 @@ def slow(*values: object) -> object:
 
 
 def made(model: Model, *techniques: Technique) -> Pipeline:
-    workload = WORKLOAD.model_copy(update={"size": 8 * model.scale})
+    frames = model.decoder_kind.frames(model.layout.parts["vae"].config, 2) if model.frames else None
+    workload = WORKLOAD.model_copy(update={"size": 8 * model.scale, "frames": frames})
     found = build(plan(model, "cpu", workload, techniques))
     assert found.fallbacks == ()
     return found
@@ -37,8 +53,10 @@ def made(model: Model, *techniques: Technique) -> Pipeline:
 @pytest.mark.parametrize(
     ("name", "cache"),
     [
-        *(("pixart", cache) for cache in CACHES),
-        *(slow(name, cache) for name in ("sd3", "flux") for cache in CACHES),
+        *((name, cache) for name in ("pixart", "wan") for cache in CACHES),
+        ("hunyuan", CACHES[-1]),
+        *(slow("hunyuan", cache) for cache in CACHES[:-1]),
+        *(slow(name, cache) for name in ("sd3", "flux", "sana", "ltx") for cache in CACHES),
     ],
     ids=lambda value: value if isinstance(value, str) else value.label(),
 )
@@ -59,6 +77,38 @@ def test_a_cache_leaves_blocks_out_and_draws_nearly_the_same(
     assert reuse is not None
     strict = replace(pipeline.plan, loop=replace(pipeline.plan.loop, reuse=replace(reuse, threshold=1e-12)))
     assert images.psnr(build(strict).generate(PROMPTS, SEEDS).images, plain.images).min() > 50
+
+
+VIDEO_CACHES = (FeatureCache(2), FeatureForecast(2), ThresholdCache(0.3))
+
+
+@pytest.mark.parametrize(
+    ("name", "cache"),
+    [
+        ("modelscope", VIDEO_CACHES[0]),
+        *(slow(name, one) for name in ("animatediff", "stable-video-diffusion") for one in VIDEO_CACHES),
+        *(slow("modelscope", one) for one in VIDEO_CACHES[1:]),
+        *(slow("stable-cascade", one) for one in VIDEO_CACHES),
+        *(slow(name, FeatureForecast(2)) for name in ("ltx", "wan", "sana", "hunyuan-dit")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.label(),
+)
+def test_a_cache_of_other_families_does_the_work_it_says(
+    name: str, cache: Technique, family: Callable[[str], Model]
+) -> None:
+    """Of videos, or by a fixed schedule: DeepCache, TaylorSeer, and the first-block cache."""
+    model = family(name)
+    workload = workload_of(name).model_copy(update={"steps": 8})
+    plain = build(plan(model, "cpu", workload)).generate(PROMPTS[:1], SEEDS[:1])
+    pipeline = build(plan(model, "cpu", workload, [cache]))
+    assert pipeline.fallbacks == ()
+    found = pipeline.generate(PROMPTS[:1], SEEDS[:1])
+    least, most = (count(pipeline.plan.loop) for count in (floor.rows, floor.most))
+    assert found.rows.keys() == least.keys()
+    assert all(least[one] <= rows <= most[one] for one, rows in found.rows.items())
+    deep = "denoiser_full" if isinstance(cache, FeatureCache) else "denoiser_rest"
+    assert found.rows[deep] < plain.rows["denoiser"]
+    assert 15 < images.psnr(found.images, plain.images).min() < 90
 
 
 def test_what_is_measured_is_kept_and_goes_into_the_settings(
@@ -98,12 +148,11 @@ def test_where_the_cache_cannot_be_written_it_is_measured_all_the_same(
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("cache", CACHES, ids=lambda one: one.label())
-@pytest.mark.parametrize("name", ["pixart", "sd3", "flux"])
+@pytest.mark.parametrize("name", list(FAMILIES))
 def test_a_cache_travels_in_a_package(
     name: str, cache: Technique, backend: str, deep: Callable[[str], Model], tmp_path: Path
 ) -> None:
-    family = {"pixart": "pixart-sigma", "flux": "flux-dev"}.get(name, name)
-    walk(deep(name), family, backend, tmp_path / "package", (cache,))  # type: ignore[arg-type]
+    walk(deep(name), FAMILIES[name], backend, tmp_path / "package", (cache,))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

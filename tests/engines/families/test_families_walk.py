@@ -39,6 +39,8 @@ from engines.techniques import (
     AttentionGate,
     BFloat16,
     Engine,
+    FeatureCache,
+    FeatureForecast,
     FewerSteps,
     FusedQKV,
     Int8,
@@ -60,6 +62,8 @@ QUICK = ("sdxl",)
 """Walked in every run of the tests; the others are marked slow."""
 PRECISIONS = (BFloat16, Int8)
 CHANGES: tuple[Change, ...] = (FewerSteps(4), PromptCache(), SequentialGuidance())
+
+CACHED_U_NETS = ("modelscope", "animatediff", "stable-video-diffusion", "stable-cascade")
 
 
 def every(names: tuple[str, ...]) -> list[Any]:
@@ -217,6 +221,11 @@ def test_a_network_that_enlarges_walks_the_whole_path(
         ("flux-dev", ThresholdCache(0.5)),
         ("sdxl", AttentionGate(0.5)),
         ("pixart-sigma", AttentionGate(0.5)),
+        ("sana", AttentionGate(0.5)),
+        ("hunyuan-dit", AttentionGate(0.5)),
+        *((name, ThresholdCache(0.5)) for name in ("hunyuan-dit", "sana", "ltx", "wan")),
+        *((name, FeatureCache(2)) for name in CACHED_U_NETS),
+        ("animatediff", FeatureForecast(2)),
         ("sd15", ProgressiveResolution(0.5)),
         ("sdxl", Pruning(0.25)),
         ("sd15", Int8()),
@@ -228,3 +237,12 @@ def test_a_denoiser_in_parts_travels_in_a_package(
     family: Callable[[str], Model], tmp_path: Path, name: str, change: Change, backend: Backend
 ) -> None:
     walk(family(name), name, backend, tmp_path / "package", (change,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_feature_cache_that_goes_on_behind_the_gate_travels_in_a_package(
+    family: Callable[[str], Model], tmp_path: Path, name: str, backend: Backend
+) -> None:
+    walk(family(name), name, backend, tmp_path / "package", (FeatureCache(2), AttentionGate(0.5)))
