@@ -128,13 +128,14 @@ def _with_known_operators(program: ExportedProgram) -> ExportedProgram:
 
     registry: Any = importlib.import_module(f"{FRONTEND}.torch_op_registry")
     names: Any = importlib.import_module(f"{FRONTEND}.utils")
-    known = registry._TORCH_OPS_REGISTRY.name_to_func_mapping  # noqa: SLF001 - it has no public name
+    known: Any = registry._TORCH_OPS_REGISTRY.name_to_func_mapping  # noqa: SLF001 - it has no public name
+    used: list[Any] = [node.target for node in program.graph.nodes]
     lacking = {
-        node.target
-        for node in program.graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload)  # noqa: SLF001
-        and str(node.target).split(".")[1] not in EMPTY
-        and names.sanitize_op_kind(node.target.name()) not in known
+        operator
+        for operator in used
+        if isinstance(operator, torch._ops.OpOverload)  # noqa: SLF001 - the class has no public name
+        and str(operator).split(".")[1] not in EMPTY
+        and names.sanitize_op_kind(f"{operator.namespace}::{str(operator).partition('.')[2]}") not in known
     }
     table = torch.export.default_decompositions()
     chosen = {operator: table[operator] for operator in lacking if operator in table}

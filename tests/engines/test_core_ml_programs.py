@@ -49,7 +49,8 @@ class Deep(nn.Module):
 
 class Sorted(nn.Module):
     def forward(self, given: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.svdvals(given.reshape(-1, 4, 6))
+        found: torch.Tensor = torch.linalg.svdvals(given.reshape(-1, 4, 6))
+        return found
 
 
 class Around(nn.Module):
@@ -60,7 +61,8 @@ class Around(nn.Module):
         self.inner = inner
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
-        return self.inner(given).flatten(1) * 2
+        found: torch.Tensor = self.inner(given)
+        return found.flatten(1) * 2
 
 
 def core_ml_of(module: nn.Module, shape: tuple[int, ...]) -> tuple[Any, set[str]]:
