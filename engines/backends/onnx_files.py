@@ -127,7 +127,7 @@ def _without_sequences(program: ExportedProgram) -> ExportedProgram:
     """Pieces of a tensor are slices of it: the exporter would make a sequence of them, an ONNX type that
     neither TensorRT nor DirectML knows.
 
-    GEGLU in every transformer block splits so; FLUX splits picture from text, and its positions from pairs.
+    GEGLU in every transformer block splits so; FLUX cuts text from picture, pieces of other lengths.
     """
     import operator
 
@@ -145,11 +145,7 @@ def _without_sequences(program: ExportedProgram) -> ExportedProgram:
         for user in list(node.users):
             first, last = places[user.args[1]]
             with graph.inserting_before(user):
-                piece = (
-                    graph.call_function(aten.select.int, (given, at, first), {})
-                    if node.target is aten.unbind.int
-                    else graph.call_function(aten.slice.Tensor, (given, at, first, last), {})
-                )
+                piece = graph.call_function(aten.slice.Tensor, (given, at, first, last), {})
             piece.meta = {**user.meta, "val": node.meta["val"][user.args[1]]}
             user.replace_all_uses_with(piece)
             graph.erase_node(user)
@@ -168,10 +164,6 @@ def _pieces(node: Any) -> tuple[Any, int, list[tuple[int, int]]] | None:
     import torch
 
     aten = torch.ops.aten
-    if node.target is aten.unbind.int:
-        given, at = (*node.args, 0)[:2]
-        size = given.meta["val"].shape[at]
-        return (given, at, [(one, one + 1) for one in range(size)]) if isinstance(size, int) else None
     if node.target not in (aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default):
         return None
     given, count, at = (*node.args, 0)[:3]

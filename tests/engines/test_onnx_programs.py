@@ -26,14 +26,6 @@ class Norm(nn.Module):
         return given * torch.rsqrt(given.pow(2).mean(-1, keepdim=True) + 1e-6)
 
 
-class Rotary(nn.Module):
-    """Positions as FLUX turns pairs of channels by them."""
-
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        real, imaginary = given.reshape(*given.shape[:-1], -1, 2).unbind(-1)
-        return given + torch.stack([-imaginary, real], dim=-1).flatten(2)
-
-
 class Parts(nn.Module):
     """Text and picture apart, in pieces of other lengths."""
 
@@ -57,7 +49,7 @@ def exported(module: nn.Module, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=[Norm, Rotary, Parts], ids=lambda kind: kind.__name__)
+@pytest.fixture(scope="module", params=[Norm, Parts], ids=lambda kind: kind.__name__)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     module = request.param()
     return module, exported(module, tmp_path_factory.mktemp("onnx") / "model.onnx")
