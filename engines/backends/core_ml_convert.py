@@ -128,43 +128,18 @@ def _with_known_operators(program: ExportedProgram) -> ExportedProgram:
 
     registry: Any = importlib.import_module(f"{FRONTEND}.torch_op_registry")
     names: Any = importlib.import_module(f"{FRONTEND}.utils")
-    known = registry._TORCH_OPS_REGISTRY.name_to_func_mapping  # noqa: SLF001 - it has no public name
+    known: Any = registry._TORCH_OPS_REGISTRY.name_to_func_mapping  # noqa: SLF001 - it has no public name
+    used: list[Any] = [node.target for node in program.graph.nodes]
     lacking = {
-        node.target
-        for node in program.graph.nodes
-        if isinstance(node.target, torch._ops.OpOverload)  # noqa: SLF001
-        and str(node.target).split(".")[1] not in EMPTY
-        and names.sanitize_op_kind(node.target.name()) not in known
+        operator
+        for operator in used
+        if isinstance(operator, torch._ops.OpOverload)  # noqa: SLF001 - the class has no public name
+        and str(operator).split(".")[1] not in EMPTY
+        and names.sanitize_op_kind(f"{operator.namespace}::{str(operator).partition('.')[2]}") not in known
     }
     table = torch.export.default_decompositions()
     chosen = {operator: table[operator] for operator in lacking if operator in table}
-    if chosen:
-        program = program.run_decompositions(chosen)
-    return _with_permutations(program)
-
-
-def _with_permutations(program: ExportedProgram) -> ExportedProgram:
-    """An `einsum` of one tensor that only changes the order of its axes is a permutation.
-
-    Transformers put patches together so, in six axes; coremltools splits permutations of more than five axes
-    between two reshapes, and refuses such an `einsum`.
-    """
-    import torch
-
-    for node in list(program.graph.nodes):
-        if node.target is not torch.ops.aten.einsum.default or len(node.args[1]) != 1:
-            continue
-        given, _, wanted = node.args[0].replace(" ", "").partition("->")
-        if not given.isalpha() or sorted(given) != sorted(wanted) or len(set(given)) != len(given):
-            continue
-        with program.graph.inserting_before(node):
-            order = [given.index(axis) for axis in wanted]
-            moved = program.graph.call_function(torch.ops.aten.permute.default, (node.args[1][0], order))
-        moved.meta = dict(node.meta)
-        node.replace_all_uses_with(moved)
-        program.graph.erase_node(node)
-    program.graph_module.recompile()
-    return program
+    return program.run_decompositions(chosen) if chosen else program
 
 
 def _compressed(model: Any, precision: Precision) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -123,10 +124,10 @@ def _without_idle_squeezes(program: ExportedProgram) -> ExportedProgram:
 
 
 def _without_sequences(program: ExportedProgram) -> ExportedProgram:
-    """Equal pieces of a tensor are slices: the exporter would make a sequence of them, an ONNX type that
+    """Pieces of a tensor are slices of it: the exporter would make a sequence of them, an ONNX type that
     neither TensorRT nor DirectML knows.
 
-    GEGLU in every transformer block splits so.
+    GEGLU in every transformer block splits so; FLUX cuts text from picture, pieces of other lengths.
     """
     import operator
 
@@ -135,21 +136,17 @@ def _without_sequences(program: ExportedProgram) -> ExportedProgram:
     aten = torch.ops.aten
     graph, changed = program.graph, False
     for node in list(graph.nodes):
-        if node.target not in (aten.chunk.default, aten.split.Tensor):
+        if any(user.target is not operator.getitem for user in node.users):
             continue
-        given, count, at = (*node.args, 0)[:3]
-        size = given.meta["val"].shape[at]
-        pieces = node.meta["val"]
-        if not isinstance(size, int) or any(user.target is not operator.getitem for user in node.users):
+        cut = _pieces(node)
+        if cut is None:
             continue
-        length = -(-size // count) if node.target is aten.chunk.default else count
+        given, at, places = cut
         for user in list(node.users):
-            first = user.args[1] * length
+            first, last = places[user.args[1]]
             with graph.inserting_before(user):
-                piece = graph.call_function(
-                    aten.slice.Tensor, (given, at, first, min(first + length, size)), {}
-                )
-            piece.meta = {**user.meta, "val": pieces[user.args[1]]}
+                piece = graph.call_function(aten.slice.Tensor, (given, at, first, last), {})
+            piece.meta = {**user.meta, "val": node.meta["val"][user.args[1]]}
             user.replace_all_uses_with(piece)
             graph.erase_node(user)
         graph.erase_node(node)
@@ -157,6 +154,31 @@ def _without_sequences(program: ExportedProgram) -> ExportedProgram:
     if changed:
         program.graph_module.recompile()
     return program
+
+
+def _pieces(node: Any) -> tuple[Any, int, list[tuple[int, int]]] | None:
+    """Of a node that cuts: what it cuts, along which axis, and where each piece begins and ends.
+
+    `None` of other nodes, and where sizes are not known, as along the batch.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    if node.target not in (aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default):
+        return None
+    given, count, at = (*node.args, 0)[:3]
+    size = given.meta["val"].shape[at]
+    if node.target is aten.split_with_sizes.default:
+        lengths = list(count)
+    elif isinstance(size, int):
+        length = -(-size // count) if node.target is aten.chunk.default else count
+        lengths = [min(length, size - first) for first in range(0, size, length)]
+    else:
+        return None
+    if not all(isinstance(one, int) for one in (size, *lengths)):
+        return None
+    ends = list(itertools.accumulate(lengths))
+    return given, at, [(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
 
 def files(model: Path) -> tuple[Path, ...]:
