@@ -12,6 +12,7 @@ import pytest
 from engines.hostloop import LoopSettings
 from engines.measure import floor, images
 from engines.models.model import Model
+from engines.models.small.workloads import workload_of
 from engines.paths import cache_folder
 from engines.pipeline import Pipeline, build, plan, prepare, settled
 from engines.techniques import (
@@ -25,7 +26,6 @@ from engines.techniques import (
     ThresholdCache,
 )
 from engines.workload import Workload
-from tests.engines.families.family_models import workload_of
 from tests.engines.families.test_families_walk import walk
 
 WORKLOAD = Workload(steps=10)
