@@ -7,24 +7,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 NOBODY = 65534
 ROOT = Path(__file__).parents[2]
-_SHOW = """
-hold=$1 closed=$2 place=$3
-shift 3
-mount --bind "$place" "$hold"
-mount -t tmpfs -o mode=755 tmpfs "$closed"
-mkdir -p "$place"
-mount --bind "$hold" "$place"
-exec "$@"
-"""
-"""In a mount namespace of its own: of a closed folder, such as root's home, one place is there for all."""
 
 
 def closed(place: Path) -> Path | None:
@@ -33,6 +24,20 @@ def closed(place: Path) -> Path | None:
         if not folder.stat().st_mode & 0o001:
             return folder
     return None
+
+
+def _shown(barred: Mapping[Path, Path], room: Path) -> str:
+    """A shell's lines, for a mount namespace of its own: of closed folders, such as root's home, these places
+    are there for all, and then its arguments are run.  `barred`: each place and the closed folder above it.
+    """
+    holds = {place: room / f"place-{number}" for number, place in enumerate(barred)}
+    for hold in holds.values():
+        hold.mkdir()
+    lines = [f"mount --bind {quote(str(place))} {quote(str(hold))}" for place, hold in holds.items()]
+    lines += [f"mount -t tmpfs -o mode=755 tmpfs {quote(str(one))}" for one in dict.fromkeys(barred.values())]
+    for place, hold in holds.items():
+        lines += [f"mkdir -p {quote(str(place))}", f"mount --bind {quote(str(hold))} {quote(str(place))}"]
+    return "\n".join([*lines, 'exec "$@"'])
 
 
 @contextmanager
@@ -56,13 +61,13 @@ def run(arguments: Sequence[str], folder: Path, seconds: float) -> subprocess.Co
     ]  # fmt: skip
     if shutil.which("setpriv") is None:
         pytest.skip("there is no setpriv here (util-linux)")
-    for number, place in enumerate(dict.fromkeys(map(Path, (sys.base_prefix, sys.prefix, str(ROOT))))):
-        if barred := closed(place.resolve()):
-            if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
-                pytest.skip(f"nobody may not pass {barred}, and nothing can be mounted here")
-            (hold := folder / f"place-{number}").mkdir()
-            show = ["sh", "-ec", _SHOW, "sh", str(hold), str(barred), str(place.resolve())]
-            command = ["unshare", "--mount", "--propagation", "private", *show, *command]
+    places = dict.fromkeys(Path(one).resolve() for one in (sys.base_prefix, sys.prefix, ROOT))
+    barred = {place: above for place in places if (above := closed(place))}
+    if barred:
+        if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+            pytest.skip(f"nobody may not pass {next(iter(barred.values()))}, and nothing can be mounted here")
+        show = ["sh", "-ec", _shown(barred, folder), "sh"]
+        command = ["unshare", "--mount", "--propagation", "private", *show, *command]
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
