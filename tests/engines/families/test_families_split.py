@@ -66,6 +66,21 @@ def test_the_three_stages_with_a_fresh_feature_are_the_whole(
     assert np.abs(other - wanted["prediction"]).max() > 1e-4
 
 
+def test_the_probe_of_stable_cascades_prior_is_what_its_first_level_adds(
+    family: Callable[[str], Model],
+) -> None:
+    model = family("stable-cascade")
+    inputs, _ = whole(model)
+    plain = part(model, "denoiser", DenoiserStructure()).module
+    network: Any = plain.network
+    seen: list[Any] = []
+    network.embedding.register_forward_hook(lambda _module, _given, answer: seen.append(answer))
+    network.down_blocks[0][-1].register_forward_hook(lambda _module, _given, answer: seen.append(answer))
+    plain(*(torch.from_numpy(inputs[spec.name]) for spec in part(model, "denoiser", STAGED).inputs))
+    probe = part(model, "denoiser_first", STAGED).reference(inputs)["probe"]
+    np.testing.assert_allclose(probe, (seen[1] - seen[0]).detach().numpy(), atol=1e-5)
+
+
 DEEP = ["pixart", "hunyuan", "wan", *map(slow, ("sd3", "flux", "sana", "ltx"))]
 SPLITS = (
     DenoiserStructure(staged=True, modulated=True),
