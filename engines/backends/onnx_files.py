@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MODEL: Final = "model.onnx"
 FEW: Final = 64
 """Values up to which a constant is axes or a shape, and no weight."""
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raise it when the same program becomes another file."""
 LARGEST: Final = 2**31 - 2**20
 """Bytes that fit into one ONNX file; beyond it weights would lie in a second file."""
@@ -65,7 +65,7 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
 
     chosen: dict[str, Any] = {} if opset is None else {"opset_version": opset}
     program = torch.onnx.export(
-        _without_sequences(_without_idle_squeezes(program_of(capture, precision))),
+        _joined_in_one_type(_without_sequences(_without_idle_squeezes(program_of(capture, precision)))),
         dynamo=True,
         optimize=False,
         verbose=False,
@@ -151,6 +151,31 @@ def _without_sequences(program: ExportedProgram) -> ExportedProgram:
             graph.erase_node(user)
         graph.erase_node(node)
         changed = True
+    if changed:
+        program.graph_module.recompile()
+    return program
+
+
+def _joined_in_one_type(program: ExportedProgram) -> ExportedProgram:
+    """torch joins tensors of several types in the widest; ONNX joins one type only and refuses the graph.
+
+    SDXL in fp16 does so: its pooled text beside the sines of its sizes, which stay fp32.
+    """
+    import torch
+
+    aten, changed = torch.ops.aten, False
+    for node in list(program.graph.nodes):
+        if node.target is not aten.cat.default:
+            continue
+        wanted, parts = node.meta["val"].dtype, list(node.args[0])
+        for at, part in enumerate(parts):
+            value = part.meta["val"]
+            if value.dtype != wanted:
+                with program.graph.inserting_before(node):
+                    parts[at] = program.graph.call_function(aten._to_copy.default, (part,), {"dtype": wanted})  # noqa: SLF001 - an operator's name
+                parts[at].meta = {**node.meta, "val": value.to(wanted)}
+                changed = True
+        node.args = (parts, *node.args[1:])
     if changed:
         program.graph_module.recompile()
     return program

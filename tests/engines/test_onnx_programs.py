@@ -35,6 +35,13 @@ class Parts(nn.Module):
         return torch.cat([picture, text.sin(), rest, first * 2, second], dim=1)
 
 
+class Joined(nn.Module):
+    """Tensors of two types side by side, as SDXL in fp16 has its pooled text beside sines of its sizes."""
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return torch.cat([given.half(), given.sin()], dim=1)
+
+
 def exported(module: nn.Module, path: Path) -> Path:
     """As `converted` writes a component, the batch dynamic."""
     given = torch.randn(2, 6, 8)
@@ -49,7 +56,7 @@ def exported(module: nn.Module, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=[Norm, Parts], ids=lambda kind: kind.__name__)
+@pytest.fixture(scope="module", params=[Norm, Parts, Joined], ids=lambda kind: kind.__name__)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     module = request.param()
     return module, exported(module, tmp_path_factory.mktemp("onnx") / "model.onnx")
