@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MODEL: Final = "model.onnx"
 FEW: Final = 64
 """Values up to which a constant is axes or a shape, and no weight."""
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raise it when the same program becomes another file."""
 LARGEST: Final = 2**31 - 2**20
 """Bytes that fit into one ONNX file; beyond it weights would lie in a second file."""
@@ -65,7 +65,7 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
 
     chosen: dict[str, Any] = {} if opset is None else {"opset_version": opset}
     program = torch.onnx.export(
-        _without_sequences(_without_idle_squeezes(program_of(capture, precision))),
+        _with_one_type(_without_sequences(_without_idle_squeezes(program_of(capture, precision)))),
         dynamo=True,
         optimize=False,
         verbose=False,
@@ -151,6 +151,34 @@ def _without_sequences(program: ExportedProgram) -> ExportedProgram:
             graph.erase_node(user)
         graph.erase_node(node)
         changed = True
+    if changed:
+        program.graph_module.recompile()
+    return program
+
+
+def _with_one_type(program: ExportedProgram) -> ExportedProgram:
+    """torch joins tensors of unlike types in the wider one; ONNX refuses a graph that does.
+
+    SDXL in halves joins its pooled embedding with its sizes so, which are computed in fp32.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    changed = False
+    for node in list(program.graph.nodes):
+        if node.target not in (aten.cat.default, aten.concat.default, aten.concatenate.default):
+            continue
+        wanted = node.meta["val"].dtype
+        joined = []
+        for given in node.args[0]:
+            one = given
+            if given.meta["val"].dtype != wanted:
+                with program.graph.inserting_before(node):
+                    one = program.graph.call_function(aten.to.dtype, (given, wanted), {})
+                one.meta = {**node.meta, "val": given.meta["val"].to(wanted)}
+                changed = True
+            joined.append(one)
+        node.update_arg(0, joined)
     if changed:
         program.graph_module.recompile()
     return program
