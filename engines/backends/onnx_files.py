@@ -65,7 +65,7 @@ def _export(capture: Capture, precision: Precision, opset: int | None, path: Pat
 
     chosen: dict[str, Any] = {} if opset is None else {"opset_version": opset}
     program = torch.onnx.export(
-        _joined_in_one_type(_without_sequences(_without_idle_squeezes(program_of(capture, precision)))),
+        _with_one_type(_without_sequences(_without_idle_squeezes(program_of(capture, precision)))),
         dynamo=True,
         optimize=False,
         verbose=False,
@@ -156,26 +156,29 @@ def _without_sequences(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _joined_in_one_type(program: ExportedProgram) -> ExportedProgram:
-    """torch joins tensors of several types in the widest; ONNX joins one type only and refuses the graph.
+def _with_one_type(program: ExportedProgram) -> ExportedProgram:
+    """torch joins tensors of unlike types in the wider one; ONNX refuses a graph that does.
 
-    SDXL in fp16 does so: its pooled text beside the sines of its sizes, which stay fp32.
+    SDXL in halves joins its pooled embedding with its sizes so, which are computed in fp32.
     """
     import torch
 
-    aten, changed = torch.ops.aten, False
+    aten = torch.ops.aten
+    changed = False
     for node in list(program.graph.nodes):
-        if node.target is not aten.cat.default:
+        if node.target not in (aten.cat.default, aten.concat.default, aten.concatenate.default):
             continue
-        wanted, parts = node.meta["val"].dtype, list(node.args[0])
-        for at, part in enumerate(parts):
-            value = part.meta["val"]
-            if value.dtype != wanted:
+        wanted = node.meta["val"].dtype
+        joined = []
+        for given in node.args[0]:
+            one = given
+            if given.meta["val"].dtype != wanted:
                 with program.graph.inserting_before(node):
-                    parts[at] = program.graph.call_function(aten._to_copy.default, (part,), {"dtype": wanted})  # noqa: SLF001 - an operator's name
-                parts[at].meta = {**node.meta, "val": value.to(wanted)}
+                    one = program.graph.call_function(aten.to.dtype, (given, wanted), {})
+                one.meta = {**node.meta, "val": given.meta["val"].to(wanted)}
                 changed = True
-        node.args = (parts, *node.args[1:])
+            joined.append(one)
+        node.update_arg(0, joined)
     if changed:
         program.graph_module.recompile()
     return program

@@ -15,7 +15,7 @@ from engines import drivers, installing
 from engines.backends import directml
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
-from engines.backends.onnx_files import MODEL, converted, files, precision_facts, quantise
+from engines.backends.onnx_files import FORMAT, MODEL, converted, files, precision_facts, quantise
 from engines.backends.onnx_narrow import BLOCK, OPERATOR, narrow
 from engines.backends.providers import OnnxComponent
 from engines.capture.capture import Capture
@@ -90,6 +90,10 @@ class OnnxRuntime(Backend):
 
     def stand_in(self, device: str) -> str:
         return "ONNX Runtime's CPU provider" if device != "cpu" else ""
+
+    def settings(self, options: Options) -> tuple[str, ...]:
+        """Of which form the file is: what one could not be built of, the next may be."""
+        return () if options.device == "cpu" else (f"onnx{FORMAT}",)
 
     def objection(self, precision: Precision, device: str) -> str:
         if precision == "fp16" and device == "cpu":

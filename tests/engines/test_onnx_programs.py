@@ -35,11 +35,11 @@ class Parts(nn.Module):
         return torch.cat([picture, text.sin(), rest, first * 2, second], dim=1)
 
 
-class Joined(nn.Module):
-    """Tensors of two types side by side, as SDXL in fp16 has its pooled text beside sines of its sizes."""
+class Mixed(nn.Module):
+    """Halves beside floats, as SDXL in fp16 has its pooled embedding and its sizes."""
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
-        return torch.cat([given.half(), given.sin()], dim=1)
+        return torch.concat([given.half(), given.sin()], dim=-1).half().float()
 
 
 def exported(module: nn.Module, path: Path) -> Path:
@@ -56,7 +56,7 @@ def exported(module: nn.Module, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=[Norm, Parts, Joined], ids=lambda kind: kind.__name__)
+@pytest.fixture(scope="module", params=[Norm, Parts, Mixed], ids=lambda kind: kind.__name__)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     module = request.param()
     return module, exported(module, tmp_path_factory.mktemp("onnx") / "model.onnx")
@@ -70,7 +70,9 @@ def test_it_computes_what_torch_computes(made: tuple[nn.Module, Path]) -> None:
     for batch in (1, 3):
         given = torch.randn(batch, 6, 8)
         (found,) = session.run(None, {"x": given.numpy()})
-        np.testing.assert_allclose(found, module(given).numpy(), atol=1e-5)
+        np.testing.assert_allclose(
+            found, module(given).numpy(), atol=1e-3 if isinstance(module, Mixed) else 1e-5
+        )
 
 
 def test_axes_are_constants_and_nothing_is_a_sequence(made: tuple[nn.Module, Path]) -> None:
