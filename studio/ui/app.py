@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         sitting.change(last_run=str(given.run.resolve()))
     collector = Collector(app)
     window = Window(sitting, Worker(folder))
+    window.complete.connect(collector.keep)
     if sys.platform == "darwin":
         FileOpener(app, window.open_package)
     # Ctrl+C in a terminal: Python sees signals only when it runs, so let it run now and then.

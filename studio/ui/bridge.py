@@ -1,7 +1,8 @@
 """The worker process: requests go in, its lines come back as batched, typed signals.
 
-Lines are kept as they arrive and taken out every 33 ms for at most 12 ms, so
-that fifty thousand of them never hold the event loop.
+Lines are kept as they arrive and taken out every 33 ms, at most 60 of them
+and for at most 12 ms, so that fifty thousand never hold the event loop: what
+shows them takes three times as long as reading them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ FLUSH: Final = 33
 """ms between two batches."""
 SLICE: Final = 0.012
 """Seconds of parsing in one batch."""
+AT_ONCE: Final = 60
+"""Lines in one batch."""
 LAST_WORDS: Final = 40
 """Lines of the worker's stderr kept to explain its end."""
 
@@ -205,7 +208,9 @@ class Worker(QObject):
     def _take_out(self, *, everything: bool = False) -> None:
         until = time.perf_counter() + SLICE
         batch: list[ev.Event] = []
-        while self._lines and (everything or time.perf_counter() < until):
+        taken = 0
+        while self._lines and (everything or (taken < AT_ONCE and time.perf_counter() < until)):
+            taken += 1
             line = self._lines.popleft()
             try:
                 item = decode_event(line.decode(errors="replace"))
@@ -223,6 +228,8 @@ class Worker(QObject):
                 batch.append(item)
         if batch:
             self.events.emit(batch)
+        if taken and self._flush.isActive():
+            self._flush.start()  # 33 ms from now on: what was said is drawn first, and a click is heard
 
     def _on_transient(self, item: ev.Event) -> None:
         try:

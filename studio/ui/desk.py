@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.errors import StudioError
 from studio.record.described import ModelCard, TargetState
@@ -42,6 +42,10 @@ class Problem:
     level: Level = "error"
     title: str = ""
     action: Callable[[], object] | None = None
+
+
+SOON: Final = 50
+"""ms until something is looked at unasked: a turn of its own, after what changed is drawn."""
 
 
 class Desk(QObject):
@@ -422,9 +426,13 @@ class Desk(QObject):
             self.pair = ("c000", "")
             self.sitting.change(last_run=str(self.run.folder or ""))
             self.selection_changed.emit("")
+        if not self.selected:
+            QTimer.singleShot(SOON, self._look_at_something)
+
+    def _look_at_something(self) -> None:
+        """From the first minute on there is something to see."""
         baseline = self.run.state.baseline
         if not self.selected and baseline is not None and baseline.verdict is not None:
-            # Something to look at from the first minute on.
             self.select(baseline.id)
 
     def _on_ended(self, finished: RunFinished) -> None:

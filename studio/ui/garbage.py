@@ -2,6 +2,9 @@
 
 Python collects in whichever thread an allocation crosses its threshold, those that read pictures too; a timer
 or a widget that is destroyed there takes the process down (a segmentation fault in PySide's library).
+
+What stays as long as the window does, its modules and pages, is set aside (`gc.freeze`): going over it all
+takes a tenth of a second, in which the window would stand still.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ class Collector(QObject):
         super().__init__(parent)
         self._thresholds = gc.get_threshold()
         gc.disable()
+        self.keep()
         self._timer = QTimer(self, interval=EVERY)
         self._timer.timeout.connect(self.look)
         self._timer.start()
@@ -33,7 +37,12 @@ class Collector(QObject):
         if due:
             gc.collect(due[-1])
 
+    def keep(self) -> None:
+        """What there is now stays, and is not gone over again until `stop`."""
+        gc.freeze()
+
     def stop(self) -> None:
-        """Python collects by itself again."""
+        """Python collects by itself again, and everything."""
         self._timer.stop()
+        gc.unfreeze()
         gc.enable()

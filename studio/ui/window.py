@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import Qt, QTimer, QUrl
+from PySide6.QtCore import Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -59,7 +59,13 @@ SCALES: Final = (0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 
 
 class Window(QMainWindow):
-    """The one window."""
+    """The one window.
+
+    Signals:
+        complete(): every page is built.
+    """
+
+    complete = Signal()
 
     def __init__(self, sitting: Sitting, worker: Worker) -> None:
         super().__init__()
@@ -229,6 +235,7 @@ class Window(QMainWindow):
         missing = [step for step in PAGES if step not in self.pages]
         if not missing:
             builder.stop()
+            self.complete.emit()
         elif not importing.is_alive() and self.desk.run.phase != "running":
             self.page(missing[0])
 

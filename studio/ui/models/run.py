@@ -92,6 +92,7 @@ class RunModel(QObject):
                     continue
                 self.state = RunState()
                 self.folder = None
+                finished = None  # the end of the run before this one
                 changes = Changes(True, front=True, progress=True, phase=True, certified=True, talk=True)
             elif item.seq and item.seq <= self.state.seq:
                 continue

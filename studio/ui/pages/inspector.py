@@ -8,7 +8,6 @@ from pathlib import Path
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QCheckBox,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.record import costs
+from studio.record.state import CandidateState
 from studio.record.verdict import Verdict
 from studio.ui import text
 from studio.ui.desk import Desk
@@ -28,7 +28,7 @@ from studio.ui.models.run import WORDS, Changes
 from studio.ui.pages import certifying
 from studio.ui.theme import Theme, set_role
 from studio.ui.widgets.hover_card import thumbnail
-from studio.ui.widgets.labels import Chips, Flow, label
+from studio.ui.widgets.labels import Chips, Flow, NumberRows, label
 from studio.ui.widgets.script_view import ScriptView
 
 STAGES = ("static", "build", "smoke", "gate", "certify")
@@ -95,10 +95,7 @@ class Inspector(QWidget):
         column.addWidget(self._reason)
         self._chips = Chips()
         column.addWidget(self._chips)
-        self._numbers = QGridLayout()
-        self._numbers.setHorizontalSpacing(10)
-        self._numbers.setVerticalSpacing(4)
-        self._numbers.setColumnStretch(0, 1)
+        self._numbers = NumberRows()
         column.addLayout(self._numbers)
         self._why = label("", "muted", wrap=True)
         column.addWidget(self._why)
@@ -148,10 +145,12 @@ class Inspector(QWidget):
 
     def _show(self, name: str) -> None:
         candidate = self._desk.run.state.candidates.get(name)
+        if candidate is not None:
+            self._fill(name, candidate)
         self._empty.setVisible(candidate is None)
-        self._tabs.setVisible(candidate is not None)
-        if candidate is None:
-            return
+        self._tabs.setVisible(candidate is not None)  # last: what is hidden is not laid out line by line
+
+    def _fill(self, name: str, candidate: CandidateState) -> None:
         run = self._desk.run
         standing = run.standing(name)
         proposal, verdict = candidate.proposal, candidate.verdict
@@ -203,12 +202,6 @@ class Inspector(QWidget):
         self._on_picture(self._picture_path)
 
     def _show_numbers(self, verdict: Verdict | None) -> None:
-        while self._numbers.count():
-            item = self._numbers.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
         rows: list[tuple[str, str, str]] = []
 
         def add(name: str, value: str, remark: str = "") -> None:
@@ -218,14 +211,7 @@ class Inspector(QWidget):
             self._add_measured(verdict, add)
         if (asked := costs.of_candidate(self._desk.run.state, self._desk.selected)) is not None:
             add("Asked", "", f"{asked.words}; the plan of its generation is not counted")
-        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
-        for row, (name, value, remark) in enumerate(rows):
-            self._numbers.addWidget(label(name, "muted"), row, 0, Qt.AlignmentFlag.AlignTop)
-            if value:
-                self._numbers.addWidget(label(value), row, 1, right)
-                self._numbers.addWidget(label(remark, "small"), row, 2, right)
-            else:
-                self._numbers.addWidget(label(remark, "small", wrap=True), row, 1, 1, 2)
+        self._numbers.show_rows(rows)
 
     def _add_measured(self, verdict: Verdict, add: Callable[..., None]) -> None:
         """What a verdict says in numbers: name, value, remark."""

@@ -8,6 +8,7 @@ from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
+    QGridLayout,
     QLabel,
     QLayout,
     QLayoutItem,
@@ -135,6 +136,8 @@ class Flow(QLayout):
         lines: list[list[tuple[int, QLayoutItem, QSize]]] = [[]]
         x = rect.x()
         for item in self._items:
+            if item.isEmpty():
+                continue
             hint = item.sizeHint()
             width = min(hint.width(), max(rect.width(), 1))
             if x + width > rect.right() + 1 and lines[-1]:
@@ -188,16 +191,65 @@ class Chips(QWidget):
         policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
         self.setSizePolicy(policy)
 
+        self._chips: list[QLabel] = []
+
     def show_chips(self, texts: Iterable[str]) -> None:
-        while self._flow.count():
-            item = self._flow.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
-        for text in texts:
-            self._flow.addWidget(label(text, "chip"))
+        shown = list(texts)
+        while len(self._chips) < len(shown):
+            self._chips.append(label("", "chip"))
+            self._flow.addWidget(self._chips[-1])
+        for chip, text in zip(self._chips, shown, strict=False):
+            chip.setText(text)
+        for at, chip in enumerate(self._chips):
+            chip.setVisible(at < len(shown))
         self.updateGeometry()
+
+
+class NumberRows(QGridLayout):
+    """Name, value and remark a row; a remark without a value takes both columns.
+
+    Labels are used again: new ones cost a second layout and a second painting of all around them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setHorizontalSpacing(10)
+        self.setVerticalSpacing(4)
+        self.setColumnStretch(0, 1)
+        self._rows: list[tuple[QLabel, QLabel, QLabel, QLabel]] = []
+        self._shown: list[tuple[str, str, str]] = []
+
+    def show_rows(self, rows: list[tuple[str, str, str]]) -> None:
+        if rows == self._shown:
+            return
+        self._shown = list(rows)
+        while len(self._rows) < len(rows):
+            self._rows.append(self._row(len(self._rows)))
+        for at, (name, value, remark, alone) in enumerate(self._rows):
+            texts = rows[at] if at < len(rows) else ("", "", "")
+            name.setText(texts[0])
+            value.setText(texts[1])
+            remark.setText(texts[2] if texts[1] else "")
+            alone.setText("" if texts[1] else texts[2])
+            there = at < len(rows)
+            name.setVisible(there)
+            value.setVisible(there and bool(texts[1]))
+            remark.setVisible(there and bool(texts[1]))
+            alone.setVisible(there and not texts[1])
+
+    def _row(self, at: int) -> tuple[QLabel, QLabel, QLabel, QLabel]:
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
+        name, value, remark, alone = (
+            label(role="muted"),
+            label(),
+            label(role="small"),
+            label(role="small", wrap=True),
+        )
+        self.addWidget(name, at, 0, Qt.AlignmentFlag.AlignTop)
+        self.addWidget(value, at, 1, right)
+        self.addWidget(remark, at, 2, right)
+        self.addWidget(alone, at, 1, 1, 2)
+        return name, value, remark, alone
 
 
 class Figure(QWidget):

@@ -53,3 +53,15 @@ def test_without_it_the_other_thread_does(elsewhere: threading.Thread) -> None:
     elsewhere.join()
     assert gone
     assert gone != [threading.get_ident()]
+
+
+def test_what_stays_with_the_window_is_not_gone_over_again(qtbot: QtBot) -> None:
+    before = gc.get_freeze_count()
+    kept = [[one] for one in range(50_000)]
+    collector = Collector()
+    assert gc.get_freeze_count() >= before + len(kept)
+    later = [[one] for one in range(1000)]
+    collector.keep()
+    assert gc.get_freeze_count() >= before + len(kept) + len(later)
+    collector.stop()
+    assert gc.get_freeze_count() == 0

@@ -42,6 +42,17 @@ def test_events_that_were_seen_before_change_nothing(recorded_run: Path) -> None
     assert lines == []
 
 
+def test_the_end_of_a_run_is_not_taken_for_that_of_the_next(recorded_run: Path) -> None:
+    recorded = Journal.read(recorded_run)
+    live = RunModel()
+    ended: list[object] = []
+    live.ended.connect(ended.append)
+    live.feed([*recorded, *(one.model_copy(update={"run": "next"}) for one in recorded[:3])])
+    assert live.id == "next"
+    assert live.live
+    assert ended == []
+
+
 def test_a_run_whose_worker_is_gone_is_interrupted(tmp_path: Path) -> None:
     folder = write_run(tmp_path, generations=1, finished=False, pictures=False)
     live = RunModel()
