@@ -213,7 +213,7 @@ class NumberRows(QGridLayout):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setHorizontalSpacing(10)
+        self.setHorizontalSpacing(0)  # Qt forgets it where a cell over two columns is hidden: margins instead
         self.setVerticalSpacing(4)
         self.setColumnStretch(0, 1)
         self._rows: list[tuple[QLabel, QLabel, QLabel, QLabel]] = []
@@ -245,6 +245,8 @@ class NumberRows(QGridLayout):
             label(role="small"),
             label(role="small", wrap=True),
         )
+        for one in (value, remark, alone):
+            one.setContentsMargins(10, 0, 0, 0)
         self.addWidget(name, at, 0, Qt.AlignmentFlag.AlignTop)
         self.addWidget(value, at, 1, right)
         self.addWidget(remark, at, 2, right)
