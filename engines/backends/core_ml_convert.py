@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from engines.backends.core_ml_axes import within_five_axes
 from engines.backends.lowered import place
 from engines.backends.split_einsum import split_attention
 from engines.capture.capture import Capture
@@ -111,7 +112,7 @@ def _program(capture: Capture, batch: int, *, split: bool) -> ExportedProgram:
     with torch.no_grad(), attention:
         captured = torch.export.export(capture.module, given, strict=False)
         program: ExportedProgram = captured.run_decompositions({})
-    program = _with_known_operators(program)
+    program = within_five_axes(_with_known_operators(program))
     for node in list(program.graph.nodes):
         if node.op == "call_function" and str(node.target).split(".")[1:2] in ([one] for one in EMPTY):
             node.replace_all_uses_with(node.args[0])

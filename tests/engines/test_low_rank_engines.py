@@ -147,4 +147,4 @@ def test_a_real_denoiser_in_four_bits_is_closer_with_branches(engine: Any) -> No
         made = backend(engine).build(Capture(model, structure), Options("w4", device=device))
         assert (made.backend, made.precision) == (engine, "w4")
         found.append(made.metadata["parity"]["psnr"])
-    assert found[1] > found[0] + 2
+    assert found[1] > found[0] + 1
