@@ -15,7 +15,7 @@ Backend = Literal["torch", "compile", "onnxruntime", "openvino", "tensorrt", "ml
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]
 """`w8`, `w6`, `w4`: weights in so many bits, arithmetic in fp16 (in fp32 on a CPU)."""
 NARROW: Final[tuple[Precision, ...]] = ("w8", "w6", "w4")
-Attention = Literal["auto", "flash", "efficient", "cudnn", "math", "sage"]
+Attention = Literal["auto", "flash", "efficient", "cudnn", "math", "sage", "skip"]
 """Kernels for attention in eager torch; `auto`: torch chooses."""
 Offload = Literal["none", "model", "group"]
 Units = Literal["all", "gpu", "neural-engine", "cpu"]
@@ -60,6 +60,8 @@ class TorchWays:
 
     attention: Attention = "auto"
     """Of the denoiser."""
+    skip: float = 0.0
+    """Where that is `skip`: blocks of keys are left out whose weights are below this, over their number."""
     cast: bool = False
     """The denoiser's weights are kept as 8-bit floats and widened layer by layer."""
     tf32: bool = False

@@ -471,7 +471,7 @@ def _bar(options: Options) -> Precision:
     """The precision whose rounding an engine may show, after what is done beside its own."""
     if options.ways.cast:
         return "fp8"
-    if options.ways.attention == "sage":
+    if options.ways.attention in {"sage", "skip"}:
         return "int8"
     return "fp16" if options.ways.tf32 else options.precision
 

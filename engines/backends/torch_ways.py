@@ -10,6 +10,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +73,7 @@ def within(component: Component, ways: TorchWays) -> Component:
             if ways.tf32:
                 stack.enter_context(_tf32())
             if ways.attention != "auto":
-                stack.enter_context(_attention(ways.attention))
+                stack.enter_context(_attention(ways))
             return component(inputs)
 
     return call
@@ -95,31 +96,75 @@ def _tf32() -> Iterator[None]:
 
 
 @contextmanager
-def _attention(wanted: Attention) -> Iterator[None]:
-    if wanted == "sage":
-        sage: Any = importlib.import_module("sageattention")
-        with _instead_of_torch(sage.sageattn) as met:
+def _attention(ways: TorchWays) -> Iterator[None]:
+    if (own := _own_kernel(ways)) is not None:
+        with _instead_of_torch(own) as met:
             yield
-        if not met["sage"]:
+        if not met["own"]:
             raise BuildError(
-                f"none of its {met['torch']} attention layers is one for SageAttention, which has heads of "
-                f"{', '.join(map(str, SAGE_HEADS))} and no mask"
+                f"none of its {met['torch']} attention layers is one for {own.name}, which has heads of "
+                f"{', '.join(map(str, own.heads))} and no mask"
             )
         return
+    wanted = ways.attention
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     with sdpa_kernel(getattr(SDPBackend, KERNELS[wanted])):
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """An attention kernel that is not torch's."""
+
+    name: str
+    heads: tuple[int, ...]
+    """Sizes of heads that it is written for."""
+    causal: bool
+    """Whether it has a causal mask."""
+    run: Callable[..., torch.Tensor]
+    """Of query, key and value as they lie in memory, (B, H, N, D), a causal mask and a scale."""
+
+    def fits(self, given: dict[str, Any]) -> bool:
+        return (
+            given.get("attn_mask") is None
+            and not given.get("dropout_p")
+            and not given.get("enable_gqa")
+            and (self.causal or not given.get("is_causal"))
+            and given["query"].shape[-1] in self.heads
+        )
+
+
+def _own_kernel(ways: TorchWays) -> _Kernel | None:
+    """What takes the place of torch's attention, if anything does."""
+    if ways.attention == "sage":
+        sage: Any = importlib.import_module("sageattention")
+
+        def sageattn(*states: torch.Tensor, causal: bool, scale: float | None) -> torch.Tensor:
+            found: torch.Tensor = sage.sageattn(
+                *states, tensor_layout="HND", is_causal=causal, sm_scale=scale
+            )
+            return found
+
+        return _Kernel("SageAttention", SAGE_HEADS, causal=True, run=sageattn)
+    if ways.attention == "skip":
+        from engines.backends.triton_attention import HEADS, skipping
+
+        def skip(*states: torch.Tensor, causal: bool, scale: float | None) -> torch.Tensor:  # noqa: ARG001
+            return skipping(*states, scale=scale, share=ways.skip)
+
+        return _Kernel("the kernel that skips", HEADS, causal=False, run=skip)
+    return None
+
+
 @contextmanager
-def _instead_of_torch(kernel: Callable[..., Any]) -> Iterator[dict[str, int]]:
+def _instead_of_torch(kernel: _Kernel) -> Iterator[dict[str, int]]:
     """Attention goes to `kernel` where it can; how often it did and did not."""
     import torch
     from torch.overrides import TorchFunctionMode
 
     attention: Any = torch.nn.functional.scaled_dot_product_attention
-    met = {"sage": 0, "torch": 0}
+    met = {"own": 0, "torch": 0}
 
     class Exchange(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -130,28 +175,15 @@ def _instead_of_torch(kernel: Callable[..., Any]) -> Iterator[dict[str, int]]:
                 zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)
             )
             given |= named
-            if not _fits(given):
+            if not kernel.fits(given):
                 met["torch"] += 1
                 return func(*args, **named)
-            met["sage"] += 1
-            # the kernel wants heads as they lie in memory
-            query, key, value = (given[name].contiguous() for name in ("query", "key", "value"))
-            causal = bool(given.get("is_causal"))
-            return kernel(
-                query, key, value, tensor_layout="HND", is_causal=causal, sm_scale=given.get("scale")
-            )
+            met["own"] += 1
+            states = (given[name].contiguous() for name in ("query", "key", "value"))
+            return kernel.run(*states, causal=bool(given.get("is_causal")), scale=given.get("scale"))
 
     with Exchange():
         yield met
-
-
-def _fits(given: dict[str, Any]) -> bool:
-    return (
-        given.get("attn_mask") is None
-        and not given.get("dropout_p")
-        and not given.get("enable_gqa")
-        and given["query"].shape[-1] in SAGE_HEADS
-    )
 
 
 def cast_layers(module: torch.nn.Module, dtype: torch.dtype) -> int:

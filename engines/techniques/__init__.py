@@ -40,6 +40,7 @@ from engines.techniques.pruning import Pruning
 from engines.techniques.sage_attention import SageAttention
 from engines.techniques.scheduler import Scheduler
 from engines.techniques.sequential_guidance import SequentialGuidance
+from engines.techniques.skip_softmax import SkipSoftmax
 from engines.techniques.sparse_24 import Sparse24
 from engines.techniques.student import Student
 from engines.techniques.svdquant import SVDQuant
@@ -83,6 +84,7 @@ __all__ = [
     "SageAttention",
     "Scheduler",
     "SequentialGuidance",
+    "SkipSoftmax",
     "Sparse24",
     "Step",
     "Student",

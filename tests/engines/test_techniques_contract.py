@@ -49,6 +49,7 @@ from engines.techniques import (
     SageAttention,
     Scheduler,
     SequentialGuidance,
+    SkipSoftmax,
     Sparse24,
     Student,
     SVDQuant,
@@ -573,6 +574,10 @@ class TestSageAttention(TechniqueContract):
     kind, changed, device = SageAttention, frozenset({"ways.attention"}), "cuda"
 
 
+class TestSkipSoftmax(TechniqueContract):
+    kind, changed, device = SkipSoftmax, frozenset({"ways.attention", "ways.skip"}), "cuda"
+
+
 class TestTensorFloat32(TechniqueContract):
     kind, changed, device = TensorFloat32, frozenset({"precision", "ways.tf32"}), "cuda"
     plan = dataclasses.replace(PLAN, device="cuda", precision="fp16")
@@ -662,7 +667,7 @@ def test_the_check_uses_the_steps_of_the_plan_it_is_given() -> None:
 def test_the_space_has_every_technique_that_applies() -> None:
     whole = search_space(card())
     transformers = (TeaCache, MagCache, DBCache)
-    cards = (SageAttention, TensorFloat32, Offloading)
+    cards = (SageAttention, SkipSoftmax, TensorFloat32, Offloading)
     elsewhere = (
         *transformers,
         *cards,

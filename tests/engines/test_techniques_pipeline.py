@@ -45,6 +45,7 @@ from engines.techniques import (
     SageAttention,
     Scheduler,
     SequentialGuidance,
+    SkipSoftmax,
     Sparse24,
     Student,
     SVDQuant,
@@ -214,7 +215,7 @@ def test_a_technique_does_the_work_it_says_and_changes_the_picture_as_expected(
 def test_every_technique_is_tried() -> None:
     tried = {type(one) for expected in EXPECTED for one in expected.recipe}
     transformers = {TeaCache, MagCache, DBCache}  # families/test_families_reuse.py
-    cards = {SageAttention, TensorFloat32, Offloading}  # test_torch_ways.py
+    cards = {SageAttention, SkipSoftmax, TensorFloat32, Offloading}  # test_torch_ways.py
     assert tried | {AdaptiveGuidance, ThresholdCache} == set(all_techniques()) - transformers - cards - {
         Int8, ComputeUnits, CudaGraphs, Float32, Float8, WeightBits, SVDQuant, Sparse24,
         FusedNorm,

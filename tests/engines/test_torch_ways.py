@@ -186,6 +186,19 @@ def test_sage_attention_that_fits_no_layer_is_refused(module: Any, monkeypatch: 
     assert seen == []
 
 
+def test_attention_that_skips_is_exact_where_nothing_is_left_out() -> None:
+    module = Attends(64)
+    plain = component(module)(query(64))["answer"]
+    found = within(component(module), TorchWays(attention="skip", skip=1.0))(query(64))["answer"]
+    np.testing.assert_allclose(found, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", [Attends(40), Attends(64, masked=True)], ids=["heads of 40", "a mask"])
+def test_attention_that_could_skip_in_no_layer_is_refused(module: Any) -> None:
+    with pytest.raises(BuildError, match="none of its 1 attention layers is one for the kernel that skips"):
+        within(component(module), TorchWays(attention="skip", skip=1.0))(query(module.linear.in_features))
+
+
 @pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed")
 def test_weights_alone_in_int8_compute_nearly_the_same(model: Model) -> None:
     torch_eager = backend("torch")
@@ -279,7 +292,7 @@ def test_every_way_of_eager_torch_computes_on_a_card_what_eager_computes(
 
 @pytest.mark.gpu
 @on_cuda
-@pytest.mark.parametrize("kernel", ["flash", "efficient", "cudnn", "math", "sage"])
+@pytest.mark.parametrize("kernel", ["flash", "efficient", "cudnn", "math", "sage", "skip"])
 def test_every_attention_kernel_computes_on_a_card_what_the_cpu_computes(kernel: Any) -> None:
     if kernel == "sage" and (reason := sage_objection()):
         pytest.skip(reason)
@@ -288,5 +301,5 @@ def test_every_attention_kernel_computes_on_a_card_what_the_cpu_computes(kernel:
     given = {"query": np.random.default_rng(0).standard_normal((1, 2, 128, 64)).astype(np.float32)}
     wanted = component(module)(given)
     on_card = TorchComponent(module, ["query"], ["answer"], torch.float16, device="cuda")
-    found = within(on_card, TorchWays(attention=kernel))(given)
+    found = within(on_card, TorchWays(attention=kernel, skip=float(kernel == "skip")))(given)
     assert parity.compare(found, wanted)["psnr"] > parity.LEAST_PSNR["int8" if kernel == "sage" else "fp16"]
