@@ -229,11 +229,14 @@ def quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def quantise(source: Path, target: Path, samples: Sequence[Arrays], *, signed: bool = False) -> None:
+def quantise(
+    source: Path, target: Path, samples: Sequence[Arrays], *, signed: bool = False, half_range: bool = False
+) -> None:
     """Static QDQ of convolutions and matrix products: int8 weights by channel, 8-bit activations.
 
     Args:
         signed: activations symmetric in int8, which TensorRT asks for; else uint8 with a zero point.
+        half_range: weights in seven bits, whose products do not overflow where x86 has no VNNI.
     """
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -259,6 +262,7 @@ def quantise(source: Path, target: Path, samples: Sequence[Arrays], *, signed: b
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MatMul", "Gemm"],
             per_channel=True,
+            reduce_range=half_range,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,

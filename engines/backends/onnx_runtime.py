@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from engines import drivers, installing
-from engines.backends import directml
+from engines.backends import directml, half_range
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
 from engines.backends.onnx_files import FORMAT, MODEL, converted, files, precision_facts, quantise
@@ -93,7 +93,9 @@ class OnnxRuntime(Backend):
 
     def settings(self, options: Options) -> tuple[str, ...]:
         """Of which form the file is: what one could not be built of, the next may be."""
-        return () if options.device == "cpu" else (f"onnx{FORMAT}",)
+        if options.device == "cpu":
+            return ("half range",) if half_range.needed(options) else ()
+        return (f"onnx{FORMAT}",)
 
     def objection(self, precision: Precision, device: str) -> str:
         if precision == "fp16" and device == "cpu":
@@ -119,9 +121,11 @@ class OnnxRuntime(Backend):
         elif options.precision == "int8":
             if options.calibration is None:
                 raise BuildError("int8 needs calibration data")
-            quantise(source / MODEL, folder / MODEL, options.calibration.samples(capture.component))
+            half = half_range.needed(options)
+            samples = options.calibration.samples(capture.component)
+            quantise(source / MODEL, folder / MODEL, samples, half_range=half)
             facts["calibration"] = options.calibration.facts
-            facts["build"] |= QUANTISED
+            facts["build"] |= QUANTISED | ({"range": half_range.NOTE} if half else {})
         else:
             for file in files(source / MODEL):
                 link(file, folder / file.name)
