@@ -14,7 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +113,7 @@ def serving(found: Installed, repository: Path, room: Path) -> Iterator[Serving]
     command += ["--http-address", "127.0.0.1", "--http-port", str(port), "--http-thread-count", "2"]
     command += ["--allow-grpc", "false", "--allow-metrics", "false"]
     command += ["--backend-config", f"python,shm-region-prefix-name=pareto-{os.getpid()}"]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    environment = _outside(os.environ) | {"PYTHONDONTWRITEBYTECODE": "1"}
     log = room / "server.log"
     with log.open("wb") as told:
         process = subprocess.Popen(
@@ -134,6 +134,18 @@ def serving(found: Installed, repository: Path, room: Path) -> Iterator[Serving]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _outside(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables without an active virtual environment, whose packages the server's own Python would take.
+
+    Its interface to numpy is of version 1: of numpy 2 it reads arrays wrongly and goes down.
+    """
+    kept = {name: value for name, value in environment.items() if name != "VIRTUAL_ENV"}
+    if active := environment.get("VIRTUAL_ENV"):
+        places = kept.get("PATH", "").split(os.pathsep)
+        kept["PATH"] = os.pathsep.join(one for one in places if Path(one).parent != Path(active))
+    return kept
 
 
 def _wait(process: subprocess.Popen[bytes], ready: str, log: Path) -> None:
