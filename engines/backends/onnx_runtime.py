@@ -121,11 +121,12 @@ class OnnxRuntime(Backend):
         elif options.precision == "int8":
             if options.calibration is None:
                 raise BuildError("int8 needs calibration data")
-            half = half_range.needed(options)
+            free = half_range.needed(options)
             samples = options.calibration.samples(capture.component)
-            quantise(source / MODEL, folder / MODEL, samples, half_range=half)
+            quantise(source / MODEL, folder / MODEL, samples, half_range=free)
             facts["calibration"] = options.calibration.facts
-            facts["build"] |= QUANTISED | ({"range": half_range.NOTE} if half else {})
+            facts["build"] |= QUANTISED
+            facts["build"] |= {"range": half_range.NOTE} if free else {}
         else:
             for file in files(source / MODEL):
                 link(file, folder / file.name)

@@ -150,8 +150,15 @@ def _own_kernel(ways: TorchWays) -> _Kernel | None:
     if ways.attention == "skip":
         from engines.backends.triton_attention import HEADS, skipping
 
-        def skip(*states: torch.Tensor, causal: bool, scale: float | None) -> torch.Tensor:  # noqa: ARG001
-            return skipping(*states, scale=scale, share=ways.skip)
+        def skip(
+            query: torch.Tensor,
+            key: torch.Tensor,
+            value: torch.Tensor,
+            *,
+            causal: bool,  # noqa: ARG001 - never, as it has none
+            scale: float | None,
+        ) -> torch.Tensor:
+            return skipping(query, key, value, scale, ways.skip)
 
         return _Kernel("the kernel that skips", HEADS, causal=False, run=skip)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ ENGINES = ["onnxruntime", "openvino"]
 @pytest.mark.parametrize("machine", ["x86_64", "AMD64", "arm64", "aarch64"])
 def test_processors_but_x86_add_in_32_bits(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     half_range.has_vnni.cache_clear()
-    monkeypatch.setattr(half_range.platform, "machine", lambda: machine)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(half_range, "Path", lambda _: Flags("flags: avx2 fma"))
     assert half_range.has_vnni() == machine.startswith("a")
     half_range.has_vnni.cache_clear()

@@ -26,16 +26,19 @@ def far(queries, keys, head, kind=torch.float32, heads=2):
     )
     query[..., 0] += 6
     key[:, :, 3 * KEYS :, 0] -= 12
-    return [one.to(kind) for one in (query, key, value)]
+    return query.to(kind), key.to(kind), value.to(kind)
 """
 
 
-def given(queries: int, keys: int, head: int) -> list[torch.Tensor]:
+States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def given(queries: int, keys: int, head: int) -> States:
     names: dict[str, object] = {}
     exec(GIVEN, names)
     make = names["far"]
     assert callable(make)
-    made: list[torch.Tensor] = make(queries, keys, head)
+    made: States = make(queries, keys, head)
     return made
 
 
@@ -66,8 +69,8 @@ def test_one_row_that_looks_there_keeps_a_block_for_its_tile() -> None:
 def test_the_share_is_over_the_number_of_keys_and_leaves_the_first_block() -> None:
     states = given(QUERIES, 5 * KEYS, 32)
     wanted = reference(*states, 0.5, 20 / (5 * KEYS))[0]
-    torch.testing.assert_close(skipping(*states, scale=0.5, share=20), wanted)
-    assert torch.isfinite(skipping(*states, scale=None, share=1e9)).all()
+    torch.testing.assert_close(skipping(*states, 0.5, 20), wanted)
+    assert torch.isfinite(skipping(*states, None, 1e9)).all()
 
 
 def ran(script: str, folder: Path, **environment: str) -> None:
@@ -135,7 +138,7 @@ for capability in (75, 80, 90):
 @pytest.mark.gpu
 def test_the_kernel_computes_on_a_card_what_the_reference_computes() -> None:
     for kind, close in ((torch.float32, 1e-2), (torch.float16, 4e-3)):  # products of fp32 in TF32
-        states = [one.to(kind) for one in given(200, 5 * KEYS, 64)]
-        wanted = skipping(*states, scale=None, share=20)
-        found = skipping(*(one.cuda() for one in states), scale=None, share=20)
+        query, key, value = (one.to(kind) for one in given(200, 5 * KEYS, 64))
+        wanted = skipping(query, key, value, None, 20)
+        found = skipping(query.cuda(), key.cuda(), value.cuda(), None, 20)
         torch.testing.assert_close(found.cpu(), wanted, atol=close, rtol=close)
