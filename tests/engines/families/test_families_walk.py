@@ -240,7 +240,7 @@ def test_a_denoiser_in_parts_travels_in_a_package(
     family: Callable[[str], Model], tmp_path: Path, name: str, change: Change, backend: Backend
 ) -> None:
     if (name, backend, type(change)) == ("pixart-sigma", "onnxruntime", Int8):
-        pytest.skip("13 dB from eager: ONNX Runtime smooths no outliers, and the build falls back and says so")
+        pytest.skip("13 dB from eager: ONNX Runtime smooths no outliers; the build falls back and says so")
     walk(family(name), name, backend, tmp_path / "package", (change,))
 
 
