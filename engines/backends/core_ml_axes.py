@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 MOST: Final = 5
 """Axes of a tensor in Core ML."""
-VIEWS: Final = ("view", "_unsafe_view", "reshape", "clone")
-"""Operators that keep the order of the values."""
+VIEWS: Final = ("view", "_unsafe_view", "reshape")
+"""Operators that give the values another shape."""
+SAME: Final = (*VIEWS, "clone")
+"""Operators that keep the values in their order."""
 
 
 def within_five_axes(program: ExportedProgram) -> ExportedProgram:
@@ -66,16 +68,11 @@ def moved(given: Tensor, axes: Sequence[int]) -> Tensor:
 def _select(given: Tensor, dim: int, index: int) -> Any:
     if given.ndim <= MOST:
         return NotImplemented
-    before, size, after, rest = _around(given, dim)
-    return given.reshape(before, size, after).select(1, index).reshape(rest)
-
-
-def _around(given: Tensor, dim: int) -> tuple[int, int, int, list[int]]:
-    """Values before an axis, on it and after it, and the sizes without it."""
     sizes = list(given.shape)
     dim %= len(sizes)
-    rest = sizes[:dim] + sizes[dim + 1 :]
-    return math.prod(sizes[:dim]), sizes[dim], math.prod(sizes[dim + 1 :]), rest
+    before, size, after = sizes[:dim], sizes[dim], sizes[dim + 1 :]
+    found = given.reshape(math.prod(before), size, math.prod(after)).select(1, index)
+    return found.reshape(*before, *after)
 
 
 def _stack(given: Sequence[Tensor], dim: int = 0) -> Any:
@@ -112,10 +109,10 @@ def _join_views(module: torch.fx.GraphModule) -> None:
     import torch
 
     for node in list(module.graph.nodes):
-        if _kind(node) not in VIEWS[:3]:
+        if _kind(node) not in VIEWS:
             continue
         source = node.args[0]
-        while _kind(source) in VIEWS and source.meta["val"].ndim > MOST:
+        while _kind(source) in SAME and source.meta["val"].ndim > MOST:
             source = source.args[0]
         if source is not node.args[0]:  # a copy between them may have been what made a view possible
             node.replace_input_with(node.args[0], source)

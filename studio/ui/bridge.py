@@ -1,8 +1,8 @@
 """The worker process: requests go in, its lines come back as batched, typed signals.
 
 Lines are kept as they arrive and taken out every 33 ms, at most 60 of them
-and for at most 12 ms, so that fifty thousand never hold the event loop: what
-shows them takes three times as long as reading them.
+and for at most 12 ms, so that fifty thousand never hold the event loop:
+showing them takes time too, which those 12 ms do not count.
 """
 
 from __future__ import annotations

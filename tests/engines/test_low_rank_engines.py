@@ -135,8 +135,8 @@ def test_mlx_rounds_the_residuals_alone(given: torch.Tensor, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "mlx"])
-def test_a_real_denoiser_in_four_bits_is_closer_with_branches(engine: Any) -> None:
+@pytest.mark.parametrize(("engine", "gain"), [("openvino", 1), ("onnxruntime", 2), ("mlx", 2)])
+def test_a_real_denoiser_in_four_bits_is_closer_with_branches(engine: Any, gain: float) -> None:
     if engine == "mlx":
         pytest.importorskip("mlx.core")
     model = open_model("tiny-scenes")
@@ -147,4 +147,4 @@ def test_a_real_denoiser_in_four_bits_is_closer_with_branches(engine: Any) -> No
         made = backend(engine).build(Capture(model, structure), Options("w4", device=device))
         assert (made.backend, made.precision) == (engine, "w4")
         found.append(made.metadata["parity"]["psnr"])
-    assert found[1] > found[0] + 1
+    assert found[1] > found[0] + gain

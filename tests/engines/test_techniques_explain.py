@@ -58,6 +58,8 @@ def test_all_twenty_four_rules_are_there_with_reason_and_source() -> None:
         ("cfg-cutoff + flux", "no", "no second pass"),
         ("lora + int8", "if", "merged first"),
         ("sageattention + sd15", "no", "40, 80 and 160"),
+        ("skip-softmax + sd15", "no", "40, 80 and 160"),
+        ("skip-softmax + sageattention", "no", "One attention kernel"),
         ("deepcache + dit", "no", "use threshold-cache"),
         ("t-gate + dit", "if", "Hunyuan-DiT have it"),
         ("t-gate + deepcache", "yes", "go together"),

@@ -190,7 +190,6 @@ class Chips(QWidget):
         policy.setHeightForWidth(True)
         policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
         self.setSizePolicy(policy)
-
         self._chips: list[QLabel] = []
 
     def show_chips(self, texts: Iterable[str]) -> None:
@@ -198,9 +197,8 @@ class Chips(QWidget):
         while len(self._chips) < len(shown):
             self._chips.append(label("", "chip"))
             self._flow.addWidget(self._chips[-1])
-        for chip, text in zip(self._chips, shown, strict=False):
-            chip.setText(text)
         for at, chip in enumerate(self._chips):
+            chip.setText(shown[at] if at < len(shown) else "")
             chip.setVisible(at < len(shown))
         self.updateGeometry()
 

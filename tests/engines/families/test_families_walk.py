@@ -157,8 +157,9 @@ def walk(model: Model, name: str, backend: Backend, place: Path, more: tuple[Cha
     assert all(floor.work(plan(model, "cpu", workload)).values())
     pipeline: Pipeline = build(made)
     picture = pipeline.generate([PROMPT], [SEED]).images[0]
-    # random weights make much of a step's rounding: 18 dB of a denoiser 28 dB from eager
-    assert near(picture, wanted[0]) > 0.98 if exact else images.psnr(picture[None], wanted)[0] > 16
+    # sd15's random weights make much of a step's rounding: 18 dB of a denoiser 28 to 32 dB from eager
+    likeness = 16 if name == "sd15" else 20
+    assert near(picture, wanted[0]) > 0.98 if exact else images.psnr(picture[None], wanted)[0] > likeness
     verified = write(packed(recipe, settled(made, artifacts), artifacts, picture), place)
     assert verify(place).id == verified.id
     found = Package(place).self_test()
