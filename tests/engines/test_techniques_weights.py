@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from engines.errors import CaptureError
 from engines.models.load import open_model
 from engines.models.model import Model
 from engines.plan import DenoiserStructure
+from tests.engines.own_process import run_script
 
 LATENT = (8, 8, 8)
 
@@ -153,8 +151,7 @@ def test_fused_norms_change_nothing_but_the_number_of_operators(model: Model) ->
 def test_the_kernel_computes_what_the_reference_computes(tmp_path: Path) -> None:
     """In Triton's interpreter, on the CPU: Triton reads the wish when it is imported."""
     pytest.importorskip("triton")
-    script = tmp_path / "interpreted.py"
-    script.write_text(
+    script = (
         "import torch\n"
         "from engines.backends.triton_norm import fused, reference\n"
         "torch.manual_seed(0)\n"
@@ -168,18 +165,13 @@ def test_the_kernel_computes_what_the_reference_computes(tmp_path: Path) -> None
         "    given = (sample, groups, weight, bias, 1e-5)\n"
         "    torch.testing.assert_close(fused(*given), reference(*given), atol=close, rtol=close)\n"
     )
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(
-        [sys.executable, str(script)], check=False, capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+    run_script(script, tmp_path, TRITON_INTERPRET="1")
 
 
 @pytest.mark.slow
 def test_the_kernel_compiles_for_cards_that_are_not_here(tmp_path: Path) -> None:
     pytest.importorskip("triton")
-    script = tmp_path / "compiled.py"
-    script.write_text(
+    script = (
         "import triton\n"
         "from triton.backends.compiler import GPUTarget\n"
         "from triton.compiler import ASTSource\n"
@@ -191,11 +183,7 @@ def test_the_kernel_compiles_for_cards_that_are_not_here(tmp_path: Path) -> None
         "    made = triton.compile(source, target=GPUTarget('cuda', capability, 32))\n"
         "    assert len(made.asm['cubin']) > 1000\n"
     )
-    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(
-        [sys.executable, str(script)], check=False, capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
+    run_script(script, tmp_path, TRITON_CACHE_DIR=str(tmp_path / "cache"))
 
 
 @pytest.mark.gpu

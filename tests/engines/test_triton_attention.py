@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from engines.backends.triton_attention import KEYS, QUERIES, reference, skipping
+from tests.engines.own_process import run_script
 
 FAR = 3
 """Of five blocks of keys, those from this one on point away from every query."""
-GIVEN = """
-import torch
-from engines.backends.triton_attention import KEYS
-
-
-def far(queries, keys, head, kind=torch.float32, heads=2):
-    generator = torch.Generator().manual_seed(0)
-    query, key, value = (
-        torch.randn((1, heads, count, head), generator=generator) for count in (queries, keys, keys)
-    )
-    query[..., 0] += 6
-    key[:, :, 3 * KEYS :, 0] -= 12
-    return query.to(kind), key.to(kind), value.to(kind)
-"""
-
-
 States = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def given(queries: int, keys: int, head: int) -> States:
-    names: dict[str, object] = {}
-    exec(GIVEN, names)
-    make = names["far"]
-    assert callable(make)
-    made: States = make(queries, keys, head)
-    return made
+    """Query, key and value of two heads."""
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn((1, 2, count, head), generator=generator) for count in (queries, keys, keys)
+    )
+    query[..., 0] += 6
+    key[:, :, FAR * KEYS :, 0] -= 12
+    return query, key, value
 
 
 def test_blocks_that_weigh_nothing_are_left_out_and_change_next_to_nothing() -> None:
@@ -73,37 +57,24 @@ def test_the_share_is_over_the_number_of_keys_and_leaves_the_first_block() -> No
     assert torch.isfinite(skipping(*states, None, 1e9)).all()
 
 
-def ran(script: str, folder: Path, **environment: str) -> None:
-    place = folder / "script.py"
-    place.write_text(script)
-    done = subprocess.run(
-        [sys.executable, str(place)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment, "PYTHONPATH": str(Path.cwd())},
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_kernel_computes_what_the_reference_computes(tmp_path: Path) -> None:
     """In Triton's interpreter, on the CPU: Triton reads the wish when it is imported."""
     pytest.importorskip("triton")
-    script = (
-        GIVEN
-        + """
+    script = """
 import math
-from engines.backends.triton_attention import QUERIES, kernel, reference
+import torch
+from engines.backends.triton_attention import KEYS, QUERIES, kernel, reference
+from tests.engines.test_triton_attention import FAR, given
 
 for queries, keys, head, kind, close in (
     (100, 330, 32, torch.float32, 1e-5),
     (64, 320, 64, torch.float16, 4e-3),
     (7, 3, 16, torch.float32, 1e-5),
 ):
-    states = far(queries, keys, head, kind)
+    states = [one.to(kind) for one in given(queries, keys, head)]
     for threshold in (1e-30, 1e-2, 0.5):
         wanted, left = reference(*states, head**-0.5, threshold)
-        assert (left > 0) == (threshold > 1e-3 and keys > 3 * KEYS), (keys, threshold, left)
+        assert (left > 0) == (threshold > 1e-3 and keys > FAR * KEYS), (keys, threshold, left)
         found = torch.full_like(states[0], float("nan"))
         kernel()[(-(-queries // QUERIES), 2)](
             *states, found, queries, keys, head**-0.5 * math.log2(math.e), math.log2(threshold),
@@ -111,8 +82,7 @@ for queries, keys, head, kind, close in (
         )
         torch.testing.assert_close(found, wanted, atol=close, rtol=close)
 """
-    )
-    ran(script, tmp_path, TRITON_INTERPRET="1")
+    run_script(script, tmp_path, TRITON_INTERPRET="1")
 
 
 @pytest.mark.slow
@@ -132,7 +102,7 @@ for capability in (75, 80, 90):
     made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
     assert len(made.asm["cubin"]) > 1000
 """
-    ran(script, tmp_path, TRITON_CACHE_DIR=str(tmp_path / "cache"))
+    run_script(script, tmp_path, TRITON_CACHE_DIR=str(tmp_path / "cache"))
 
 
 @pytest.mark.gpu
