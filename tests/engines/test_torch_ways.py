@@ -214,7 +214,6 @@ def test_weights_in_int8_without_torchao_say_what_to_install(model: Model) -> No
     assert any("torchao is not installed" in one for one in made.fallbacks)
 
 
-@pytest.mark.skipif(not sage_objection(), reason="sageattention is installed")
 @pytest.mark.parametrize("able", [True, False])
 def test_bf16_is_for_processors_that_have_it(
     model: Model, monkeypatch: pytest.MonkeyPatch, able: bool
@@ -229,6 +228,7 @@ def test_bf16_is_for_processors_that_have_it(
         assert "torch eager bf16 was not used: this CPU has no bf16 instructions" in made.fallbacks[0]
 
 
+@pytest.mark.skipif(not sage_objection(), reason="sageattention is installed")
 def test_sage_attention_that_is_not_installed_says_what_to_do(model: Model) -> None:
     with pytest.raises(BuildError, match=r"sageattention is not installed; install it .*pip install"):
         backend("torch").build(denoiser(model), Options("fp32", ways=TorchWays(attention="sage")))

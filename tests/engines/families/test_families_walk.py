@@ -233,16 +233,30 @@ def test_a_network_that_enlarges_walks_the_whole_path(
         ("sd15", ProgressiveResolution(0.5)),
         ("sdxl", Pruning(0.25)),
         ("sd15", Int8()),
-        ("pixart-sigma", Int8()),
     ],
     ids=lambda value: value if isinstance(value, str) else value.label(),
 )
 def test_a_denoiser_in_parts_travels_in_a_package(
     family: Callable[[str], Model], tmp_path: Path, name: str, change: Change, backend: Backend
 ) -> None:
-    if (name, backend, type(change)) == ("pixart-sigma", "onnxruntime", Int8):
-        pytest.skip("13 dB from eager: ONNX Runtime smooths no outliers; the build falls back and says so")
     walk(family(name), name, backend, tmp_path / "package", (change,))
+
+
+@pytest.mark.slow
+def test_a_transformer_in_int8_travels_on_openvino(family: Callable[[str], Model], tmp_path: Path) -> None:
+    walk(family("pixart-sigma"), "pixart-sigma", "openvino", tmp_path / "package", (Int8(),))
+
+
+@pytest.mark.slow
+def test_a_transformer_in_int8_on_onnx_runtime_falls_back_and_says_so(
+    family: Callable[[str], Model],
+) -> None:
+    """It smooths no outliers as NNCF does: 13 dB from eager."""
+    workload = workload_of("pixart-sigma").model_copy(update={"steps": 6})
+    artifacts = prepare(plan(family("pixart-sigma"), "cpu", workload, [Int8(), Engine("onnxruntime")]))
+    (denoiser,) = (one for one in artifacts if one.capture.component == "denoiser")
+    assert denoiser.precision == "fp32"
+    assert "differs from eager by more than int8 explains" in denoiser.fallbacks[0]
 
 
 @pytest.mark.slow
