@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
-from studio.plan.cascade import Cascade
+from studio.plan.cascade import Cascade, Sample
 from studio.plan.deferral import Operation, mistakes, nearest
 from studio.ui import text
 from studio.ui.desk import Desk
 from studio.ui.theme import Theme
-from studio.ui.widgets.labels import label
+from studio.ui.widgets.labels import Steady, label
 from studio.ui.widgets.sheet import Cell, Sheet
 
 NEAR = 8
@@ -45,7 +45,7 @@ class CascadePictures(QSplitter):
             column.setContentsMargins(0, 0, 8, 0)
             column.setSpacing(2)
             for word, sheet in rows:
-                column.addWidget(word)
+                column.addWidget(Steady(word))
                 column.addWidget(sheet)
             column.addStretch(1)
             self.addWidget(side)
@@ -58,6 +58,8 @@ class CascadePictures(QSplitter):
         self._scores = np.array([one.score for one in samples])
         self._gains = np.array([one.heavy_quality - one.light_quality for one in samples])
         self._defer = np.array([one.defer for one in samples], dtype=bool)
+        self._by_score = self._cells(samples, (text.number(score) for score in self._scores))
+        self._by_gain = self._cells(samples, (f"{gain * 100:+.0f}" for gain in self._gains))
         if cascade is None:
             for sheet in (self.below, self.above, self.kept, self.deferred):
                 sheet.show_cells([])
@@ -72,10 +74,10 @@ class CascadePictures(QSplitter):
             return
         below, above = nearest(self._scores, one.threshold, NEAR)
         wrongly, in_vain = mistakes(self._scores, self._gains, self._defer, one.threshold, len(self._scores))
-        self.below.show_cells(self._cells(below))
-        self.above.show_cells(self._cells(above))
-        self.kept.show_cells(self._cells(wrongly[:NEAR], gain=True))
-        self.deferred.show_cells(self._cells(in_vain[:NEAR], gain=True))
+        self.below.show_cells([self._by_score[place] for place in below])
+        self.above.show_cells([self._by_score[place] for place in above])
+        self.kept.show_cells([self._by_gain[place] for place in wrongly[:NEAR]])
+        self.deferred.show_cells([self._by_gain[place] for place in in_vain[:NEAR]])
         at = text.number(one.threshold)
         self._below_word.setText(f"Just below {at}: deferred (light, heavy)")
         self._above_word.setText(f"From {at} up: the light picture is kept (light, heavy)")
@@ -84,12 +86,9 @@ class CascadePictures(QSplitter):
             f"Deferred though heavy is no better: {len(in_vain)}, worst first (light, heavy)"
         )
 
-    def _cells(self, indices: Sequence[int], *, gain: bool = False) -> list[Cell]:
-        assert self._cascade is not None
+    def _cells(self, samples: Sequence[Sample], remarks: Iterable[str]) -> list[Cell]:
         made = []
-        for at in indices:
-            sample = self._cascade.samples[at]
+        for sample, remark in zip(samples, remarks, strict=True):
             paths = [self._desk.run.picture(name) for name in (sample.light_image, sample.heavy_image)]
-            remark = f"{self._gains[at] * 100:+.0f}" if gain else text.number(sample.score)
             made.append(Cell(sample.prompt, remark, tuple(path for path in paths if path is not None)))
         return made

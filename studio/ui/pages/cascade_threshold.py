@@ -16,7 +16,7 @@ from studio.ui.pages.cascade_pictures import CascadePictures
 from studio.ui.theme import Theme
 from studio.ui.widgets.curves import DeferralCurves
 from studio.ui.widgets.fields import real
-from studio.ui.widgets.labels import Figure, label
+from studio.ui.widgets.labels import Figure, Steady, label
 
 USUAL_SHARE = 0.3
 """Deferred at first where nothing is promised."""
@@ -72,7 +72,7 @@ class CascadeThreshold(QWidget):
         self.quality = Figure("Expected quality", big=True)
         for figure in (self.share, self.seconds, self.quality):
             figure.setMinimumWidth(210)
-            column.addWidget(figure)
+            column.addWidget(Steady(figure))
         column.addStretch(1)
         kept = self._sitting.real("cascade/budget", 0)
         self._budget = real("Latency budget", 0, 1e6, kept, unit="ms", least="no budget")
@@ -106,7 +106,7 @@ class CascadeThreshold(QWidget):
         self._keep.setAccessibleName("Move the threshold to where the promise holds")
         self._keep.setToolTip("Move the threshold to the lowest at which the promise holds")
         self._keep.clicked.connect(self.snap_to_promise)
-        row.addWidget(self._promise, 1)
+        row.addWidget(Steady(self._promise), 1)
         row.addWidget(label("Poor among the kept", "small"))
         row.addWidget(self._rate)
         row.addWidget(self._keep)

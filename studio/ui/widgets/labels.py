@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -79,6 +79,51 @@ class OneLine(QLabel):
                 shown,
                 self.foregroundRole(),
             )
+
+
+class Steady(QWidget):
+    """Holds a widget whose words change with every movement; layouts are asked anew where they do not fit.
+
+    A label with another text has every layout around it computed again, and a
+    tab painted whole: most of a frame.  Here the room stays while it is enough.
+    """
+
+    def __init__(self, held: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._held = held
+        held.setParent(self)
+        self.setSizePolicy(held.sizePolicy())
+        self.setMinimumSize(held.minimumSize())
+
+    def hasHeightForWidth(self) -> bool:
+        return self._held.hasHeightForWidth()
+
+    def heightForWidth(self, width: int) -> int:
+        return self._held.heightForWidth(width)
+
+    def sizeHint(self) -> QSize:
+        return self._held.sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        return self._held.minimumSizeHint()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._held.setGeometry(self.rect())
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.updateGeometry()  # nobody said what changed while it was hidden
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest and not self._is_enough():
+            self.updateGeometry()
+        return super().event(event)
+
+    def _is_enough(self) -> bool:
+        least = self._held.minimumSizeHint()
+        height = self.heightForWidth(self.width()) if self.hasHeightForWidth() else least.height()
+        return least.width() <= self.width() and height <= self.height()
 
 
 def rule() -> QFrame:

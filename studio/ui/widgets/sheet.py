@@ -48,13 +48,18 @@ class SheetModel(QAbstractListModel):
     def set_cells(self, cells: list[Cell]) -> None:
         if cells == self._cells:
             return
-        self.beginResetModel()
+        as_many = len(cells) == len(self._cells)
+        if not as_many:
+            self.beginResetModel()
         self._cells = cells
         self._rows = {}
         for row, cell in enumerate(cells):
             for path in cell.pictures:
                 self._rows.setdefault(str(path), set()).add(row)
-        self.endResetModel()
+        if as_many:  # a view lays nothing out anew then
+            self.dataChanged.emit(self.index(0, 0), self.index(len(cells) - 1, 0))
+        else:
+            self.endResetModel()
 
     def cell(self, row: int) -> Cell | None:
         return self._cells[row] if 0 <= row < len(self._cells) else None
@@ -184,9 +189,11 @@ class Sheet(QListView):
     def show_cells(self, cells: list[Cell], current: int = 0) -> None:
         """Put other cells; `chosen` is not emitted."""
         self._quiet = True
-        self._painter.many = max((len(cell.pictures) for cell in cells), default=1)
+        many = max((len(cell.pictures) for cell in cells), default=1)
         self._cells.set_cells(cells)
-        self.scheduleDelayedItemsLayout()
+        if many != self._painter.many:
+            self._painter.many = many
+            self.scheduleDelayedItemsLayout()
         self.choose(current)
         self._quiet = False
 
