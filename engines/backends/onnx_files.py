@@ -1,8 +1,8 @@
-"""ONNX files from captured programs: fp32, fp16 and bf16 with every cast in the graph, int8 as QDQ.
+"""ONNX files from captured programs: fp32, fp16 and bf16 with every cast in the graph.
 
 They come from the captured program by torch's exporter, without its own
 optimiser (runtimes optimise when they open the file, and the exporter's passes
-take longer than the export).
+take longer than the export).  Weights in fewer bits: `onnx_int8`, `onnx_narrow`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import io
 import itertools
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.backends.lowered import HALVES, program_of
-from engines.capture.capture import Arrays, Capture
+from engines.capture.capture import Capture
 from engines.errors import BuildError
 from engines.paths import cache_folder, digest, locked, new_folder
 from engines.plan import Precision
@@ -227,48 +227,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
-
-
-def quantise(
-    source: Path, target: Path, samples: Sequence[Arrays], *, signed: bool = False, half_range: bool = False
-) -> None:
-    """Static QDQ of convolutions and matrix products: int8 weights by channel, 8-bit activations.
-
-    Args:
-        signed: activations symmetric in int8, which TensorRT asks for; else uint8 with a zero point.
-        half_range: weights in seven bits, whose products do not overflow where x86 has no VNNI.
-    """
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._rest = iter(samples)
-
-        def get_next(self) -> Arrays | None:
-            return next(self._rest, None)
-
-    extra = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False} if signed else {}
-    with quiet():
-        quantize_static(
-            str(source),
-            str(target),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-            per_channel=True,
-            reduce_range=half_range,
-            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            use_external_data_format=sum(path.stat().st_size for path in files(source)) > 4 * LARGEST,
-            extra_options=extra,
-        )
 
 
 def precision_facts(path: Path) -> dict[str, Any]:

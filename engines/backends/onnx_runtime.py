@@ -15,7 +15,8 @@ from engines import drivers, installing
 from engines.backends import directml, half_range
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
-from engines.backends.onnx_files import FORMAT, MODEL, converted, files, precision_facts, quantise
+from engines.backends.onnx_files import FORMAT, MODEL, converted, files, precision_facts
+from engines.backends.onnx_int8 import FORM, quantise
 from engines.backends.onnx_narrow import BLOCK, OPERATOR, narrow
 from engines.backends.providers import OnnxComponent
 from engines.capture.capture import Capture
@@ -31,8 +32,8 @@ BUILD: Final[Mapping[str, str]] = {
 }
 """What an ONNX file was made with, as a package tells it."""
 QUANTISED: Final[Mapping[str, str]] = {
-    "quantisation": "QDQ of Conv, MatMul and Gemm; weights int8 by channel, activations uint8, ranges by"
-    " minimum and maximum",
+    "quantisation": "QDQ of Conv, Gemm, and MatMul with a weight; weights int8 by channel, activations"
+    " uint8, ranges by minimum and maximum",
 }
 WHEELS: Final[Mapping[str, tuple[str, ...]]] = {
     "cuda": ("onnxruntime-gpu",),
@@ -94,7 +95,8 @@ class OnnxRuntime(Backend):
     def settings(self, options: Options) -> tuple[str, ...]:
         """Of which form the file is: what one could not be built of, the next may be."""
         if options.device == "cpu":
-            return ("half range",) if half_range.needed(options) else ()
+            free = ("half range",) if half_range.needed(options) else ()
+            return (FORM, *free) if options.precision == "int8" else ()
         return (f"onnx{FORMAT}",)
 
     def objection(self, precision: Precision, device: str) -> str:

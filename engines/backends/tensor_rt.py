@@ -17,8 +17,9 @@ from typing import Any, ClassVar, Final
 from engines import drivers, installing
 from engines.backends.base import Artifact, Availability, Backend, Built, Options
 from engines.backends.guard import Component
-from engines.backends.onnx_files import FORMAT, converted, precision_facts, quantise
+from engines.backends.onnx_files import FORMAT, converted, precision_facts
 from engines.backends.onnx_files import MODEL as ONNX
+from engines.backends.onnx_int8 import FORM, quantise
 from engines.backends.tensor_rt_names import OWN_CARD, SERVER, USUAL, chosen, targets
 from engines.capture.capture import Capture
 from engines.errors import BuildError
@@ -84,10 +85,11 @@ class TensorRt(Backend):
     def absent(self, device: str) -> str:  # noqa: ARG002 - it serves one
         return drivers.nvidia() if self._server() else drivers.tensorrt_rtx()
 
-    def settings(self, options: Options) -> tuple[str, ...]:  # noqa: ARG002
+    def settings(self, options: Options) -> tuple[str, ...]:
         """Of which form the ONNX file is, and generations beyond the usual ones: they make another engine."""
         beyond = () if self._server() else tuple(name for name in targets() if name not in USUAL)
-        return (f"onnx{FORMAT}", *beyond)
+        form = (FORM,) if options.precision == "int8" else ()
+        return (f"onnx{FORMAT}", *form, *beyond)
 
     def _build(self, capture: Capture, options: Options, folder: Path) -> Built:
         from engines.backends.tensor_rt_build import build_engine, validity

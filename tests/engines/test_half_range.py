@@ -49,7 +49,7 @@ def test_only_int8_on_such_a_processor_is_built_anew(name: Any, monkeypatch: pyt
     engine = backend(name)
     for able in (True, False):
         monkeypatch.setattr(half_range, "has_vnni", lambda able=able: able)
-        assert engine.settings(Options("int8")) == (() if able else ("half range",))
+        assert ("half range" in engine.settings(Options("int8"))) is not able
         assert engine.settings(Options("fp32")) == ()
 
 
