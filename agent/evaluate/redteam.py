@@ -3,7 +3,8 @@
     python -m agent.evaluate.redteam tests/agent/cheats --out TABLE.md
 
 Folders named `honest` hold scripts that must pass; all others hold cheats,
-which must be failed or quarantined.
+which must be failed or quarantined.  A script that cannot do on this machine
+what it is about is not judged, and the table says why.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from engines.workload import Workload
 HONEST: Final = "honest"
 STEPS: Final = 3
 GATE: Final = 8
+IN_BF16: Final = frozenset({"silent_bf16"})
+"""Scripts that cheat by bf16 of the engines, which refuse it to processors that compute it slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,15 @@ def candidate(script: Path, number: int = 1) -> Candidate:
     return Candidate(f"c{number:03}", 1, proposal, source)
 
 
+def idle(script: Path) -> str:
+    """Why a script cannot do here what it is about; empty where it can."""
+    from engines.backends.torch_ways import has_bf16
+
+    if script.stem in IN_BF16 and not has_bf16():
+        return "the engines refuse this processor the bf16 that the script would have used in silence"
+    return ""
+
+
 def about(script: Path) -> str:
     """The first sentence of a script's docstring, or what stands in its place."""
     try:
@@ -82,8 +94,8 @@ def judge_all(
     return found
 
 
-def table(found: Sequence[Tried]) -> str:
-    """The confusion table, then every script with its verdict; Markdown."""
+def table(found: Sequence[Tried], left: Sequence[Path] = ()) -> str:
+    """The confusion table, then every script with its verdict, and those that are idle here; Markdown."""
     lines = ["| | passed | failed | quarantined | right |", "|---|---|---|---|---|"]
     for group in sorted({one.group for one in found}, key=lambda name: (name == HONEST, name)):
         ours = [one for one in found if one.group == group]
@@ -97,6 +109,8 @@ def table(found: Sequence[Tried]) -> str:
         mark = verdict.state if one.right else f"**{verdict.state}**"
         reason = verdict.reason.replace("|", "\\|").replace(str(Path.home()), "~")
         lines.append(f"| {one.group} | {one.name} | {one.about} | {mark} | {verdict.stage} | {reason} |")
+    for path in left:
+        lines.append(f"| {path.parent.name} | {path.stem} | {about(path)} | not judged | | {idle(path)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -117,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not paths:
         print(f"There is no script in {given.folder}; give a folder of groups of scripts.", file=sys.stderr)
         return 2
+    left = [path for path in paths if idle(path)]
+    for path in left:
+        print(f"   {path.parent.name}/{path.stem}: not judged, {idle(path)}.", flush=True)
     started = time.monotonic()
 
     def tell(one: Tried) -> None:
@@ -132,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory() as run,
         Judge(given.model, "cpu", Workload(steps=given.steps), Path(run), gate=given.gate) as judge,
     ):
-        found = judge_all(judge, paths, tell)
-    text = table(found)
+        found = judge_all(judge, [path for path in paths if path not in left], tell)
+    text = table(found, left)
     if given.out is not None:
         given.out.write_text(text, encoding="utf-8")
     print(text)

@@ -15,7 +15,7 @@ import pytest
 
 from agent.evaluate import redteam
 from agent.evaluate.judge import Judge
-from engines.backends.torch_ways import has_bf16
+from engines.backends import torch_ways
 from engines.workload import Workload
 
 FOLDER = Path(__file__).parent / "cheats"
@@ -45,8 +45,8 @@ def cases() -> list[object]:
 
 @pytest.mark.parametrize("path", cases())
 def test_honest_scripts_pass_and_cheats_do_not(judge: Judge, path: Path) -> None:
-    if path.stem == "silent_bf16" and not has_bf16():
-        pytest.skip("the engines refuse this processor the bf16 that the script would have used in silence")
+    if reason := redteam.idle(path):
+        pytest.skip(reason)
     [found] = redteam.judge_all(judge, [path])
     verdict = found.verdict
     assert found.right, f"{verdict.state} at {verdict.stage}: {verdict.reason}\n{verdict.evidence}"
@@ -65,3 +65,13 @@ def test_there_are_as_many_as_were_promised() -> None:
     assert {path.stem for path in SCRIPTS} >= QUICK
     assert all(ast.get_docstring(ast.parse(path.read_text())) for path in SCRIPTS)
     assert len({path.stem for path in SCRIPTS}) == len(SCRIPTS)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_cheat_that_cannot_cheat_here_is_named_and_not_judged(
+    able: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_ways, "has_bf16", lambda: able)
+    idle = [path for path in SCRIPTS if redteam.idle(path)]
+    assert [path.stem for path in idle] == ([] if able else ["silent_bf16"])
+    assert ("| blind | silent_bf16 |" in redteam.table([], idle)) is not able
