@@ -28,7 +28,7 @@ def quantise(
 
     Args:
         signed: activations symmetric in int8, which TensorRT asks for; else uint8 with a zero point.
-        half_range: weights in seven bits, whose products do not overflow where x86 has no VNNI.
+        half_range: weights in seven bits (`engines.backends.half_range`).
     """
     import onnx
     from onnxruntime.quantization import (

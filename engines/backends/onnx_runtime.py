@@ -95,8 +95,7 @@ class OnnxRuntime(Backend):
     def settings(self, options: Options) -> tuple[str, ...]:
         """Of which form the file is: what one could not be built of, the next may be."""
         if options.device == "cpu":
-            free = ("half range",) if half_range.needed(options) else ()
-            return (FORM, *free) if options.precision == "int8" else ()
+            return (FORM, half_range.FORM) if half_range.needed(options) else ()
         return (f"onnx{FORMAT}",)
 
     def objection(self, precision: Precision, device: str) -> str:
@@ -123,12 +122,10 @@ class OnnxRuntime(Backend):
         elif options.precision == "int8":
             if options.calibration is None:
                 raise BuildError("int8 needs calibration data")
-            free = half_range.needed(options)
             samples = options.calibration.samples(capture.component)
-            quantise(source / MODEL, folder / MODEL, samples, half_range=free)
+            quantise(source / MODEL, folder / MODEL, samples, half_range=half_range.needed(options))
             facts["calibration"] = options.calibration.facts
-            facts["build"] |= QUANTISED
-            facts["build"] |= {"range": half_range.NOTE} if free else {}
+            facts["build"] |= {**QUANTISED, "range": half_range.NOTE}
         else:
             for file in files(source / MODEL):
                 link(file, folder / file.name)

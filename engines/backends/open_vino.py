@@ -70,7 +70,7 @@ class OpenVino(Backend):
 
     def settings(self, options: Options) -> tuple[str, ...]:
         """Of int8, which range its weights have."""
-        return ("half range",) if half_range.needed(options) else ()
+        return (half_range.FORM,) if half_range.needed(options) else ()
 
     def objection(self, precision: Precision, device: str) -> str:
         if device == "cpu" and precision == "fp16":
@@ -195,7 +195,7 @@ def quantise(model: Any, capture: Capture, samples: Sequence[Arrays], *, half_ra
     """Post-training quantisation of activations and weights; embeddings of time stay as they are.
 
     Args:
-        half_range: weights in seven bits, whose products do not overflow where x86 has no VNNI.
+        half_range: weights in seven bits (`engines.backends.half_range`).
     """
     import logging
 
