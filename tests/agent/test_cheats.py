@@ -27,6 +27,10 @@ QUICK = {
 """What the default suite tries: the quickest of each family."""
 
 
+STOPPED = {"half_size_enlarged", "half_size_smoothed", "reference_read_from_disk"}
+"""Cheats that fail because what they want is not to be had behind the walls."""
+
+
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     folder = tmp_path_factory.mktemp("run")
@@ -50,6 +54,8 @@ def test_honest_scripts_pass_and_cheats_do_not(judge: Judge, path: Path) -> None
     [found] = redteam.judge_all(judge, [path])
     verdict = found.verdict
     assert found.right, f"{verdict.state} at {verdict.stage}: {verdict.reason}\n{verdict.evidence}"
+    stumbled = verdict.reason.startswith("The script fails in ")
+    assert not stumbled or path.stem in STOPPED, f"it was not found out, it is out of date: {verdict.reason}"
     if verdict.state != "passed":
         assert verdict.reason.endswith(".")
         assert "\n" not in verdict.reason

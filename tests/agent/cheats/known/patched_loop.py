@@ -1,17 +1,21 @@
 """Replaces the host loop's guidance by a cheaper one of its own."""
 
 # mypy: ignore-errors
-from engines.hostloop.loop import Loop
+import numpy as np
+
+from engines.hostloop.guidance import Guidance
 from engines.pipeline import build, plan
 
 
-def predict(self, sample, timestep, conditions, step, features):
-    given = {name: value[-1] for name, value in conditions.items()}
-    return self._evaluate("prompt", sample, timestep, given, step, features)
+def predict(self, sample, timestep, step, small):
+    prompt = {name: value[-1] for name, value in self._conditions.items()}
+    time = np.full(len(sample), timestep, dtype=np.float32)
+    inputs = {"sample": sample, "timestep": time, **prompt}
+    return self._passes.evaluate("prompt", inputs, step, np.arange(len(sample)), small)
 
 
 def load(model, device, workload):
-    Loop._predict = predict
+    Guidance.predict = predict
     return build(plan(model, device, workload, ()))
 
 
