@@ -138,7 +138,7 @@ def prepare(
 
     `card` is `engines.models.card.Card`; a workload's own steps and guidance replace the card's.
     """
-    from agent.knowledge import compatibility, facts
+    from agent.knowledge import facts
     from engines.techniques import all_techniques
 
     asked = {
@@ -148,6 +148,8 @@ def prepare(
     }
     effective = replace(card, **asked)
     space = joint_space(effective, device)
+    known = {one.name: facts(one.name) for one in all_techniques()}
+    idle = {one.name: why for one in all_techniques() if (why := one.idle_on(device))}
     return Context(
         model=model,
         card=effective,
@@ -155,11 +157,9 @@ def prepare(
         workload=workload,
         space=space,
         check=checker(effective, device),
-        facts={one.name: facts(one.name) for one in all_techniques()},
-        rules=compatibility(
-            {*(axis.technique for axis in space.axes), *map(space.token, space.all_options)},
-            effective,
-            device,
+        facts={name: replace(one, hastens=one.hastens and name not in idle) for name, one in known.items()},
+        rules="\n".join(
+            filter(None, [_rules(space, effective, device), *(f"- {why}" for why in idle.values())])
         ),
         history=history,
         metric=metric,
@@ -168,6 +168,13 @@ def prepare(
         seed=seed,
         declined=declined,
     )
+
+
+def _rules(space: Space, card: Any, device: str) -> str:
+    from agent.knowledge import compatibility
+
+    techniques = {*(axis.technique for axis in space.axes), *map(space.token, space.all_options)}
+    return compatibility(techniques, card, device)
 
 
 class Planner(Protocol):

@@ -175,6 +175,12 @@ class Technique(ABC):
                 return reasons[need]
         return None
 
+    @classmethod
+    def idle_on(cls, device: str) -> str:
+        """Why engines of this machine's `device` leave it out, as a sentence; empty where they do not."""
+        del device
+        return ""
+
     def objection(self, plan: Plan) -> str | None:
         """Why this value does not go with the rest of a finished plan; `None` where it does."""
         reasons = knowledge().techniques[self.name].needs

@@ -31,6 +31,14 @@ class BFloat16(Technique):
     def apply(self, plan: Plan) -> Plan:
         return replace(plan, precision="bf16")
 
+    @classmethod
+    def idle_on(cls, device: str) -> str:
+        from engines.backends.torch_ways import has_bf16
+
+        if device != "cpu" or has_bf16():
+            return ""
+        return "bf16: this processor has no instructions for it, and engines compute in fp32 instead."
+
     def objection(self, plan: Plan) -> str | None:
         """The knowledge file's sentence for the CPU; for another device, its engine's own."""
         return super().objection(plan) if plan.device == "cpu" else precision_objection("bf16", plan)

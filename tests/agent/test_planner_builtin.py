@@ -3,13 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from agent.candidate import Candidate, Interval, Proposal, Step, Verdict
 from agent.evolution.front import Judged, reference_point
 from agent.memory import Remembered
+from agent.planner import avoided
 from agent.planner.builtin import BuiltinPlanner, forecast
 from agent.planner.context import prepare
 from agent.planner.seeds import best_engine
 from agent.planner.structures import Fits
+from engines.backends import torch_ways
 from engines.models.card import describe
 from engines.models.load import open_model
 from engines.workload import Workload
@@ -206,6 +210,17 @@ def test_new_techniques_of_the_registry_do_not_crowd_out_the_first_proposals() -
     late = {"threshold-cache", "attention-gate", "progressive-resolution", "pruning"}
     assert late <= {axis.technique for axis in context.space.axes}
     assert not late & {step.technique for one in proposals for step in one.recipe}
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_bf16_is_left_out_where_engines_would_compute_in_fp32_instead(
+    able: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_ways, "has_bf16", lambda: able)
+    context = bundled()
+    assert (("bf16",) in avoided.idle(context)) is not able
+    assert ("bf16: this processor has no instructions" in context.rules) is not able
+    assert ("bf16",) not in avoided.idle(replace(context, notes=("with bf16",)))
 
 
 IDLE = {"vae-tiling", "vae-slicing"}
