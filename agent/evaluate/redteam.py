@@ -28,7 +28,7 @@ HONEST: Final = "honest"
 STEPS: Final = 3
 GATE: Final = 8
 IN_BF16: Final = frozenset({"silent_bf16"})
-"""Scripts that cheat by bf16 of the engines, which refuse it to processors that compute it slowly."""
+"""Scripts that cheat by the engines' bf16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ def candidate(script: Path, number: int = 1) -> Candidate:
 
 def idle(script: Path) -> str:
     """Why a script cannot do here what it is about; empty where it can."""
-    from engines.backends.torch_ways import has_bf16
+    from engines.techniques.bf16 import BFloat16
 
-    if script.stem in IN_BF16 and not has_bf16():
+    if script.stem in IN_BF16 and BFloat16.idle_on("cpu"):
         return "the engines refuse this processor the bf16 that the script would have used in silence"
     return ""
 

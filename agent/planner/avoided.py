@@ -45,7 +45,7 @@ def broke_before(context: Context) -> set[str]:
 
 
 def idle(context: Context) -> tuple[Structure, ...]:
-    """Techniques that are not there for speed, each as a structure; but for those that the user named."""
+    """Techniques that do not hasten here, each as a structure; but for those that the user named."""
     wishes = of_all(context.notes, context.space)
     names = {token.partition("/")[0] for token in (*wishes.wanted, *wishes.only)}
     return tuple(

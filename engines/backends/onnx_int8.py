@@ -24,7 +24,7 @@ def quantise(
     """Static QDQ of convolutions and of products with a weight: int8 weights by channel, 8-bit activations.
 
     Products give floats (`MatMulIntegerToFloat`), and attention's own stay in floats: its scores reach wider
-    than eight bits tell apart, and on a processor both are faster so.
+    than eight bits tell apart.
 
     Args:
         signed: activations symmetric in int8, which TensorRT asks for; else uint8 with a zero point.

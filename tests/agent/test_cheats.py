@@ -25,8 +25,6 @@ QUICK = {
     "patched_census", "array_that_draws_when_read", "filled_in_later", "reference_read_from_disk", "own_loop",
 }  # fmt: skip
 """What the default suite tries: the quickest of each family."""
-
-
 STOPPED = {"half_size_enlarged", "half_size_smoothed", "reference_read_from_disk"}
 """Cheats that fail because what they want is not to be had behind the walls."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engines.backends import backend, half_range
+from engines.backends import backend, half_range, half_range_cost
 from engines.backends.base import Options
 from engines.models.small.families import write
 
@@ -32,7 +32,7 @@ def test_in_half_the_range_this_processor_and_sums_in_floats_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PARETO_STUDIO_CACHE", str(tmp_path / "cache"))
-    found = half_range.ranges(str(write("sd15", tmp_path / "sd15")))
+    found = half_range_cost.ranges(str(write("sd15", tmp_path / "sd15")))
     assert len(found) == 8
     for whole, half in zip(found[::2], found[1::2], strict=True):
         assert (whole.half, half.half) == (False, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject
-from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 from typing_extensions import override
 
@@ -30,12 +30,20 @@ def settle() -> None:
         QApplication.processEvents()
 
 
-def test_other_words_of_the_same_room_ask_no_layout(qtbot: QtBot) -> None:
-    around, words = QWidget(), label("thirty of a hundred")
+def shown(qtbot: QtBot, words: QLabel) -> tuple[QWidget, QLabel]:
+    """A window with steady words above free room."""
+    around = QWidget()
     qtbot.addWidget(around)
-    QVBoxLayout(around).addWidget(Steady(words))
+    column = QVBoxLayout(around)
+    column.addWidget(Steady(words))
+    column.addStretch(1)
     around.show()
     settle()
+    return around, words
+
+
+def test_other_words_of_the_same_room_ask_no_layout(qtbot: QtBot) -> None:
+    around, words = shown(qtbot, label("thirty of a hundred"))
     requests = Requests(around)
     words.setText("two of a hundred")
     settle()
@@ -47,13 +55,8 @@ def test_other_words_of_the_same_room_ask_no_layout(qtbot: QtBot) -> None:
 
 
 def test_words_that_need_another_line_get_it(qtbot: QtBot) -> None:
-    around, words = QWidget(), label("short", wrap=True)
-    qtbot.addWidget(around)
-    column = QVBoxLayout(around)
-    column.addWidget(Steady(words))
-    column.addStretch(1)
+    around, words = shown(qtbot, label("short", wrap=True))
     around.resize(120, 300)
-    around.show()
     settle()
     low = words.height()
     words.setText("a sentence that does not end before the line does")
@@ -62,11 +65,7 @@ def test_words_that_need_another_line_get_it(qtbot: QtBot) -> None:
 
 
 def test_what_changed_while_it_was_hidden_has_room_when_shown(qtbot: QtBot) -> None:
-    around, words = QWidget(), label("short")
-    qtbot.addWidget(around)
-    QVBoxLayout(around).addWidget(Steady(words))
-    around.show()
-    settle()
+    around, words = shown(qtbot, label("short"))
     around.hide()
     words.setText("a sentence that is a good deal longer than what stood here")
     around.show()
